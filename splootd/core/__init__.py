@@ -1,0 +1,1 @@
+"""Pure rules: no asyncio, clock, chance, file or socket. Time and chance are arguments."""

@@ -1,0 +1,1 @@
+"""The Sploot server, as seen from the daemon."""

@@ -1,0 +1,1 @@
+"""The SQLite store: the one place where the queue and the ledger are kept."""

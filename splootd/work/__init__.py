@@ -1,0 +1,1 @@
+"""The workers, in the order of the walk; each takes an item one step further."""

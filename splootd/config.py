@@ -1,0 +1,195 @@
+"""The configuration and where things lie: TOML and environment in, one frozen and validated value out."""
+
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zlib import crc32
+
+from splootd.errors import ConfigError
+
+LOCAL = "local"
+LOG_LEVELS = ("debug", "info", "warning", "error", "fatal")
+SOCKET_PATH_BYTES_MAX = 103  # sun_path holds 108 bytes on Linux and 104 on macOS, the closing NUL included
+CONFIG_BYTES_MAX = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What one key may be: `check` says whether a value of type `kind` will do, `allowed` says it in words."""
+
+    kind: type
+    allowed: str
+    check: Callable[[Any], bool]
+    about: str
+
+
+def _is_server(value: str) -> bool:
+    parts = urlsplit(value)
+    return value == LOCAL or (parts.scheme in ("http", "https") and bool(parts.hostname))
+
+
+def _between(low: float, high: float) -> Callable[[float], bool]:
+    return lambda value: low <= value <= high
+
+
+KEYS: Mapping[str, Key] = {
+    "server": Key(str, f"`{LOCAL}` or an http(s) URL", _is_server, "which library to send to"),
+    "token_command": Key(str, "a command line", lambda _: True, "prints a token for the server, run for every new one"),
+    "log_level": Key(str, ", ".join(LOG_LEVELS), lambda value: value in LOG_LEVELS, "how much the log says"),
+    "connections": Key(int, "a whole number from 1 to 4", _between(1, 4), "uploads at the same time"),
+    "memory_bytes": Key(int, "1000000 to 100000000", _between(1_000_000, 100_000_000), "file data held in memory"),
+    "settle_s": Key(float, "0 to 3600 seconds", _between(0, 3600), "how long a file must rest before it is sent"),
+    "look_interval_s": Key(
+        float, "60 to 86400 seconds", _between(60, 86_400), "time between full looks at the folders"
+    ),
+    "library_idle_s": Key(float, "1 to 86400 seconds", _between(1, 86_400), "when the embedding worker is let go"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the user decides. Sizes are bytes, durations seconds."""
+
+    server: str = LOCAL
+    token_command: str = ""
+    log_level: str = "info"
+    connections: int = 4
+    memory_bytes: int = 100_000_000
+    settle_s: float = 2.0
+    look_interval_s: float = 3600.0
+    library_idle_s: float = 30.0
+    token: str = field(default="", repr=False)  # only ever from the environment: a file would keep it
+
+    @property
+    def is_local(self) -> bool:
+        return self.server == LOCAL
+
+    @classmethod
+    def load(cls, file: Path, environ: Mapping[str, str]) -> "Config":
+        """Read `file`, let the environment overrule it; ConfigError names the key, what it is and what it may be."""
+        values = {name: checked(name, value, str(file)) for name, value in read_toml(file).items()}
+        for variable, name in (("SPLOOT_SERVER", "server"), ("SPLOOT_LOG_LEVEL", "log_level")):
+            if environ.get(variable):
+                values[name] = checked(name, environ[variable], f"the environment variable {variable}")
+        return cls(**values, token=environ.get("SPLOOT_TOKEN", ""))
+
+    def value(self, name: str) -> Any:
+        checked_name(name, "the command line")
+        return getattr(self, name)
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The raw table in `file`; empty when there is none."""
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(CONFIG_BYTES_MAX)
+        return tomllib.loads(text.decode())
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file} is not valid TOML: {error}", "mend the file, or move it away to use the defaults"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}", "check the permissions of the file") from error
+
+
+def checked_name(name: str, source: str) -> Key:
+    if name not in KEYS:
+        raise ConfigError(f"{source} has an unknown key `{name}`", f"the keys are: {', '.join(KEYS)}")
+    return KEYS[name]
+
+
+def checked(name: str, value: Any, source: str) -> Any:
+    """`value` as the type of the key `name`; ConfigError when it will not do."""
+    key = checked_name(name, source)
+    if key.kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not key.kind or not key.check(value):
+        raise ConfigError(f"{source} sets `{name}` to {value!r}", f"`{name}` may be: {key.allowed}")
+    return value
+
+
+def from_text(name: str, text: str) -> Any:
+    """`text` from a command line as the value of the key `name`; ConfigError when it will not do."""
+    key = checked_name(name, "the command line")
+    try:
+        value = key.kind(text)
+    except ValueError:
+        value = text
+    return checked(name, value, "the command line")
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where one profile keeps its things. `state` and `runtime` are folders of mode 0700."""
+
+    config_file: Path
+    state: Path
+    runtime: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.runtime / "splootd.sock"
+
+    @property
+    def library_socket(self) -> Path:
+        return self.runtime / "library.sock"
+
+    @property
+    def lock(self) -> Path:
+        return self.state / "splootd.lock"
+
+    @property
+    def database(self) -> Path:
+        return self.state / "queue.db"
+
+    @property
+    def library(self) -> Path:
+        return self.state / "library"
+
+    @property
+    def log(self) -> Path:
+        return self.state / "splootd.log"
+
+    @property
+    def token_file(self) -> Path:
+        return self.state / "token"
+
+    @classmethod
+    def find(cls, environ: Mapping[str, str]) -> "Paths":
+        """The places for this user: under SPLOOT_HOME if set, else where the system keeps such things."""
+        if environ.get("SPLOOT_HOME"):
+            home = Path(environ["SPLOOT_HOME"]).absolute()
+            return cls(home / "config.toml", home / "state", _short(home / "run"))
+        user = Path(environ.get("HOME") or "~").expanduser()
+        if sys.platform == "darwin":
+            support = user / "Library" / "Application Support" / "sploot"
+            return cls(support / "config.toml", support / "state", _short(user / "Library" / "Caches" / "sploot"))
+        config = Path(environ.get("XDG_CONFIG_HOME") or user / ".config") / "sploot"
+        state = Path(environ.get("XDG_STATE_HOME") or user / ".local" / "state") / "sploot"
+        runtime = Path(environ["XDG_RUNTIME_DIR"]) / "sploot" if environ.get("XDG_RUNTIME_DIR") else state / "run"
+        return cls(config / "config.toml", state, _short(runtime))
+
+    def make(self) -> None:
+        """Create the folders, private to the user."""
+        for folder in (self.state, self.runtime):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+
+
+def _short(runtime: Path) -> Path:
+    """`runtime`, or a stand-in of fixed length where a socket's path in it would be too long for the system."""
+    if len(os.fsencode(runtime / "splootd.sock")) <= SOCKET_PATH_BYTES_MAX:
+        return runtime
+    return Path("/tmp") / f"sploot-{os.getuid()}-{crc32(os.fsencode(runtime)):08x}"  # noqa: S108 - made 0700 and checked
+
+
+_without_key = {entry.name for entry in fields(Config)} - set(KEYS) - {"token"}
+if _without_key:
+    raise AssertionError(f"configuration without a key: {_without_key}")

@@ -1,0 +1,375 @@
+"""What the daemon and the command line must agree on: requests and replies. Standard library only.
+
+A request is a frozen dataclass that knows its method and path; `wire.py` says how it travels. A path of a file is text
+as `os.fsdecode` gives it, so that a name that is not UTF-8 survives JSON as escaped surrogates.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+API = "1.0"
+ADD_PATHS_MAX = 1_000  # paths in one request; a longer list goes as several requests of one add
+BODY_BYTES_MAX = 16_000_000
+PAGE_MAX = 1_000
+
+
+class Request:
+    """What can be asked of the daemon."""
+
+    method: ClassVar[str]
+    path: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GetStatus(Request):
+    method: ClassVar[str] = "GET"
+    path: ClassVar[str] = "/v1/status"
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Request):
+    """Queue files, import folders. `add` continues an earlier call's list; `watch` keeps looking at the folders."""
+
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/add"
+    paths: tuple[str, ...]
+    watch: bool = True
+    priority: str = "normal"
+    tags: tuple[str, ...] = ()
+    force: bool = False
+    dry_run: bool = False
+    add: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetProgress(Request):
+    """How far one add has come; with `follow` as server-sent events until it has ended."""
+
+    method: ClassVar[str] = "GET"
+    path: ClassVar[str] = "/v1/progress"
+    add: int
+    follow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListItems(Request):
+    """Items, newest first; `before` is the id that the page before ended with."""
+
+    method: ClassVar[str] = "GET"
+    path: ClassVar[str] = "/v1/items"
+    state: str | None = None
+    folder: str | None = None
+    reason: str | None = None
+    before: int | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Why(Request):
+    """The story of one file, by id or path."""
+
+    method: ClassVar[str] = "GET"
+    path: ClassVar[str] = "/v1/why"
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(Request):
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/retry"
+    ids: tuple[int, ...] = ()
+    reason: str | None = None
+    all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bump(Request):
+    """To the front; each target is an id or a path."""
+
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/bump"
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forget(Request):
+    """Out of the queue, never from disk or server; each target is an id or a path."""
+
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/forget"
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause(Request):
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Resume(Request):
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/resume"
+
+
+@dataclass(frozen=True, slots=True)
+class GetFolders(Request):
+    method: ClassVar[str] = "GET"
+    path: ClassVar[str] = "/v1/folders"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFolder(Request):
+    """Stop watching; what is queued stays queued."""
+
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/folders/remove"
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search(Request):
+    method: ClassVar[str] = "GET"
+    path: ClassVar[str] = "/v1/search"
+    text: str
+    limit: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Login(Request):
+    """Keep a token, or the command that prints one."""
+
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/login"
+    token: str = ""
+    token_command: str = ""
+
+    def __repr__(self) -> str:
+        return "Login(hidden)"
+
+
+@dataclass(frozen=True, slots=True)
+class Logout(Request):
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/logout"
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown(Request):
+    """Drain, then end."""
+
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class GetEvents(Request):
+    """News as server-sent events, from the event after `since` on, or from now on."""
+
+    method: ClassVar[str] = "GET"
+    path: ClassVar[str] = "/v1/events"
+    since: int | None = None
+
+
+AnyRequest = (
+    GetStatus
+    | Add
+    | GetProgress
+    | ListItems
+    | Why
+    | Retry
+    | Bump
+    | Forget
+    | Pause
+    | Resume
+    | GetFolders
+    | RemoveFolder
+    | Search
+    | Login
+    | Logout
+    | Shutdown
+    | GetEvents
+)
+REQUESTS: tuple[type[Request], ...] = get_args(AnyRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    version: str
+    pid: int
+    uptime_s: float
+    state: str  # running, paused, draining
+    rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    url: str
+    embedded: bool
+    state: str  # ok, unreachable, signed_out, rate_limited
+    breaker: str  # closed, open, half_open
+    push: str  # websocket, sse, polling
+    retry_at: str | None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    items_per_s: float
+    bytes_per_s: float
+    eta_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRow:
+    path: str
+    state: str  # watching, polling, missing, unreadable, scanning
+    detail: str | None
+    items: int
+    last_new_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that only the user can mend, and the command that helps."""
+
+    what: str
+    count: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    daemon: DaemonStatus
+    server: ServerStatus
+    items: dict[str, int]  # total, and one number for each state
+    ready_of_which_duplicates: int
+    pending_of_which_delayed: int
+    rates: Rates
+    folders: tuple[FolderRow, ...]
+    needs_you: tuple[Need, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PathOutcome:
+    """What became of one path that was named: `queued`, `known`, `folder`, ... or an error with its sentence."""
+
+    path: str
+    outcome: str
+    detail: str | None = None
+    item: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The answer to Add. `counts` is by outcome; `walking` says that folders are still being looked through."""
+
+    add: int | None
+    counts: dict[str, int]
+    paths: tuple[PathOutcome, ...]
+    walking: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one add has come. `states` sums to `total`; bytes count what need not be sent any more."""
+
+    add: int
+    walking: bool
+    total: int
+    states: dict[str, int]
+    duplicates: int
+    bytes_total: int
+    bytes_done: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    id: int
+    path: str
+    state: str
+    priority: str
+    shard: int
+    size: int
+    sha256: str | None
+    asset_id: str | None
+    attempts: int
+    added_at: str
+    updated_at: str
+    next_at: str | None
+    reason: str | None
+    duplicate: bool
+    folder: str | None
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """One page; `before` asks for the next one, None when there is none."""
+
+    items: tuple[ItemRow, ...]
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    at: str
+    fault: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One file: where it stands, what was tried, what happens next, in a sentence."""
+
+    item: ItemRow
+    attempts: tuple[AttemptRow, ...]
+    next: str
+    versions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Which items a command changed, and which of its targets there are none of."""
+
+    ids: tuple[int, ...]
+    not_found: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    folders: tuple[FolderRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One meme that matches; a larger `score` is better, and `path` is None where no local file is known."""
+
+    asset_id: str
+    score: float | None
+    path: str | None
+    url: str
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    hits: tuple[Hit, ...]
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """RFC 9457 problem details; `code` is stable, `title` and `hint` are for people."""
+
+    code: str
+    title: str
+    status: int
+    hint: str | None = None

@@ -1,7 +1,7 @@
 """How requests and replies travel: GET sends fields as a query, POST as a JSON body. Standard library only."""
 
 import types
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl, urlencode
 
@@ -40,7 +40,8 @@ def decode(kind: type[T], data: Any, where: str = "") -> T:
     try:
         return kind(**values)
     except TypeError:
-        missing = [entry.name for entry in fields(kind) if entry.name not in data]  # type: ignore[arg-type]  # as above
+        required = [entry.name for entry in fields(kind) if entry.default is MISSING]  # type: ignore[arg-type]  # as above
+        missing = [name for name in required if name not in data]
         raise MalformedError(f"{where or kind.__name__}: missing {', '.join(missing)}") from None
 
 

@@ -1,0 +1,108 @@
+"""The daemon's log: JSON lines in a rotating file, readable lines on a terminal, and no secret in either."""
+
+import logging
+import logging.handlers
+import re
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+
+FILE_BYTES_MAX = 10_000_000
+FILES_KEPT = 4
+HIDDEN = "(hidden)"
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "fatal": 50}
+
+_SECRET_KEYS = re.compile(r"token|authorization|cookie|password|secret", re.IGNORECASE)
+_SECRET_TEXT = re.compile(r"(?i)(bearer\s+|__session=)[^\s;,\"']+|\beyJ[\w-]+\.[\w-]+\.[\w-]+")
+
+Event = MutableMapping[str, Any]
+
+
+def redact(_logger: Any, _method: str, event: Event) -> Event:
+    """Hide what must not be read: values under telling keys, and whatever looks like a token anywhere in a text."""
+    for key, value in event.items():
+        if _SECRET_KEYS.search(key):
+            event[key] = HIDDEN
+        elif isinstance(value, str):
+            event[key] = _SECRET_TEXT.sub(HIDDEN, value)
+    return event
+
+
+def legible(_logger: Any, _method: str, event: Event) -> Event:
+    """File names are bytes: show them as text that any reader can take."""
+    for key, value in event.items():
+        if isinstance(value, bytes):
+            event[key] = value.decode("utf-8", "backslashreplace")
+    return event
+
+
+_PROCESSORS: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    legible,
+    redact,
+]
+
+
+def set_up(level: str, file: Path, terminal: TextIO | None = None) -> None:
+    """Log to `file`, and to `terminal` too if there is one. A full disk costs log lines, never the daemon."""
+    logging.raiseExceptions = False
+    handlers: list[logging.Handler] = [
+        _RotatingFile(file, structlog.processors.JSONRenderer(), FILE_BYTES_MAX),
+    ]
+    if terminal is not None:
+        stream = logging.StreamHandler(terminal)
+        stream.setFormatter(_formatter(structlog.dev.ConsoleRenderer(colors=terminal.isatty())))
+        handlers.append(stream)
+    logging.basicConfig(handlers=handlers, level=LEVELS[level], force=True)
+    for chatty in ("httpx", "httpcore", "uvicorn", "watchfiles", "aiosqlite", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, LEVELS[level]))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_PROCESSORS,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        cache_logger_on_first_use=True,
+    )
+
+
+def logger(name: str, **bound: Any) -> Any:
+    """A logger with `bound` in each of its lines; `.bind(...)` makes children."""
+    return structlog.stdlib.get_logger(f"splootd.{name}", part=name, **bound)
+
+
+def close() -> None:
+    """Flush what is left and let go of the file."""
+    for handler in logging.getLogger().handlers[:]:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+    sys.stderr.flush()
+
+
+def _formatter(renderer: Any) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        foreign_pre_chain=_PROCESSORS,
+    )
+
+
+class _RotatingFile(logging.handlers.RotatingFileHandler):
+    """A file of bounded size with its predecessors beside it, readable by the user alone."""
+
+    def __init__(self, file: Path, renderer: Any, bytes_max: int) -> None:
+        super().__init__(file, maxBytes=bytes_max, backupCount=FILES_KEPT, encoding="utf-8", errors="backslashreplace")
+        self.setFormatter(_formatter(renderer))
+
+    def _open(self) -> Any:
+        stream = super()._open()
+        Path(self.baseFilename).chmod(0o600)
+        return stream

@@ -20,8 +20,9 @@ import fontpkg_roboto_condensed
 from captions import Caption, glued, partial, typo
 from PIL import Image, ImageDraw, ImageFont
 from scenes import Colour, scene
+from specimens import mass, odd
 
-__all__ = ["FORMATS", "PROFILES", "Meme", "glued", "make", "partial", "typo"]
+__all__ = ["FORMATS", "PROFILES", "Meme", "glued", "make", "mass", "odd", "partial", "typo"]
 
 FORMATS = ("jpeg", "png", "jpeg", "webp", "jpeg", "gif", "jpeg", "png")  # roughly as often as people keep them
 EXTENSIONS = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "gif": ".gif"}
@@ -74,9 +75,9 @@ PROFILES = {
         gif_dimensions=((400, 300), (480, 480), (640, 480)),
         quality=(70, 92),
         grain=(8, 20),
-        png_grain=(0, 3),
+        png_grain=(0, 5),
     ),
-    "large": Profile(  # 1 to 9 MB
+    "large": Profile(  # 0.5 to 9 MB
         dimensions=((2400, 1800), (2000, 2000), (2048, 2560)),
         gif_dimensions=((1600, 1200), (1440, 1440)),
         quality=(88, 92),

@@ -1,0 +1,63 @@
+"""One frozen, validated value that says how this server runs."""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sploot_server.sniff import EXTENSIONS
+
+UPLOAD_BYTES_MAX = 10 * 1024 * 1024  # Sploot's own limit
+MIME_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif")
+UDS_PATH_BYTES_MAX = 103  # sockaddr_un: 108 on Linux, 104 on macOS, both with a closing NUL
+
+
+class ConfigError(Exception):
+    """A setting is wrong; the message names it, what was found and what is allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Where the library lives, where it listens, and its limits. Sizes in bytes, times in seconds."""
+
+    data: Path
+    uds: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8765
+    upload_bytes_max: int = UPLOAD_BYTES_MAX
+    mime_types: tuple[str, ...] = MIME_TYPES
+    embedding_threads: int = 2
+    worker_idle_s: float = 30.0
+    requests_max: int = 64
+    drain_s: int = 8
+    lock_wait_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse at the door what could only fail later."""
+        if self.uds is not None and len(bytes(self.uds)) > UDS_PATH_BYTES_MAX:
+            raise ConfigError(
+                f"--uds {self.uds} is {len(bytes(self.uds))} bytes long; at most {UDS_PATH_BYTES_MAX} are allowed."
+            )
+        if self.uds is None and not _is_loopback(self.host):
+            raise ConfigError(f"--host {self.host} is not a loopback address; without accounts only those are served.")
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"--port {self.port} is not a port; allowed are 0 (any free one) to 65535.")
+        if self.upload_bytes_max < 1:
+            raise ConfigError(f"--max-upload-bytes {self.upload_bytes_max} leaves no room for a file; use 1 or more.")
+        if not self.mime_types:
+            raise ConfigError(f"--types names no type; allowed are {', '.join(EXTENSIONS)}.")
+        for mime in self.mime_types:
+            if mime not in EXTENSIONS:
+                raise ConfigError(f"--types has {mime!r}; allowed are {', '.join(EXTENSIONS)}.")
+        if not 1 <= self.embedding_threads <= 64:
+            raise ConfigError(f"--threads {self.embedding_threads}: allowed are 1 to 64.")
+        if not 0 < self.worker_idle_s <= 86400:
+            raise ConfigError(f"--worker-idle {self.worker_idle_s}: allowed is more than 0 and at most 86400 seconds.")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

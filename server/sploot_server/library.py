@@ -1,0 +1,182 @@
+"""What people do with the library: add, look up, change, remove. No HTTP and no SQL."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from sploot_server.assets import AssetStore
+from sploot_server.assets.sqlite import new_id
+from sploot_server.blobs import BlobStore, Incoming
+from sploot_server.config import Config
+from sploot_server.model import (
+    Added,
+    Asset,
+    AssetPage,
+    AssetQuery,
+    Embedding,
+    Invalid,
+    NewAsset,
+    NotFound,
+    Tag,
+    TagCount,
+    TooLarge,
+)
+from sploot_server.sniff import sniff
+
+TAGS_MAX = 20
+TAG_CHARS_MAX = 50
+FILENAME_CHARS_MAX = 255
+LOCKS = 256  # one per first byte of the checksum
+NAMES = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WebP", "image/gif": "GIF", "image/avif": "AVIF"}
+
+UNSAFE_TAG = re.compile(r"[<>]|&lt;|&gt;|javascript:|on\w+=", re.IGNORECASE)
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Library:
+    """The use cases, over an AssetStore and a BlobStore.
+
+    Adding and purging the same content exclude each other by a lock, so that a purge can never take away the bytes of
+    an asset that is being added again at that moment.
+    """
+
+    def __init__(self, config: Config, assets: AssetStore, blobs: BlobStore, on_new_work: Callable[[], None]) -> None:
+        self._config = config
+        self._assets = assets
+        self._blobs = blobs
+        self._on_new_work = on_new_work
+        self._locks = [asyncio.Lock() for _ in range(LOCKS)]
+
+    def incoming(self) -> Incoming:
+        """A place for the bytes of one upload."""
+        return self._blobs.incoming()
+
+    def refuse_oversize(self, size_bytes: int) -> None:
+        """Raise TooLarge if a file of `size_bytes` is not taken."""
+        limit = self._config.upload_bytes_max
+        if size_bytes > limit:
+            raise TooLarge(f"File is too large ({_megabytes(size_bytes)}). Maximum size is {_megabytes(limit)}")
+
+    async def add(self, incoming: Incoming, *, filename: str, tags: Sequence[str]) -> Added:
+        """Keep an upload. Raises Invalid or TooLarge; on return the bytes and the row are durable."""
+        mime = self._accepted_type(incoming)
+        tags = clean_tags(tags)
+        checksum = incoming.checksum
+        async with self._lock(checksum):
+            found = await self._assets.find(checksum)
+            if found is not None and not tags:
+                return Added(found, created=False)
+            if found is None:
+                await incoming.keep()
+            new = NewAsset(new_id(), checksum, clean_filename(filename), mime, incoming.size_bytes, tags)
+            added = await self._assets.add(new, now_ms=now_ms())
+        if added.created:
+            self._on_new_work()
+        return added
+
+    async def find(self, checksum: str) -> Asset | None:
+        """The live asset with this content; the case of the hex digits does not matter."""
+        return await self._assets.find(checksum.lower())
+
+    async def get(self, asset_id: str) -> Asset:
+        asset = await self._assets.get(asset_id)
+        if asset is None:
+            raise NotFound
+        return asset
+
+    async def original(self, asset_id: str) -> tuple[Asset, Path]:
+        """An asset and the file with its bytes."""
+        asset = await self.get(asset_id)
+        return asset, self._blobs.path(asset.checksum)
+
+    async def list(self, query: AssetQuery) -> AssetPage:
+        return await self._assets.list(query)
+
+    async def edit(self, asset_id: str, *, favorite: bool | None, tags: Sequence[str] | None) -> Asset:
+        cleaned = None if tags is None else clean_tags(tags)
+        if not await self._assets.edit(asset_id, favorite=favorite, tags=cleaned, now_ms=now_ms()):
+            raise NotFound
+        return await self.get(asset_id)
+
+    async def delete(self, asset_id: str) -> int:
+        """Hide an asset; the time of that in milliseconds. The same bytes sent again bring it back."""
+        now = now_ms()
+        if not await self._assets.delete(asset_id, now_ms=now):
+            raise NotFound
+        return now
+
+    async def purge(self, asset_id: str) -> None:
+        """Remove an asset and its bytes for ever."""
+        checksum = await self._assets.checksum_of(asset_id)
+        if checksum is None:
+            raise NotFound
+        async with self._lock(checksum):
+            if await self._assets.purge(asset_id) is None:
+                raise NotFound
+            await self._blobs.remove(checksum)
+
+    async def tags(self) -> Sequence[TagCount]:
+        return await self._assets.tags()
+
+    async def add_tags(self, asset_id: str, *, names: Sequence[str], tag_ids: Sequence[str]) -> Sequence[Tag]:
+        names = clean_tags([name.lower() for name in names])
+        added = await self._assets.add_tags(asset_id, names=names, tag_ids=tag_ids, now_ms=now_ms())
+        if added is None:
+            raise NotFound
+        return added
+
+    async def embeddings(self, asset_ids: Sequence[str]) -> Mapping[str, Embedding]:
+        """The embeddings of those of `asset_ids` that are live."""
+        return await self._assets.embeddings(asset_ids)
+
+    def _lock(self, checksum: str) -> asyncio.Lock:
+        return self._locks[int(checksum[:2], 16)]
+
+    def _accepted_type(self, incoming: Incoming) -> str:
+        if incoming.size_bytes == 0:
+            raise Invalid("File appears to be empty")
+        self.refuse_oversize(incoming.size_bytes)
+        mime = sniff(incoming.head)
+        if mime is None or mime not in self._config.mime_types:
+            raise Invalid(f"File type not supported. Use {_either(self._config.mime_types)}")
+        return mime
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def clean_tags(tags: Sequence[str]) -> list[str]:
+    """Trimmed tags, each once whatever its case. Raises Invalid in Sploot's words."""
+    if len(tags) > TAGS_MAX:
+        raise Invalid(f"You can add up to {TAGS_MAX} tags per upload")
+    cleaned: dict[str, str] = {}
+    for tag in map(str.strip, tags):
+        if not tag:
+            raise Invalid("Empty tags are not allowed")
+        if len(tag) > TAG_CHARS_MAX:
+            raise Invalid(f"Tags must be {TAG_CHARS_MAX} characters or less")
+        if UNSAFE_TAG.search(tag):
+            raise Invalid("Tags cannot contain special characters like < or >")
+        if UNPRINTABLE.search(tag):
+            raise Invalid("Invalid tag format")
+        cleaned.setdefault(tag.casefold(), tag)
+    return list(cleaned.values())
+
+
+def clean_filename(name: str) -> str:
+    """The last component of what the client calls the file; for people only, no path is ever made of it."""
+    base = UNPRINTABLE.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])
+    return base[-FILENAME_CHARS_MAX:] or "untitled"
+
+
+def _megabytes(size_bytes: int) -> str:
+    size = size_bytes / (1024 * 1024)
+    return f"{size:.0f}MB" if size == int(size) else f"{size:.1f}MB"
+
+
+def _either(mimes: Sequence[str]) -> str:
+    names = [NAMES[mime] for mime in mimes]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])}, or {names[-1]}"

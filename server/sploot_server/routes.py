@@ -1,0 +1,211 @@
+"""Sploot's HTTP API on the library: requests in, JSON out. Every answer but an original is JSON, errors too."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from sploot_server import wire
+from sploot_server.bodies import pieces, read_json
+from sploot_server.config import Config
+from sploot_server.library import Library, now_ms
+from sploot_server.model import Asset, AssetQuery, Invalid, NotFound
+from sploot_server.multipart import UploadForm, parse_tags
+
+CHECKSUM = re.compile(r"[0-9a-fA-F]{64}")
+STATUS_IDS_MAX = 50
+PAGE_MAX = 1000
+FORM_BYTES_MAX = 64 * 1024  # all of an upload form that is not the file
+FEATURES = {"embeddingStates": "true"}
+"""Additions to Sploot's API. `embeddingStates: "true"`: statuses are pending, processing, ready or failed, truly."""
+
+
+class Api:
+    """One method per endpoint; `routes` is the table of contents."""
+
+    def __init__(self, config: Config, library: Library) -> None:
+        self._config = config
+        self._library = library
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/api/health", self.health, methods=["GET"]),
+            Route("/api/upload", self.limits, methods=["GET"]),
+            Route("/api/upload", self.upload, methods=["POST"]),
+            Route("/api/upload/check", self.check, methods=["POST"]),
+            Route("/api/assets", self.list, methods=["GET"]),
+            Route("/api/assets/batch/embedding-status", self.batch_status, methods=["POST"]),
+            Route("/api/assets/{id}", self.get, methods=["GET"]),
+            Route("/api/assets/{id}", self.edit, methods=["PATCH"]),
+            Route("/api/assets/{id}", self.delete, methods=["DELETE"]),
+            Route("/api/assets/{id}/original", self.original, methods=["GET"], name="original"),
+            Route("/api/assets/{id}/embedding-status", self.status, methods=["GET"]),
+            Route("/api/assets/{id}/tags", self.add_tags, methods=["POST"]),
+            Route("/api/tags", self.tags, methods=["GET"]),
+        ]
+
+    async def health(self, request: Request) -> Response:
+        body = {"status": "ok", "timestamp": wire.iso(now_ms())}
+        return JSONResponse(body, headers={"cache-control": "no-store"})
+
+    async def limits(self, request: Request) -> Response:
+        limits = {"maxFileSize": self._config.upload_bytes_max, "allowedTypes": list(self._config.mime_types)}
+        return JSONResponse({"status": "ready", "blobConfigured": True, "limits": limits, "features": FEATURES})
+
+    async def upload(self, request: Request) -> Response:
+        declared = int(request.headers.get("content-length", "0"))
+        if declared > self._config.upload_bytes_max + FORM_BYTES_MAX:
+            self._library.refuse_oversize(declared)
+        async with self._library.incoming() as incoming:
+            form = UploadForm(request.headers.get("content-type", ""), incoming.write)
+            received = 0
+            async for piece in pieces(request):
+                form.feed(piece)
+                received += len(piece)
+                self._library.refuse_oversize(incoming.size_bytes)
+                if received > incoming.size_bytes + FORM_BYTES_MAX:
+                    raise Invalid("The upload form holds too much besides the file")
+                await incoming.settle()
+            filename = form.finish()
+            tags = parse_tags(form.tags)
+            added = await self._library.add(incoming, filename=filename, tags=tags or [])
+        body = {
+            "success": True,
+            "isDuplicate": not added.created,
+            "asset": wire.uploaded(added.asset, _url(request, added.asset)),
+            "message": "Upload successful" if added.created else "This image already exists in your library",
+        }
+        if tags is None:
+            body["warning"] = "The tags were ignored: they are not a JSON array of strings"
+        return JSONResponse(body, status_code=201 if added.created else 409)
+
+    async def check(self, request: Request) -> Response:
+        body = _object(await read_json(request, malformed="The request body is not valid JSON"))
+        checksum = body.get("checksum")
+        if not isinstance(checksum, str) or not checksum:
+            raise Invalid("Checksum is required and must be a string")
+        if not CHECKSUM.fullmatch(checksum):
+            raise Invalid("Invalid checksum format. Expected SHA256 hash (64 hex characters)")
+        asset = await self._library.find(checksum)
+        if asset is None:
+            return JSONResponse({"exists": False, "message": "Asset not found. Safe to upload."})
+        found = wire.checked(asset, _url(request, asset))
+        return JSONResponse({"exists": True, "asset": found, "message": "Asset already exists"})
+
+    async def list(self, request: Request) -> Response:
+        query = _asset_query(request.query_params)
+        page = await self._library.list(query)
+        assets = [wire.listed(asset, _url(request, asset)) for asset in page.assets]
+        pagination = {
+            "total": page.total,
+            "limit": query.limit,
+            "offset": query.offset,
+            "hasMore": query.offset + len(assets) < page.total,
+        }
+        return JSONResponse({"assets": assets, "pagination": pagination})
+
+    async def get(self, request: Request) -> Response:
+        asset = await self._library.get(request.path_params["id"])
+        return JSONResponse({"asset": wire.listed(asset, _url(request, asset))})
+
+    async def edit(self, request: Request) -> Response:
+        body = _object(await read_json(request, malformed="The request body is not valid JSON"))
+        favorite, tags = body.get("favorite"), body.get("tags")
+        if favorite is not None and not isinstance(favorite, bool):
+            raise Invalid("favorite must be true or false")
+        if tags is not None:
+            tags = _strings(tags, "tags")
+        asset = await self._library.edit(request.path_params["id"], favorite=favorite, tags=tags)
+        return JSONResponse({"asset": wire.listed(asset, _url(request, asset))})
+
+    async def delete(self, request: Request) -> Response:
+        asset_id = request.path_params["id"]
+        if request.query_params.get("permanent") == "true":
+            await self._library.purge(asset_id)
+            return JSONResponse({"message": "Asset permanently deleted"})
+        deleted_at = wire.iso(await self._library.delete(asset_id))
+        return JSONResponse({"message": "Asset soft deleted", "asset": {"id": asset_id, "deletedAt": deleted_at}})
+
+    async def original(self, request: Request) -> Response:
+        asset, path = await self._library.original(request.path_params["id"])
+        headers = {
+            "etag": f'"{asset.checksum}"',
+            "cache-control": "private, max-age=31536000, immutable",
+            "content-security-policy": "sandbox; default-src 'none'",
+            "x-content-type-options": "nosniff",
+        }
+        return FileResponse(
+            path, headers=headers, filename=asset.filename, media_type=asset.mime, content_disposition_type="inline"
+        )
+
+    async def batch_status(self, request: Request) -> Response:
+        body = _object(await read_json(request, malformed="Invalid request: assetIds must be an array"))
+        ids = body.get("assetIds")
+        if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
+            raise Invalid("Invalid request: assetIds must be an array")
+        if len(ids) > STATUS_IDS_MAX:
+            raise Invalid(f"Batch size exceeds maximum of {STATUS_IDS_MAX} assets")
+        found = await self._library.embeddings(ids)
+        return JSONResponse({"statuses": {each: wire.status(found.get(each)) for each in ids}})
+
+    async def status(self, request: Request) -> Response:
+        asset_id = request.path_params["id"]
+        found = (await self._library.embeddings([asset_id])).get(asset_id)
+        if found is None:
+            raise NotFound
+        return JSONResponse({"assetId": asset_id, **wire.status(found)})
+
+    async def add_tags(self, request: Request) -> Response:
+        body = _object(await read_json(request, malformed="The request body is not valid JSON"))
+        names = _strings(body.get("tagNames", []), "tagNames")
+        tag_ids = _strings(body.get("tagIds", []), "tagIds")
+        added = await self._library.add_tags(request.path_params["id"], names=names, tag_ids=tag_ids)
+        return JSONResponse({"success": True, "addedTags": [wire.tag(each) for each in added]})
+
+    async def tags(self, request: Request) -> Response:
+        return JSONResponse({"success": True, "tags": [wire.tag_count(each) for each in await self._library.tags()]})
+
+
+def _url(request: Request, asset: Asset) -> str:
+    return str(request.url_for("original", id=asset.id))
+
+
+def _object(body: Any) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise Invalid("The request body must be a JSON object")
+    return body
+
+
+def _strings(value: Any, name: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise Invalid(f"{name} must be an array of strings")
+    return value
+
+
+def _asset_query(parameters: Mapping[str, str]) -> AssetQuery:
+    sort_by = parameters.get("sortBy", "createdAt")
+    if sort_by not in ("createdAt", "updatedAt"):
+        raise Invalid("sortBy must be createdAt or updatedAt")
+    order = parameters.get("sortOrder", "desc")
+    if order not in ("asc", "desc"):
+        raise Invalid("sortOrder must be asc or desc")
+    return AssetQuery(
+        limit=min(_whole_number(parameters, "limit", 50), PAGE_MAX),
+        offset=_whole_number(parameters, "offset", 0),
+        sort_by=sort_by,
+        descending=order == "desc",
+        favorite=None if "favorite" not in parameters else parameters["favorite"] == "true",
+        tag_id=parameters.get("tagId"),
+    )
+
+
+def _whole_number(parameters: Mapping[str, str], name: str, default: int) -> int:
+    text = parameters.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise Invalid(f"{name} must be a whole number, 0 or more")
+    return int(text)

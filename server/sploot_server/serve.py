@@ -1,0 +1,94 @@
+"""Composition root: opens the library in the order of its layers, and closes it in reverse."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from sploot_server import __version__
+from sploot_server.assets.database import Database
+from sploot_server.assets.sqlite import SqliteAssets
+from sploot_server.blobs import FileBlobs
+from sploot_server.config import Config
+from sploot_server.library import Library
+from sploot_server.process import Server, address_of, bind, owned, when_stdin_ends
+from sploot_server.refusals import HANDLERS, Door
+from sploot_server.routes import Api
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+KEEP_ALIVE_S = 75
+
+
+@contextlib.asynccontextmanager
+async def library_app(config: Config) -> AsyncIterator[Starlette]:
+    """The ASGI application on an open library. The caller owns `config.data`."""
+    async with contextlib.AsyncExitStack() as stack:
+        database = Database(config.data / "library.db")
+        database.open()
+        stack.push_async_callback(database.close)
+        blobs = FileBlobs(config.data)
+        blobs.open()
+        library = Library(config, SqliteAssets(database), blobs, lambda: None)
+        hosts = LOOPBACK_NAMES if config.uds is None else None
+        yield Starlette(
+            routes=Api(config, library).routes(),
+            middleware=[Middleware(Door, requests_max=config.requests_max, hosts=hosts)],
+            exception_handlers=HANDLERS,
+        )
+
+
+def run(config: Config, *, exit_with_stdin: bool, announce: Callable[[str], None]) -> None:
+    """Serve until told to stop. Raises Occupied, ConfigError or DatabaseError before it listens.
+
+    `announce` is called once with the address, when requests are being accepted.
+    """
+    os.umask(0o077)  # the library and its socket are their owner's alone
+    with (
+        owned(config.data, config.lock_wait_s),
+        bind(config) as listener,
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+    ):
+        runner.run(_serve(config, listener, exit_with_stdin=exit_with_stdin, announce=announce))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop halves the cost of a small request; where it has no wheel, asyncio's own loop does."""
+    try:
+        import uvloop  # noqa: PLC0415 - optional
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(
+    config: Config, listener: socket.socket, *, exit_with_stdin: bool, announce: Callable[[str], None]
+) -> None:
+    logger = structlog.get_logger()
+    address = address_of(listener)
+
+    def on_listening() -> None:
+        logger.info("listening", address=address, data=str(config.data), version=__version__)
+        announce(address)
+
+    async with library_app(config) as app:
+        settings = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=config.drain_s,
+        )
+        server = Server(settings, on_listening)
+        if exit_with_stdin:
+            loop = asyncio.get_running_loop()
+            when_stdin_ends(lambda: loop.call_soon_threadsafe(server.stop))
+        await server.serve(sockets=[listener])
+    logger.info("stopped")

@@ -14,7 +14,7 @@ import venv
 from pathlib import Path
 
 MEMES = Path(__file__).resolve().parent.parent / "examples" / "memes"
-QUERY = "meeting"
+QUERY = "tiny rodent on a wheel going nowhere"
 
 
 def environment(folder: Path, requirement: str) -> Path:

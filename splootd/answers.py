@@ -1,0 +1,244 @@
+"""What the daemon answers to each request of the protocol: one short method for each."""
+
+import os
+from collections.abc import AsyncIterator, Collection, Mapping, Sized
+from enum import StrEnum
+from typing import Protocol, TypeVar, assert_never
+
+from splootd import protocol, views
+from splootd.core.failure import Fault
+from splootd.core.item import Item, Priority, State
+from splootd.errors import RequestError
+from splootd.parts import Parts
+from splootd.status import folder_rows, status
+from splootd.story import Holdup, next_step
+from splootd.stream import News
+
+SEARCH_MAX = 100
+TARGETS_MAX = 10_000
+
+Reply = (
+    protocol.Status
+    | protocol.Added
+    | protocol.Progress
+    | protocol.Items
+    | protocol.Story
+    | protocol.Changed
+    | protocol.Done
+    | protocol.Folders
+    | protocol.Hits
+)
+Answer = Reply | AsyncIterator[bytes]
+
+Words = TypeVar("Words", bound=StrEnum)
+
+
+class _Change(Protocol):
+    """A step of the queue that takes many items at once and says which of them it changed."""
+
+    async def __call__(self, ids: Collection[int], *, now: float) -> list[int]: ...
+
+
+class Answers:
+    """Answers requests from the store and the workers. `draining` says that the daemon is about to end."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._started_at = parts.clock.now()
+        self.draining = False
+        self.news = News(parts.listing, parts.bus, parts.bells.news)
+
+    async def answer(self, request: protocol.AnyRequest, key: str) -> Answer:  # noqa: PLR0912 - one for each request
+        """The answer to `request`; SplootError when there is none. `key` names this call, should it be repeated."""
+        match request:
+            case protocol.GetStatus():
+                return await status(self._parts, self._started_at, draining=self.draining)
+            case protocol.Add():
+                return await self.add(request, key)
+            case protocol.GetProgress():
+                return await self.progress(request)
+            case protocol.ListItems():
+                return await self.items(request)
+            case protocol.Why():
+                return await self.why(request)
+            case protocol.Retry():
+                return await self.retry(request)
+            case protocol.Bump():
+                return await self.bump(request)
+            case protocol.Forget():
+                return await self.forget(request)
+            case protocol.Pause():
+                return await self.pause()
+            case protocol.Resume():
+                return await self.resume()
+            case protocol.GetFolders():
+                return protocol.Folders(await folder_rows(self._parts))
+            case protocol.RemoveFolder():
+                return await self.remove_folder(request)
+            case protocol.Search():
+                return await self.search(request)
+            case protocol.Login():
+                return await self.login(request)
+            case protocol.Logout():
+                return await self.logout()
+            case protocol.Shutdown():
+                return self.shutdown()
+            case protocol.GetEvents():
+                return self.news.events(request.since)
+            case _:
+                assert_never(request)
+
+    async def add(self, request: protocol.Add, key: str) -> protocol.Added:
+        if len(request.paths) > protocol.ADD_PATHS_MAX:
+            raise RequestError("too_many", f"one request adds at most {protocol.ADD_PATHS_MAX} paths")
+        for path in request.paths:
+            if not path.startswith("/") or "\0" in path:
+                raise RequestError("bad_path", f"{path[:200]!r} is not an absolute path")
+        if request.priority.upper() not in Priority.__members__:
+            words = ", ".join(priority.word for priority in Priority)
+            raise RequestError("bad_priority", f"there is no priority {request.priority[:40]!r}", f"there are: {words}")
+        return await self._parts.intake.add(request, key)
+
+    async def progress(self, request: protocol.GetProgress) -> protocol.Progress | AsyncIterator[bytes]:
+        async def snapshot() -> protocol.Progress:
+            return views.progress(request.add, await self._parts.listing.progress(request.add))
+
+        first = await snapshot()
+        return self.news.progress(snapshot) if request.follow else first
+
+    async def items(self, request: protocol.ListItems) -> protocol.Items:
+        limit = min(max(request.limit, 1), protocol.PAGE_MAX)
+        folders = await self._folders()
+        items = await self._parts.listing.items(
+            state=None if request.state is None else _one_of(State, request.state, "state"),
+            folder_id=None if request.folder is None else _folder_id(folders, request.folder),
+            fault=None if request.reason is None else _one_of(Fault, request.reason, "reason"),
+            before=request.before,
+            limit=limit,
+        )
+        rows = tuple(views.item_row(item, folders) for item in items)
+        return protocol.Items(rows, rows[-1].id if len(rows) == limit else None)
+
+    async def why(self, request: protocol.Why) -> protocol.Story:
+        parts = self._parts
+        versions = await self._find(request.target)
+        if not versions:
+            raise RequestError("not_found", f"{request.target[:4096]} is not in the queue", "sploot add", status=404)
+        item, gate = versions[0], parts.gate
+        holdup = Holdup(gate.paused, gate.state, gate.retry_at)
+        attempts = await parts.listing.attempts(item.id)
+        return protocol.Story(
+            item=views.item_row(item, await self._folders()),
+            attempts=tuple(views.attempt_row(attempt) for attempt in attempts),
+            next=next_step(item, holdup, parts.clock.now()),
+            versions=len(versions),
+        )
+
+    async def _find(self, target: str) -> list[Item]:
+        """The items that an id or a path means, newest version first."""
+        if target.startswith("/"):
+            return await self._parts.listing.by_path(os.fsencode(target))
+        if not target.isdecimal() or len(target) > 18:
+            raise RequestError("bad_target", f"{target[:200]!r} is neither an id nor an absolute path")
+        item = await self._parts.listing.item(int(target))
+        return [] if item is None else [item]
+
+    async def retry(self, request: protocol.Retry) -> protocol.Changed:
+        _check_count(request.ids)
+        if not (request.ids or request.reason or request.all):
+            raise RequestError("nothing_named", "say what to retry", "name ids, a reason, or all")
+        ids = await self._parts.queue.revive(
+            ids=request.ids,
+            fault=None if request.reason is None else _one_of(Fault, request.reason, "reason"),
+            all_dead=request.all,
+            now=self._parts.clock.now(),
+        )
+        return protocol.Changed(tuple(ids), tuple(str(each) for each in request.ids if each not in set(ids)))
+
+    async def bump(self, request: protocol.Bump) -> protocol.Changed:
+        return await self._change(request.targets, self._parts.queue.bump)
+
+    async def forget(self, request: protocol.Forget) -> protocol.Changed:
+        return await self._change(request.targets, self._parts.queue.forget)
+
+    async def _change(self, targets: tuple[str, ...], change: _Change) -> protocol.Changed:
+        _check_count(targets)
+        found = {target: await self._find(target) for target in targets}
+        ids = [items[0].id for items in found.values() if items]
+        changed = await change(ids, now=self._parts.clock.now())
+        return protocol.Changed(tuple(changed), tuple(target for target, items in found.items() if not items))
+
+    async def pause(self) -> protocol.Done:
+        await self._keep_paused("yes")
+        self._parts.gate.pause()
+        return protocol.Done("Sending is paused. New files are still queued; to go on: sploot resume")
+
+    async def resume(self) -> protocol.Done:
+        await self._keep_paused("no")
+        self._parts.gate.resume()
+        return protocol.Done("Sending goes on.")
+
+    async def _keep_paused(self, word: str) -> None:
+        await self._parts.listing.set_setting("paused", word, now=self._parts.clock.now())
+
+    async def remove_folder(self, request: protocol.RemoveFolder) -> protocol.Done:
+        path = os.fsencode(request.folder)
+        if not await self._parts.arrivals.unwatch(path):
+            raise RequestError("not_found", f"{request.folder[:4096]} is not watched", "sploot folders", status=404)
+        self._parts.watcher.unwatch(path)
+        return protocol.Done("It is no longer watched. What was queued from it stays queued.")
+
+    async def search(self, request: protocol.Search) -> protocol.Hits:
+        parts, limit = self._parts, min(max(request.limit, 1), SEARCH_MAX)
+        matches = await parts.server.search(request.text, limit)
+        paths = await parts.listing.by_assets([match.asset_id for match in matches])
+        hits = tuple(
+            protocol.Hit(
+                asset_id=match.asset_id,
+                score=match.score,
+                path=os.fsdecode(paths[match.asset_id]) if match.asset_id in paths else None,
+                url=match.url,
+                text=match.text,
+            )
+            for match in matches
+        )
+        counts = (await parts.listing.counts()).by_state
+        on_the_way = sum(counts.get(state, 0) for state in (State.PENDING, State.UPLOADING, State.EMBEDDING))
+        return protocol.Hits(hits, f"{on_the_way:,} more are on their way into the library" if on_the_way else None)
+
+    async def login(self, request: protocol.Login) -> protocol.Done:
+        await self._parts.credentials.keep(request.token, request.token_command)
+        return protocol.Done("The way to sign in is kept.")
+
+    async def logout(self) -> protocol.Done:
+        await self._parts.credentials.clear()
+        return protocol.Done("The token is forgotten.")
+
+    def shutdown(self) -> protocol.Done:
+        self.draining = True
+        self._parts.shutdown()
+        return protocol.Done("The daemon finishes what is under way, then ends.")
+
+    async def _folders(self) -> dict[int, str]:
+        return {folder.id: os.fsdecode(folder.path) for folder in await self._parts.arrivals.folders()}
+
+
+def _folder_id(folders: Mapping[int, str], path: str) -> int:
+    for number, known in folders.items():
+        if known == path:
+            return number
+    raise RequestError("not_found", f"{path[:4096]} is not watched", "sploot folders", status=404)
+
+
+def _one_of(words: type[Words], word: str, what: str) -> Words:
+    try:
+        return words(word)
+    except ValueError:
+        raise RequestError(
+            f"bad_{what}", f"there is no {what} {word[:40]!r}", f"there are: {', '.join(words)}"
+        ) from None
+
+
+def _check_count(targets: Sized) -> None:
+    if len(targets) > TARGETS_MAX:
+        raise RequestError("too_many", f"one request changes at most {TARGETS_MAX} items", "send them in several")

@@ -1,0 +1,40 @@
+"""The parts of the daemon that requests are about, in one hand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from splootd.bus import Bells, Bus
+from splootd.clock import Clock
+from splootd.config import Config
+from splootd.credentials import Credentials
+from splootd.gate import Gate
+from splootd.metrics import Traffic
+from splootd.protocol import Need
+from splootd.remote.api import Server
+from splootd.store.arrivals import Arrivals
+from splootd.store.listing import Listing
+from splootd.store.queue import Queue
+from splootd.work.intake import Intake
+from splootd.work.watcher import Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """`shutdown` begins the end; `more_needs` adds to what only the user can mend."""
+
+    boot: str
+    config: Config
+    clock: Clock
+    bells: Bells
+    bus: Bus
+    listing: Listing
+    queue: Queue
+    arrivals: Arrivals
+    intake: Intake
+    watcher: Watcher
+    server: Server
+    gate: Gate
+    traffic: Traffic
+    credentials: Credentials
+    shutdown: Callable[[], None]
+    more_needs: Callable[[], Sequence[Need]] = tuple

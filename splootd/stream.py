@@ -1,0 +1,88 @@
+"""What flows out by itself: the news of the queue and the progress of an add, as server-sent events."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from splootd.bus import Bell, Bus
+from splootd.protocol import Progress
+from splootd.store.listing import Listing
+from splootd.views import news
+from splootd.wire import encode
+
+PAGE_EVENTS = 500
+HEARTBEAT_S = 15.0
+PROGRESS_INTERVAL_S = 0.25  # at most four snapshots a second
+PROGRESS_HEARTBEAT_S = 1.0  # and at least one
+QUERY_SHARE = 0.05  # of the time may go into asking how far an add of very many files has come
+
+_HEARTBEAT = b": still here\n\n"
+
+
+def sse(event: str, data: dict[str, Any], seq: int | None = None) -> bytes:
+    """One server-sent event. JSON holds no bare newline, so the data is one line."""
+    identity = "" if seq is None else f"id: {seq}\n"
+    return f"{identity}event: {event}\ndata: {json.dumps(data)}\n\n".encode("ascii")
+
+
+class News:
+    """Reads the event rows as they are committed, publishes them on the bus, and streams them to whoever listens."""
+
+    def __init__(self, listing: Listing, bus: Bus, bell: Bell) -> None:
+        self._listing = listing
+        self._bus = bus
+        self._bell = bell
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        seen = await self._listing.newest_event()
+        while True:
+            ticket = self._bell.ticket()
+            events = await self._listing.events(since=seen, limit=PAGE_EVENTS)
+            for event in events:
+                self._bus.publish(news(event))
+                seen = event.seq
+            if not events:
+                await self._bell.wait(ticket, None)
+
+    def end(self) -> None:
+        """End all streams: the daemon is about to."""
+        self._ended.set()
+        self._bell.ring()
+        self._bus.publish({"seq": 0})  # wakes the listeners; as old news nobody is shown it
+
+    async def events(self, since: int | None) -> AsyncIterator[bytes]:
+        """News from the event after `since` on without a gap; `fresh` first, if it is too old to say what was missed."""
+        with self._bus.listen() as listener:
+            newest, oldest = await self._listing.newest_event(), await self._listing.oldest_event()
+            is_known = since is not None and oldest - 1 <= since <= newest
+            seen = since if since is not None and is_known else newest
+            yield sse("start" if is_known or since is None else "fresh", {"oldest": oldest, "newest": newest}, seen)
+            while seen < newest and (missed := await self._listing.events(since=seen, limit=PAGE_EVENTS)):
+                for event in missed:
+                    yield sse("item", news(event), event.seq)
+                    seen = event.seq
+            while not self._ended.is_set():
+                entries, lost = await listener.take(HEARTBEAT_S)
+                if lost:
+                    yield sse("lost", {"count": lost})
+                for entry in entries:
+                    if entry["seq"] > seen:
+                        yield sse("item", entry, entry["seq"])
+                        seen = entry["seq"]
+                if not entries and not lost:
+                    yield _HEARTBEAT
+
+    async def progress(self, snapshot: Callable[[], Awaitable[Progress]]) -> AsyncIterator[bytes]:
+        """Snapshots as they change, until the add has ended."""
+        loop = asyncio.get_running_loop()
+        while True:
+            ticket, asked_at = self._bell.ticket(), loop.time()
+            progress = await snapshot()
+            yield sse("progress", encode(progress))
+            if progress.ended or self._ended.is_set():
+                return
+            took_s = loop.time() - asked_at
+            await asyncio.sleep(max(PROGRESS_INTERVAL_S, took_s / QUERY_SHARE))
+            await self._bell.wait(ticket, PROGRESS_HEARTBEAT_S - PROGRESS_INTERVAL_S)

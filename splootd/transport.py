@@ -1,0 +1,118 @@
+"""HTTP/1.1 on a Unix socket with bounds: who may speak, how many at once, how much they may say, in how long."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from splootd.protocol import Problem
+from splootd.wire import encode
+
+HEAD_BYTES_MAX = 65_536
+ARRIVAL_S = 10.0  # the time a request may take to arrive, head and body
+CONNECTIONS_MAX = 64
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handlers, which are the daemon's own, and without its ten wake-ups a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._ending.wait()
+
+    def end(self) -> None:
+        self.should_exit = True
+        self._ending.set()
+
+
+def peer_uid(connection: Any) -> int:
+    """The user at the other end of a Unix socket, as the kernel knows it."""
+    if sys.platform == "darwin":
+        # struct xucred of LOCAL_PEERCRED (1) at SOL_LOCAL (0): the version, then the uid.
+        credentials = connection.getsockopt(0, 1, 76)
+        return int(struct.unpack_from("II", credentials)[1])
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's HTTP for this user and root alone; what comes too long or too slowly is refused."""
+
+    _head_bytes = 0
+    _head_is_complete = False
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        if peer_uid(transport.get_extra_info("socket")) not in (os.getuid(), 0):
+            transport.abort()
+        elif len(self.connections) > CONNECTIONS_MAX:
+            self._refuse(Problem("busy", "too many connections at once", 503))
+        else:
+            self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        self._head_bytes = 0 if self._head_is_complete else self._head_bytes + len(data)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse(Problem("head_too_large", f"the head is larger than {HEAD_BYTES_MAX} bytes", 431))
+
+    def on_message_begin(self) -> None:
+        self._head_is_complete = False
+        self._expect()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_is_complete = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._arrived()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(Problem("not_http", "this is not HTTP/1.1", 400))
+
+    def _expect(self) -> None:
+        self._arrived()
+        self._deadline = self.loop.call_later(ARRIVAL_S, self.transport.abort)
+
+    def _arrived(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer without the application, and hang up."""
+        body = json.dumps(encode(problem)).encode("ascii")
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode("ascii")),
+            (b"connection", b"close"),
+        ]
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + body)
+        self.transport.close()

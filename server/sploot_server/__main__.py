@@ -1,0 +1,5 @@
+"""`python -m sploot_server`."""
+
+from sploot_server.app import main
+
+main()

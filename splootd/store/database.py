@@ -1,0 +1,240 @@
+"""The only place with connections: one that writes and checkpoints, and two that only read."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar, cast
+
+import aiosqlite
+
+from splootd.errors import StoreError
+from splootd.store import schema
+from splootd.store.lanes import Lanes, Waiting
+from splootd.store.transaction import (
+    Outcome,
+    closed_error,
+    commit_all,
+    is_of_the_database,
+    leaves_the_connection_well,
+    snapshot,
+    store_error,
+)
+
+T = TypeVar("T")
+
+READERS = 2
+CHECK_AT_OPEN_BYTES_MAX = 32 << 20  # a check of this much takes less than a second
+
+
+class Database:
+    """One SQLite file. `open` it, and `close` it in the end.
+
+    What waits to be written is written in groups: one task takes all that waits, runs it as one transaction on the
+    connection's thread, and answers each caller after COMMIT has returned. No caller ever holds a transaction, so none
+    can leave one open, or undo a neighbour's write, by being cancelled.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.was_clean = True
+        self._lanes = Lanes()
+        self._failures = 0  # in a row
+        self._writer: _Connection | None = None
+        self._readers: list[_Connection] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"Database({self.path}, {self._lanes})"
+
+    @classmethod
+    async def open(cls, path: Path, *, migrate_backup: bool = True) -> "Database":
+        """Open or create the database at `path`, and lead its schema to the newest version.
+
+        Raises StoreNewer, StoreDamaged, StoreFull or StoreFailed; the file is left as it was. After an unclean stop a
+        small database is checked here; a large one is the caller's to `check` when there is time.
+        """
+        database = cls(path)
+        try:
+            await database._open(back_up=migrate_backup)
+        except BaseException as error:
+            await database._close_connections()
+            if isinstance(error, (sqlite3.Error, OSError)):
+                raise store_error(error, path) from error
+            raise
+        database._writing = asyncio.create_task(database._write_groups())
+        return database
+
+    @property
+    def sqlite_version(self) -> str:
+        return sqlite3.sqlite_version
+
+    async def write(self, op: Callable[[sqlite3.Connection], T], *, bulk: bool = False) -> T:
+        """Run `op` in a transaction on the writer's thread, and return what it returned once that is committed.
+
+        What `op` raises undoes `op` and comes out here. Bulk waits behind everything else. Raises StoreFull when there
+        was no room and nothing was written, and StoreFailed when nobody knows: look again before you repeat it.
+        After a cancellation it is written whole or not at all, and nobody knows which.
+        """
+        if self._lanes.closed:
+            raise closed_error(self.path)
+        return await self._lanes.run(op, bulk=bulk)
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `query` on one committed state of the database. It cannot write."""
+        if self._lanes.closed:
+            raise closed_error(self.path)
+        reader = min(self._readers, key=lambda reader: reader.waiting)
+        try:
+            return await reader.run(partial(snapshot, query=query))
+        except sqlite3.Error as error:
+            if is_of_the_database(error):
+                raise store_error(error, self.path) from error
+            raise
+
+    async def check(self) -> None:
+        """StoreDamaged when the file does not hold together. Takes about 5 s a million items; nothing waits for it."""
+        await self.read(partial(schema.check, path=self.path))
+
+    async def backup(self, target: Path) -> None:
+        """A copy as of now, which appears at `target` whole or not at all. Writes wait about 1 s a million items."""
+        if self._lanes.closed or self._writer is None:
+            raise closed_error(self.path)
+        try:
+            await self._writer.run(partial(schema.copy_to, target=target))
+        except (sqlite3.Error, OSError) as error:
+            raise store_error(error, target) from error
+
+    async def watch(self) -> None:
+        """Return when the database is closed; raise the StoreError that ended the writing. For the task group."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+            self._writing.result()
+
+    async def close(self) -> None:
+        """Write what still waits, note the clean stop, and close."""
+        if self._writing is None:
+            return
+        self._lanes.close()
+        await asyncio.wait([self._writing])
+        if self._writer is not None and not self._writing.cancelled() and self._writing.exception() is None:
+            with contextlib.suppress(sqlite3.Error):  # without the note, the next start checks the file
+                await self._writer.run(schema.note_stop)
+        await self._close_connections()
+
+    async def _open(self, *, back_up: bool) -> None:
+        if self.path.exists() and self.path.stat().st_size:
+            # On a connection of its own that cannot write, so that what is refused stays as it is to the last byte.
+            probe = await _Connection.open(self.path, lambda connection: None, mode="ro")
+            try:
+                await probe.run(partial(schema.refuse_foreign, path=self.path))
+            finally:
+                await probe.close()
+        await self._connect_writer()
+        assert self._writer is not None
+        await self._writer.run(partial(schema.migrate, path=self.path, back_up=back_up))
+        self.was_clean = await self._writer.run(schema.note_start)
+        self._readers = await self._connect_readers()
+        if not self.was_clean and self.path.stat().st_size <= CHECK_AT_OPEN_BYTES_MAX:
+            await self.check()
+
+    async def _connect_writer(self) -> None:
+        self._writer = await _Connection.open(self.path, partial(schema.prepare_writer, path=self.path), mode="rwc")
+
+    async def _connect_readers(self) -> list["_Connection"]:
+        readers: list[_Connection] = []
+        try:
+            while len(readers) < READERS:
+                readers.append(await _Connection.open(self.path, schema.prepare_reader, mode="rw"))
+        except BaseException:
+            for reader in readers:
+                await reader.close()
+            raise
+        return readers
+
+    async def _close_connections(self) -> None:
+        # The writer last: whoever closes last checkpoints.
+        connections = [*self._readers, self._writer]
+        self._readers, self._writer = [], None
+        for connection in connections:
+            if connection is not None:
+                await connection.close()
+
+    async def _write_groups(self) -> None:
+        """The writer's loop. Ends when the database is closed, or with the StoreError that makes writing impossible."""
+        try:
+            while group := await self._lanes.take():
+                await self._write_group(group)
+        finally:
+            self._lanes.close()
+            while group := await self._lanes.take():
+                self._lanes.answer(group, [Outcome(error=closed_error(self.path))] * len(group))
+
+    async def _write_group(self, group: list[Waiting]) -> None:
+        assert self._writer is not None
+        try:
+            committed = await self._writer.run(partial(commit_all, ops=[waiting.op for waiting in group]))
+        except sqlite3.Error as error:
+            failure = store_error(error, self.path)
+            try:
+                if not leaves_the_connection_well(error):
+                    await self._reopen(failure)
+            finally:
+                # Only now, so that whoever looks again looks at the reopened database.
+                self._lanes.answer(group, [Outcome(error=failure)] * len(group))
+        else:
+            if committed.wrote:
+                self._failures = 0
+            self._lanes.answer(group, committed.outcomes)
+
+    async def _reopen(self, failure: StoreError) -> None:
+        """After an I/O error nobody knows what is written: start anew from the file. The second in a row is the end."""
+        self._failures += 1
+        if self._failures > 1:
+            raise failure
+        assert self._writer is not None
+        await self._writer.close()
+        former = self._readers
+        try:
+            await self._connect_writer()
+            self._readers = await self._connect_readers()
+        except sqlite3.Error as error:
+            raise store_error(error, self.path) from error
+        for reader in former:  # what they have been asked already they still answer
+            await reader.close()
+
+
+class _Connection:
+    """One connection on a thread of its own, where plain functions run one after another."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+        self.waiting = 0  # functions that wait or run
+
+    @classmethod
+    async def open(cls, path: Path, prepare: Callable[[sqlite3.Connection], None], *, mode: str) -> "_Connection":
+        connection = cls(await aiosqlite.connect(schema.uri(path, mode=mode), uri=True, isolation_level=None))
+        try:
+            await connection.run(prepare)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the thread, in one hop.
+
+        aiosqlite's public methods hop once per statement, which makes a group commit three times slower. Its
+        `_execute` is private; so its version is pinned below the next minor one, and a test runs it.
+        """
+        self.waiting += 1
+        try:
+            return cast(T, await self._connection._execute(work, self._connection._conn))  # type: ignore[no-untyped-call] # noqa: SLF001
+        finally:
+            self.waiting -= 1
+
+    async def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # nothing is lost by it: what is acknowledged is on the disk
+            await self._connection.close()

@@ -1,0 +1,80 @@
+"""What waits to be written: a quick lane, and a bulk lane behind it."""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from splootd.store.transaction import Outcome
+
+T = TypeVar("T")
+
+GROUP_MAX = 1_000  # operations in one commit
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """One operation and the caller who waits for its end."""
+
+    op: Callable[[sqlite3.Connection], Any]
+    answer: asyncio.Future[Any]
+
+
+class Lanes:
+    """Operations wait here until the writer takes them. They are as many as there are callers: each waits."""
+
+    def __init__(self) -> None:
+        self._quick: deque[Waiting] = deque()
+        self._bulk: deque[Waiting] = deque()
+        self._wake = asyncio.Event()
+        self.closed = False
+
+    def __repr__(self) -> str:
+        return f"Lanes({len(self._quick)} quick, {len(self._bulk)} bulk)"
+
+    async def run(self, op: Callable[[sqlite3.Connection], T], *, bulk: bool) -> T:
+        """Wait until the writer has run `op`; returns or raises what came of it."""
+        waiting = Waiting(op, asyncio.get_running_loop().create_future())
+        (self._bulk if bulk else self._quick).append(waiting)
+        self._wake.set()
+        return cast(T, await waiting.answer)
+
+    async def take(self) -> list[Waiting]:
+        """The next group: whatever is quick, then at most one of the bulk. Empty when closed and nothing waits.
+
+        One bulk operation is a thousand rows: with a second one, the quick that come now would wait for it too.
+        """
+        while True:
+            group = self._take(self._quick, GROUP_MAX) + self._take(self._bulk, 1)
+            if group or self.closed:
+                return group
+            self._wake.clear()
+            await self._wake.wait()
+
+    def close(self) -> None:
+        """Let `take` return what still waits, and then nothing."""
+        self.closed = True
+        self._wake.set()
+
+    @staticmethod
+    def answer(group: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
+        """Tell each caller how its operation ended."""
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            if waiting.answer.done():  # the caller was cancelled meanwhile
+                continue
+            if outcome.error is None:
+                waiting.answer.set_result(outcome.value)
+            else:
+                waiting.answer.set_exception(outcome.error)
+
+    @staticmethod
+    def _take(lane: deque[Waiting], limit: int) -> list[Waiting]:
+        """The first of a lane. Whoever was cancelled while waiting wants nothing written any more."""
+        group: list[Waiting] = []
+        while lane and len(group) < limit:
+            waiting = lane.popleft()
+            if not waiting.answer.done():
+                group.append(waiting)
+        return group

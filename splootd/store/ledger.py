@@ -1,0 +1,57 @@
+"""The ledger: what each server has, or had. A content is known by its SHA-256."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from splootd.store.database import Database
+from splootd.store.queries import SQL
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a server knows the bytes by; whether they were ever searchable there, and since when they are gone."""
+
+    sha256: bytes
+    asset_id: str
+    ready: bool
+    removed_at: float | None
+
+
+class Ledger:
+    """The contents of one server."""
+
+    def __init__(self, database: Database, *, server_id: int) -> None:
+        self._database = database
+        self._server_id = server_id
+
+    async def content(self, sha256: bytes) -> Content | None:
+        values = {"server_id": self._server_id, "sha256": sha256}
+        row = await self._database.read(lambda connection: connection.execute(SQL["content"], values).fetchone())
+        return row and Content(row["sha256"], row["asset_id"], bool(row["ready"]), row["removed_at"])
+
+    async def removed(self, content: str | bytes, *, now: float) -> None:
+        """The server no longer has it; told by asset id or by SHA-256."""
+        if isinstance(content, str):
+            await self._write("asset_removed", asset_id=content, now=now)
+        else:
+            await self._write("content_removed", sha256=content, now=now)
+
+    async def forget(self, sha256: bytes) -> None:
+        """As if the server had never had it: it may be sent again."""
+        await self._write("forget_content", sha256=sha256)
+
+    async def _write(self, query: str, **values: Any) -> None:
+        every = {"server_id": self._server_id, **values}
+        await self._database.write(lambda connection: connection.execute(SQL[query], every).rowcount)
+
+
+async def server_id(database: Database, url: str) -> int:
+    """The number of the server at `url`, which it is given when it is met for the first time."""
+
+    def op(connection: sqlite3.Connection) -> int:
+        row = connection.execute(SQL["server_at_url"], {"url": url}).fetchone()
+        rows = [row] if row else connection.execute(SQL["insert_server"], {"url": url}).fetchall()
+        return int(rows[0]["id"])
+
+    return await database.write(op)

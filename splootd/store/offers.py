@@ -1,0 +1,157 @@
+"""What becomes of one file that was found, inside one transaction: new, changed, renamed, back again, or known."""
+
+import enum
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from splootd.core.failure import Fault
+from splootd.core.item import Priority, State, Version, shard_of
+from splootd.store.answers import SUPERSEDED
+from splootd.store.queries import SQL
+from splootd.store.rows import version_of, version_values
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that was found. It is claimable at once, or from `settles_at` on."""
+
+    path: bytes
+    version: Version
+    settles_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who found it, and how it is to be sent. `force`: also what was removed on the server."""
+
+    add_id: int | None
+    folder_id: int | None
+    priority: Priority
+    tags: tuple[str, ...]
+    force: bool
+
+
+class Outcome(enum.StrEnum):
+    QUEUED = "queued"
+    CHANGED = "changed"  # a new version of a known path, queued
+    RENAMED = "renamed"  # a known file in another place: only its path changed
+    KNOWN = "known"
+    REVIVED = "revived"  # it was gone, and is there again
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What became of a candidate, and the state of its item after it."""
+
+    path: bytes
+    outcome: Outcome
+    item_id: int
+    state: State
+
+
+class Offer:
+    """One transaction's worth of candidates from one origin.
+
+    `still_there(path, version)` looks at the disk: whether that very file is still at that path. It is asked only about
+    files whose inode, size and times a candidate has, to tell a rename from a hard link.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        origin: Origin,
+        *,
+        server_id: int,
+        still_there: Callable[[bytes, Version], bool],
+        now: float,
+    ) -> None:
+        self._connection = connection
+        self._origin = origin
+        self._still_there = still_there
+        self._values = {
+            "server_id": server_id,
+            "add_id": origin.add_id,
+            "folder_id": origin.folder_id,
+            "priority": origin.priority,
+            "now": now,
+        }
+
+    def place(self, candidate: Candidate) -> Arrival:
+        """The rules, in their order: the very file at its path, the same file moved, another version, a new file."""
+        row = self._one("latest_at_path", path=candidate.path)
+        if row is not None and version_of(row) == candidate.version:
+            return self._same(row, candidate, Outcome.KNOWN)
+        moved = self._moved(candidate)
+        if moved is not None:
+            if row is not None:
+                self._supersede(row)
+            self._run("rename", id=moved["id"], path=candidate.path)
+            return self._same(moved, candidate, Outcome.RENAMED)
+        if row is not None:
+            return self._other_version(row, candidate)
+        return self._insert(candidate, Outcome.QUEUED)
+
+    def _same(self, row: sqlite3.Row, candidate: Candidate, outcome: Outcome) -> Arrival:
+        """The file of this row, unchanged: it is left as it is, unless it was given up for lost, or is to be forced."""
+        state = State(row["state"])
+        if self._origin.force and self._was_removed(row):
+            self._supersede(row)
+            return self._insert(candidate, Outcome.QUEUED)
+        if state is State.GONE:
+            self._run("come_back", id=row["id"], next_at=candidate.settles_at)
+            outcome = Outcome.REVIVED if outcome is Outcome.KNOWN else outcome
+            state = State.PENDING
+        if row["folder_id"] is None and self._origin.folder_id is not None:
+            self._run("join_folder", id=row["id"])
+        return Arrival(candidate.path, outcome, row["id"], state)
+
+    def _other_version(self, row: sqlite3.Row, candidate: Candidate) -> Arrival:
+        state = State(row["state"])
+        if state is State.UPLOADING:  # its lane looks at the file again before it answers
+            return Arrival(candidate.path, Outcome.KNOWN, row["id"], state)
+        if state is State.PENDING:
+            version = version_values(candidate.version)
+            self._run("revise", id=row["id"], path=candidate.path, next_at=candidate.settles_at, **version)
+            return Arrival(candidate.path, Outcome.CHANGED, row["id"], state)
+        self._supersede(row)
+        return self._insert(candidate, Outcome.CHANGED)
+
+    def _insert(self, candidate: Candidate, outcome: Outcome) -> Arrival:
+        rows = self._run(
+            "insert_item",
+            path=candidate.path,
+            shard=shard_of(candidate.path),
+            next_at=candidate.settles_at,
+            tags=json.dumps(self._origin.tags),
+            force=self._origin.force,
+            **version_values(candidate.version),
+        )
+        return Arrival(candidate.path, outcome, rows[0]["id"], State.PENDING)
+
+    def _supersede(self, row: sqlite3.Row) -> None:
+        self._run("supersede", id=row["id"], superseded=SUPERSEDED)
+
+    def _moved(self, candidate: Candidate) -> sqlite3.Row | None:
+        """The row of this file at a path where it no longer is. While it is still there, this is a hard link to it."""
+        for row in self._run("former_places", **version_values(candidate.version)):
+            if not self._still_there(row["path"], candidate.version):
+                return row
+        return None
+
+    def _was_removed(self, row: sqlite3.Row) -> bool:
+        """Whether it is no longer in the library because somebody removed it there."""
+        if row["state"] == State.READY:
+            content = self._one("content", sha256=row["sha256"])
+            return content is not None and content["removed_at"] is not None
+        return bool(row["state"] == State.SKIPPED and row["fault"] == Fault.REMOVED)
+
+    def _one(self, query: str, **values: Any) -> sqlite3.Row | None:
+        rows = self._run(query, **values)
+        return rows[0] if rows else None
+
+    def _run(self, query: str, **values: Any) -> list[sqlite3.Row]:
+        every = {**self._values, **values}
+        return self._connection.execute(SQL[query], every).fetchall()

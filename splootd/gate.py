@@ -1,0 +1,229 @@
+"""What may hold back the sending: the user, a sick server, a rate limit, a missing sign-in. One gate for all lanes."""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import Literal
+
+from splootd.bus import Bell
+from splootd.clock import Clock
+from splootd.core.breaker import Breaker, Mood
+from splootd.credentials import Credentials
+from splootd.errors import Exhausted, ItemError, RateLimited, ServerError, SignedOut, Unreachable
+
+DOUBTS_MAX = 50
+"""Different contents that the server may fail on, one after the other and while it answers everything else, before it is
+held to be sick. A library from which its owner has removed many pictures refuses them all, and is well."""
+
+SIGNED_OUT_ASK_S = 900.0  # then it is tried without the user: the command that prints tokens may work again
+
+GateState = Literal["ok", "unreachable", "signed_out", "rate_limited"]
+
+
+class Passage:
+    """Leave to claim and send one item."""
+
+
+class Gate:
+    """Whoever wants to send takes a `passage`, and says how it went: `succeeded`, `failed` or `doubted`.
+
+    `bell` rings at every change. Waiting is for bells, and for the one time that is known: nothing polls.
+    """
+
+    def __init__(self, clock: Clock, credentials: Credentials) -> None:
+        self.breaker = Breaker()
+        self.bell = Bell()
+        self.paused = False
+        self._clock = clock
+        self._signal = credentials.signal
+        self._signed_out: asyncio.Event | None = None  # is set when the user has signed in since
+        self._held_until = -math.inf  # monotonic
+        self._is_down = False
+        self._is_overdue = False  # the next probe need not wait for its time
+        self._probe: Passage | None = None
+        self._suspects = _Suspects()  # they failed, and the server with them
+        self._doubts = _Suspects()  # they failed, while the server was well otherwise
+        self._opened_by_doubts = False
+        self._trouble: ItemError | None = None
+
+    def __repr__(self) -> str:
+        return f"Gate({self.state}, {self.breaker}{', paused' if self.paused else ''})"
+
+    @contextlib.asynccontextmanager
+    async def passage(self) -> AsyncIterator[Passage]:
+        """Wait until sending may go on. While the breaker is half open, exactly one caller has passed."""
+        await self._until(self._sending_wait_s)
+        passage = Passage()
+        if self.breaker.mood is Mood.HALF_OPEN:
+            self._probe = passage
+        try:
+            yield passage
+        finally:
+            if self._probe is passage:  # nothing was learned about the server: somebody else may probe
+                self._probe = None
+                self.breaker.abandoned()
+                self.bell.ring()
+
+    async def questions_allowed(self) -> None:
+        """Wait until small questions may be asked, which neither a pause nor the breaker holds back."""
+        await self._until(self._wait_s)
+
+    def admits(self, passage: Passage) -> bool:
+        """Whether `passage` is still good: what has closed the gate since also stops those inside."""
+        is_open = self.breaker.mood is Mood.CLOSED or self._probe is passage
+        return is_open and not self.paused and self._wait_s(self._clock.monotonic()) == 0
+
+    def succeeded(self) -> None:
+        """An item got through: the server is well."""
+        self.breaker.succeeded()
+        self._probe = self._trouble = None
+        self._suspects.clear()
+        self._doubts.clear()
+        self.bell.ring()
+
+    def failed(self, error: ItemError, *, item_id: int, content: bytes) -> Collection[int]:
+        """The server, or this machine, failed. Returns the items to pardon: it was not their fault."""
+        now = self._clock.monotonic()
+        self._trouble = error
+        match error:
+            case SignedOut():
+                self._signed_out = self._signal.ticket()
+            case RateLimited():
+                self._held_until = max(self._held_until, now + error.retry_after_s)
+            case Exhausted():
+                return self._opened(self.breaker.exhausted(now), item_id, by_doubts=False)
+            case ServerError():
+                suspect = self._suspects.add(content, item_id)
+                return self._opened(self.breaker.failed(suspect, now), item_id, by_doubts=False)
+        self.bell.ring()
+        return frozenset()
+
+    def doubted(self, error: ItemError, *, item_id: int, content: bytes) -> Collection[int]:
+        """The server failed on this content, and answered another question well. Returns the items to pardon.
+
+        That speaks against the content, unless one content after the other fails so.
+        """
+        if self.breaker.mood is not Mood.CLOSED and not self._opened_by_doubts:
+            self.breaker.succeeded()  # it was opened because nothing was answered any more
+            self._probe = self._trouble = None
+        self._doubts.add(content, item_id)
+        if self.breaker.mood is Mood.CLOSED and len(self._doubts) < DOUBTS_MAX:
+            self.bell.ring()
+            return frozenset()
+        self._trouble = error
+        self.breaker.exhausted(self._clock.monotonic())
+        return self._opened(self._doubts.contents(), item_id, by_doubts=True)
+
+    def pause(self) -> None:
+        self.paused = True
+        self.bell.ring()
+
+    def resume(self) -> None:
+        self.paused = False
+        self.bell.ring()
+
+    def server_down(self, title: str) -> None:
+        """The embedded server is known not to run: nothing is tried until `server_up`."""
+        self._is_down = True
+        self._trouble = Unreachable(title)
+        self.bell.ring()
+
+    def server_up(self) -> None:
+        """The embedded server runs (again): an open breaker may probe at once."""
+        self._is_down = False
+        self._is_overdue = True
+        self.bell.ring()
+
+    @property
+    def signed_out(self) -> bool:
+        return self._signed_out is not None and not self._signed_out.is_set()
+
+    @property
+    def held_until(self) -> float | None:
+        """When the rate limit ends (seconds since the epoch), or None without one."""
+        return self._wall(self._held_until) if self._held_until > self._clock.monotonic() else None
+
+    @property
+    def state(self) -> GateState:
+        if self.signed_out:
+            return "signed_out"
+        if self.held_until is not None:
+            return "rate_limited"
+        return "unreachable" if self._is_down or self.breaker.mood is not Mood.CLOSED else "ok"
+
+    @property
+    def retry_at(self) -> float | None:
+        """When sending is tried again by itself (seconds since the epoch), where that is known."""
+        if self.signed_out or self._is_down:
+            return None
+        if self.held_until is not None:
+            return self.held_until
+        return self._wall(self.breaker.retry_at) if self.breaker.retry_at is not None else None
+
+    @property
+    def detail(self) -> str | None:
+        """What holds it back, in a sentence."""
+        return self._trouble.title if self._trouble is not None and self.state != "ok" else None
+
+    async def _until(self, wait_s: Callable[[float], float]) -> None:
+        """Wait until `wait_s`, asked anew after every ring, says 0."""
+        while left_s := wait_s(self._clock.monotonic()):
+            if self._signed_out is not None and self.signed_out:
+                if not await self._signal.wait(self._signed_out, SIGNED_OUT_ASK_S):
+                    self._signed_out = None
+            else:
+                await self.bell.wait(self.bell.ticket(), None if math.isinf(left_s) else left_s)
+
+    def _sending_wait_s(self, now: float) -> float:
+        """As `_wait_s`. When this returns 0 with the breaker half open, the caller has become its probe."""
+        wait_s = math.inf if self.paused else self._wait_s(now)
+        retry_at = self.breaker.retry_at
+        if wait_s or retry_at is None:
+            return wait_s
+        if self.breaker.admits(max(now, retry_at) if self._is_overdue else now):
+            self._is_overdue = False
+            return 0.0
+        return math.inf if self.breaker.mood is Mood.HALF_OPEN else retry_at - now
+
+    def _wait_s(self, now: float) -> float:
+        """Seconds until the server may be asked anything: 0 for now, infinity for until a bell rings."""
+        return math.inf if self.signed_out or self._is_down else max(0.0, self._held_until - now)
+
+    def _opened(self, contents: Collection[int], item_id: int, *, by_doubts: bool) -> Collection[int]:
+        """After the breaker may have opened: whom it pardons."""
+        self.bell.ring()
+        if self.breaker.mood is Mood.CLOSED:
+            return frozenset()
+        self._probe = None
+        self._opened_by_doubts = by_doubts
+        return {item_id, *(self._doubts if by_doubts else self._suspects).take(contents)}
+
+    def _wall(self, monotonic: float) -> float:
+        return self._clock.now() + monotonic - self._clock.monotonic()
+
+
+class _Suspects:
+    """Which items failed with which content; several items may be copies of one."""
+
+    def __init__(self) -> None:
+        self._items: dict[int, set[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, content: bytes, item_id: int) -> int:
+        """Note it, and return the content's number."""
+        number = int.from_bytes(content[:8])
+        self._items.setdefault(number, set()).add(item_id)
+        return number
+
+    def contents(self) -> Collection[int]:
+        return tuple(self._items)
+
+    def take(self, contents: Collection[int]) -> set[int]:
+        """The items that failed with `contents`; they are forgotten here."""
+        return {item_id for content in contents for item_id in self._items.pop(content, ())}
+
+    def clear(self) -> None:
+        self._items.clear()

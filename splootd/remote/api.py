@@ -1,0 +1,266 @@
+"""The Sploot server, seen from here: one method per question. The only module that knows httpx."""
+
+import asyncio
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from splootd.credentials import Credentials
+from splootd.errors import BadAnswer, BrokenOff, Exhausted, ItemError, SignedOut, Unreachable
+from splootd.remote.answers import (
+    EmbeddingStatus,
+    Found,
+    Limits,
+    Match,
+    Stored,
+    asset_of,
+    found_of,
+    limits_of,
+    matches_of,
+    page_of,
+    printable,
+    statuses_of,
+    stored_of,
+)
+from splootd.remote.multipart import Frame, frame
+from splootd.remote.verdict import Answer, error_of, error_of_upload
+from splootd.work.files import EXHAUSTION, SEND_BYTES, Content, called
+
+CONNECTIONS_MAX = 4  # of the whole program
+CONNECT_S = 10.0
+WRITE_S = 30.0  # without one piece getting through
+READ_S = 70.0  # Sploot may work on an upload for 60 s
+CONTROL_READ_S = 30.0
+KEEPALIVE_S = 4.0  # shorter than any server's, so that no request meets a line that is just being closed
+SLOWEST_BYTES_PER_S = 8_000
+ANSWER_BYTES_MAX = 4_000_000
+
+Body = bytes | Callable[[], AsyncIterator[bytes]]  # a function gives the body afresh for each try
+_NOTHING_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Body
+    deadline_s: float  # for all of it, the answer included
+
+
+class Server:
+    """Speaks to one Sploot, over TCP or a Unix socket. Every method raises ServerErrors or Exhausted, nothing else.
+
+    The program as a whole holds at most `connections` lines: one carries the signs of life (limits, health, statuses,
+    search), which must never wait behind an upload, and `uploads_max` carry uploads with their checks.
+    """
+
+    def __init__(self, url: str, *, credentials: Credentials, connections: int, socket: Path | None = None) -> None:
+        self.uploads_max = max(1, min(connections, CONNECTIONS_MAX) - 1)
+        self._credentials = credentials
+        self._name = "the library" if socket else printable(httpx.URL(url).host)
+        base = "http://library" if socket else url
+        verify = _trust(base)
+        self._uploads = _client(base, socket, verify, self.uploads_max, READ_S)
+        self._control = _client(base, socket, verify, 1, CONTROL_READ_S)
+
+    def __repr__(self) -> str:
+        return f"Server({self._name})"
+
+    async def limits(self) -> Limits:
+        """What it takes. Sploot makes the row of a new user in this call: let it be the first, and alone."""
+        return limits_of(await self._ask(self._control, "GET", "/api/upload"))
+
+    async def check(self, sha256: bytes) -> Found | None:
+        """Whether it has the content. Lower-case hex: Sploot does not find any other."""
+        return found_of(await self._ask(self._uploads, "POST", "/api/upload/check", {"checksum": sha256.hex()}))
+
+    async def upload(
+        self, content: Content, *, tags: Sequence[str] = (), sent: Callable[[int], None] = lambda _: None
+    ) -> Stored:
+        """Send it; `sent` hears how many bytes of the file have gone out. FileChanged when it is no longer the same.
+
+        Never with `sync_embeddings`: Sploot loses the picture when that fails.
+        """
+        form = frame(filename=content.name, mime=content.mime, tags=tags)
+        headers = {"content-type": form.content_type, "content-length": str(form.size + content.size)}
+        whole = content.data is not None and content.size <= SEND_BYTES
+        body: Body = b"".join((form.before, content.data or b"", form.after)) if whole else _form(form, content, sent)
+        deadline_s = READ_S + content.size / SLOWEST_BYTES_PER_S
+        question = _Question("POST", "/api/upload", headers, body, deadline_s)
+        answer = await self._exchange(self._uploads, question)
+        if error := error_of_upload(answer, called(content.path)):
+            raise error
+        sent(content.size)
+        return stored_of(answer.json(), sha256=content.sha256)
+
+    async def statuses(self, asset_ids: Sequence[str]) -> Mapping[str, EmbeddingStatus]:
+        """How far the embeddings are, for at most 50 assets. Where `Limits` say so, READY may be untrue."""
+        path = "/api/assets/batch/embedding-status"
+        return statuses_of(await self._ask(self._control, "POST", path, {"assetIds": list(asset_ids)}), asset_ids)
+
+    async def newest(self, limit: int) -> Mapping[str, EmbeddingStatus]:
+        """The truth about the embeddings of the newest assets."""
+        path = f"/api/assets?limit={limit}&offset=0&sortBy=createdAt&sortOrder=desc"
+        return page_of(await self._ask(self._control, "GET", path))
+
+    async def embedding(self, asset_id: str) -> EmbeddingStatus:
+        """The truth about one embedding."""
+        path = f"/api/assets/{quote(asset_id, safe='')}"
+        answer = await self._exchange(self._control, _Question("GET", path, {}, b"", CONTROL_READ_S))
+        if answer.status == httpx.codes.NOT_FOUND and not answer.is_signed_out and answer.words:
+            return EmbeddingStatus.UNKNOWN
+        return asset_of(_judged(answer))
+
+    async def search(self, text: str, limit: int) -> list[Match]:
+        return matches_of(await self._ask(self._control, "POST", "/api/search", {"query": text, "limit": limit}))
+
+    async def health(self) -> None:
+        """Whether it answers at all."""
+        await self._ask(self._control, "GET", "/api/health")
+
+    async def close(self) -> None:
+        await self._uploads.aclose()
+        await self._control.aclose()
+
+    async def _ask(self, client: httpx.AsyncClient, method: str, path: str, value: Any = None) -> Any:
+        """The JSON that answers a small question."""
+        deadline_s = client.timeout.read or READ_S
+        if value is None:
+            return _judged(await self._exchange(client, _Question(method, path, {}, b"", deadline_s)))
+        headers = {"content-type": "application/json"}
+        return _judged(
+            await self._exchange(client, _Question(method, path, headers, json.dumps(value).encode(), deadline_s))
+        )
+
+    async def _exchange(self, client: httpx.AsyncClient, question: "_Question") -> Answer:
+        """Ask, and if the server does not know us, ask once more with the next token."""
+        answer = await self._once(client, question)
+        if answer.is_signed_out:
+            with self._translated():
+                has_another = await self._credentials.renew()
+            if has_another:
+                answer = await self._once(client, question)
+        return answer
+
+    async def _once(self, client: httpx.AsyncClient, question: "_Question") -> Answer:
+        body = question.body if isinstance(question.body, bytes) else question.body()
+        with self._translated():
+            headers = {**question.headers, **_authorization(await self._credentials.token())}
+            async with (
+                asyncio.timeout(question.deadline_s),
+                client.stream(question.method, question.path, headers=headers, content=body) as response,
+            ):
+                return Answer(response.status_code, response.headers, await _bounded(response))
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn what httpx and the system raise into our errors."""
+        try:
+            yield
+        except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
+            raise self._error_of(error) from error
+
+    def _error_of(self, error: Exception) -> ItemError:
+        reason = printable(str(error) or type(error).__name__)
+        if exhausted := _exhaustion(error):
+            return Exhausted(f"this machine ran out of something: {exhausted}", "sending goes on by itself")
+        if isinstance(error, _NOTHING_SENT):
+            return Unreachable(f"{self._name} cannot be reached: {reason}", "sending goes on when it is back")
+        return BrokenOff(
+            f"the line to {self._name} broke: {reason}", "it is asked by hash before anything is sent again"
+        )
+
+
+def _client(
+    base: str, socket: Path | None, verify: ssl.SSLContext, connections: int, read_s: float
+) -> httpx.AsyncClient:
+    """A pool of lines. Redirects are not followed: the token is for this host only."""
+    limits = httpx.Limits(
+        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE_S
+    )
+    transport = None  # httpx makes its own, and heeds the proxies of the environment
+    if socket:
+        transport = httpx.AsyncHTTPTransport(verify=verify, limits=limits, uds=str(socket), trust_env=False)
+    return httpx.AsyncClient(
+        base_url=base,
+        transport=transport,
+        verify=verify,
+        trust_env=socket is None,
+        limits=limits,
+        timeout=httpx.Timeout(connect=CONNECT_S, read=read_s, write=WRITE_S, pool=read_s),
+        headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "splootd"},
+        follow_redirects=False,
+    )
+
+
+def _trust(base: str) -> ssl.SSLContext:
+    """One for both pools. Loading the certificates takes a while, which a plain line need not wait for."""
+    return httpx.create_ssl_context() if base.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    if token is None:
+        return {}
+    if not token.isascii() or not token.isprintable():
+        raise SignedOut("the token holds characters that no token has", "sign in again: `sploot login`")
+    return {"authorization": f"Bearer {token}"}
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    body = bytearray()
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise BadAnswer("the server's answer is compressed, which was not asked for", status=response.status_code)
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > ANSWER_BYTES_MAX:
+            raise BadAnswer("the server's answer does not end", status=response.status_code)
+    return bytes(body)
+
+
+def _form(form: Frame, content: Content, sent: Callable[[int], None]) -> Callable[[], AsyncIterator[bytes]]:
+    async def body() -> AsyncIterator[bytes]:
+        gone = 0
+        yield form.before
+        async for piece in content.pieces():
+            yield piece
+            gone += len(piece)
+            sent(gone)
+        yield form.after
+
+    return body
+
+
+def _judged(answer: Answer) -> Any:
+    if error := error_of(answer):
+        raise error
+    return answer.json()
+
+
+def _exhaustion(error: BaseException | None) -> str | None:
+    """The system's words when something ran out, anywhere among the causes."""
+    seen: set[int] = set()
+    left = [error]
+    while left:
+        cause = left.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        if isinstance(cause, OSError) and cause.errno in EXHAUSTION:
+            return cause.strerror
+        left += [cause.__cause__, cause.__context__]
+        left += cause.exceptions if isinstance(cause, BaseExceptionGroup) else ()
+    return None

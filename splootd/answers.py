@@ -1,5 +1,6 @@
 """What the daemon answers to each request of the protocol: one short method for each."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sized
 from enum import StrEnum
@@ -135,9 +136,11 @@ class Answers:
         )
 
     async def _find(self, target: str) -> list[Item]:
-        """The items that an id or a path means, newest version first."""
+        """The items that an id or a path means, newest version first. A path may lead over links."""
         if target.startswith("/"):
-            return await self._parts.listing.by_path(os.fsencode(target))
+            path = os.fsencode(target)
+            found = await self._parts.listing.by_path(path)
+            return found or await self._parts.listing.by_path(await asyncio.to_thread(os.path.realpath, path))
         if not target.isdecimal() or len(target) > 18:
             raise RequestError("bad_target", f"{target[:200]!r} is neither an id nor an absolute path")
         item = await self._parts.listing.item(int(target))
@@ -174,15 +177,16 @@ class Answers:
         return protocol.Done("Sending is paused. New files are still queued; to go on: sploot resume")
 
     async def resume(self) -> protocol.Done:
-        await self._keep_paused("no")
+        await self._keep_paused("")
         self._parts.gate.resume()
         return protocol.Done("Sending goes on.")
 
     async def _keep_paused(self, word: str) -> None:
+        """Any word but the empty one: the next daemon begins paused, too."""
         await self._parts.listing.set_setting("paused", word, now=self._parts.clock.now())
 
     async def remove_folder(self, request: protocol.RemoveFolder) -> protocol.Done:
-        path = os.fsencode(request.folder)
+        path = await asyncio.to_thread(os.path.realpath, os.fsencode(request.folder))
         if not await self._parts.arrivals.unwatch(path):
             raise RequestError("not_found", f"{request.folder[:4096]} is not watched", "sploot folders", status=404)
         self._parts.watcher.unwatch(path)

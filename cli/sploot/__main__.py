@@ -1,0 +1,5 @@
+import sys
+
+from sploot.app import main
+
+sys.exit(main())

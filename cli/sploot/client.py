@@ -1,0 +1,223 @@
+"""The control API seen from the command line: HTTP/1.1 on a Unix socket with nothing but the standard library.
+
+An HTTP library would cost more time to import than most commands take.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from splootd import __version__
+from splootd.errors import RequestError, SplootError
+from splootd.protocol import API, Problem, Request
+from splootd.wire import MalformedError, decode, encode, query
+
+REPLY_S = 120.0  # a search may have to wait for the library to load its models
+HEAD_BYTES_MAX = 65_536
+REPLY_BYTES_MAX = 64_000_000
+PIECE_BYTES = 65_536
+
+T = TypeVar("T")
+News = tuple[str, dict[str, Any]]
+
+
+class LostError(Exception):
+    """The line broke before the whole answer had come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    status: int
+    headers: Mapping[str, str]
+
+
+class Connection:
+    """One connection to the daemon: a request out, an answer in, in turn."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._buffer = bytearray()
+        try:
+            self._socket.connect(os.fspath(path))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, request: Request, key: str) -> Head:
+        """Send `request`; the head of the answer."""
+        self._socket.settimeout(REPLY_S)
+        try:
+            self._socket.sendall(_message(request, key))
+            return self._head()
+        except TimeoutError:
+            raise SplootError(f"the daemon gave no answer within {REPLY_S:.0f} s", "sploot logs") from None
+        except OSError as error:
+            raise LostError from error
+
+    def body(self, head: Head) -> bytes:
+        """The whole body of the answer that `head` began."""
+        try:
+            length = int(head.headers.get("content-length", "0"))
+            if length > REPLY_BYTES_MAX:
+                raise SplootError(f"the daemon's answer is larger than {REPLY_BYTES_MAX} bytes")
+            while len(self._buffer) < length:
+                self._receive()
+        except TimeoutError:
+            raise SplootError("the daemon stopped in the middle of an answer", "sploot logs") from None
+        body = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        return body
+
+    def events(self, wait_s: Callable[[], float]) -> Iterator[News | None]:
+        """Server-sent events as they come, None whenever `wait_s()` has passed without any."""
+        text = b""
+        while True:
+            chunk = self._chunk()
+            if chunk is None:
+                self._socket.settimeout(max(wait_s(), 0.001))
+                try:
+                    self._receive()
+                except TimeoutError:
+                    yield None
+            elif not chunk:
+                return
+            else:
+                *whole, text = (text + chunk).split(b"\n\n")
+                yield from (event for event in map(_event, whole) if event)
+
+    def _head(self) -> Head:
+        while b"\r\n\r\n" not in self._buffer:
+            if len(self._buffer) > HEAD_BYTES_MAX:
+                raise SplootError("the daemon's answer cannot be understood", "sploot daemon restart")
+            self._receive()
+        head, _, rest = bytes(self._buffer).partition(b"\r\n\r\n")
+        self._buffer[:] = rest
+        first, *lines = head.decode("latin-1").split("\r\n")
+        pairs = (line.partition(":") for line in lines)
+        return Head(int(first.split(" ")[1]), {name.lower(): value.strip() for name, _, value in pairs})
+
+    def _chunk(self) -> bytes | None:
+        """The next chunk of a streamed body, empty at its end, or None when it has not all come yet."""
+        number, ended, rest = bytes(self._buffer).partition(b"\r\n")
+        length = int(number, 16) if ended else 0
+        if not ended or len(rest) < length + 2:
+            return None
+        self._buffer[:] = rest[length + 2 :]
+        return rest[:length]
+
+    def _receive(self) -> None:
+        try:
+            piece = self._socket.recv(PIECE_BYTES)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise LostError from error
+        if not piece:
+            raise LostError
+        self._buffer += piece
+
+
+class Client:
+    """Asks the daemon; reconnects once by `connect` when the line breaks, which starts the daemon if it has gone.
+
+    A request that changes something carries a key, so that asking again never does it twice.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], warn: Callable[[str], None]) -> None:
+        self._connect = connect
+        self._warn = warn
+        self._connection = connect()
+        self._is_checked = False
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def ask(self, request: Request, reply: type[T]) -> T:
+        """The daemon's answer; RequestError when it refuses."""
+        key = os.urandom(16).hex()
+        try:
+            return self._ask(request, reply, key)
+        except LostError:
+            self._reconnect()
+        try:
+            return self._ask(request, reply, key)
+        except LostError:
+            raise SplootError("the daemon hung up in the middle of an answer, twice", "sploot logs") from None
+
+    def follow(self, request: Request, wait_s: Callable[[], float]) -> Iterator[News | None]:
+        """News of a stream; None whenever `wait_s()` has passed without. LostError when the line breaks."""
+        head = self._connection.send(request, "")
+        if head.status != 200:
+            raise _refusal(self._connection.body(head))
+        self._check(head)
+        return self._connection.events(wait_s)
+
+    def _ask(self, request: Request, reply: type[T], key: str) -> T:
+        head = self._connection.send(request, key)
+        body = self._connection.body(head)
+        self._check(head)
+        if head.status != 200:
+            raise _refusal(body)
+        try:
+            return decode(reply, json.loads(body))
+        except ValueError as error:
+            raise SplootError(f"the daemon's answer cannot be understood: {error}", "sploot daemon restart") from None
+
+    def _reconnect(self) -> None:
+        self._connection.close()
+        self._connection = self._connect()
+
+    def _check(self, head: Head) -> None:
+        """Say it once when daemon and command line are not of the same version."""
+        if self._is_checked:
+            return
+        self._is_checked = True
+        version, api = head.headers.get("sploot-version", "unknown"), head.headers.get("sploot-api", "")
+        hint = "to run this command's version: sploot daemon restart"
+        if api.partition(".")[0] != API.partition(".")[0]:
+            raise SplootError(f"the daemon is version {version}, this command is {__version__}", hint)
+        if version != __version__:
+            self._warn(f"the daemon is version {version}, this command is {__version__}; {hint}")
+
+
+def _message(request: Request, key: str) -> bytes:
+    """`request` as HTTP."""
+    target, body = request.path, b""
+    if request.method == "GET":
+        asked = query(request)
+        target += f"?{asked}" if asked else ""
+    else:
+        body = json.dumps(encode(request)).encode("ascii")
+    lines = [f"{request.method} {target} HTTP/1.1", "Host: sploot", f"Sploot-Client: {__version__}"]
+    if request.method != "GET":
+        lines += [f"Idempotency-Key: {key}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
+
+
+def _refusal(body: bytes) -> SplootError:
+    try:
+        problem = decode(Problem, json.loads(body))
+    except (MalformedError, ValueError):
+        return SplootError("the daemon refused without a reason", "sploot logs")
+    return RequestError(problem.code, problem.title, problem.hint, status=problem.status)
+
+
+def _event(text: bytes) -> News | None:
+    """One server-sent event, or None for a comment, which only shows that the other end is alive."""
+    fields = dict(line.partition(": ")[::2] for line in text.decode("ascii").split("\n") if not line.startswith(":"))
+    if "data" not in fields:
+        return None
+    return fields.get("event", "message"), json.loads(fields["data"])
+
+
+def deadline(timeout_s: float | None) -> float:
+    """A moment on the monotonic clock."""
+    return time.monotonic() + timeout_s if timeout_s is not None else float("inf")

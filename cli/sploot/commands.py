@@ -1,0 +1,303 @@
+"""Every command with its options, for Typer. Each calls one function elsewhere, which returns the exit code.
+
+Those functions are imported when their command runs: who asks for one thing should not wait for all.
+"""
+# ruff: noqa: PLC0415 - see above
+
+from typing import Annotated
+
+import typer
+
+from sploot import exits
+from sploot.terminal import tell_error
+from splootd import __version__
+
+app = typer.Typer(
+    name="sploot",
+    help="Every meme in a folder, in the library, searchable, exactly once.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+folders_app = typer.Typer(help="The watched folders and their health.", rich_markup_mode=None)
+config_app = typer.Typer(help="Read and change the configuration.", no_args_is_help=True, rich_markup_mode=None)
+daemon_app = typer.Typer(help="Start and stop the daemon.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(folders_app, name="folders", invoke_without_command=True)
+app.add_typer(config_app, name="config")
+app.add_typer(daemon_app, name="daemon")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Targets = Annotated[list[str], typer.Argument(metavar="PATH|ID...", help="Files, or the ids that `sploot list` shows.")]
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command that `arguments` name; its exit code."""
+    try:
+        code = app(arguments, prog_name="sploot", standalone_mode=False)
+    except typer.Abort:
+        return exits.INTERRUPTED
+    except Exception as error:
+        # Typer has no public name for the mistakes in usage that its parser finds.
+        if not hasattr(error, "format_message"):
+            raise
+        tell_error(error.format_message(), "sploot --help")
+        return exits.USAGE
+    return code if isinstance(code, int) else exits.DONE
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"sploot {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def add(
+    *,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH...", help="Files and folders.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Import folders without watching them.")] = False,
+    priority: Annotated[str, typer.Option(help="urgent, normal or background.")] = "normal",
+    tag: Annotated[list[str] | None, typer.Option(help="Tag for the library; may be given several times.")] = None,
+    listing: Annotated[
+        str | None, typer.Option("--from", metavar="FILE", help="Read paths from FILE, one a line; - is the input.")
+    ] = None,
+    null: Annotated[bool, typer.Option("--null", help="Paths in that list end with NUL.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Send again what was removed in the library.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until all of it has ended.")] = False,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most, with --wait.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Queue files; import folders, and keep watching them."""
+    from sploot import adding
+    from splootd.protocol import Add
+
+    request = Add((), watch=not once, priority=priority, tags=tuple(tag or ()), force=force, dry_run=dry_run)
+    wish = adding.Wish(is_waiting=wait, timeout_s=timeout, as_json=as_json)
+    return adding.add(paths or [], listing, by_null=null, request=request, wish=wish)
+
+
+@app.command()
+def status(
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="0 everything ready, 1 work left, 4 needs you.")
+    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing it as it changes.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Everything at a glance."""
+    from sploot import status as it
+
+    return it.follow(as_json=as_json) if follow else it.status(as_json=as_json, with_exit_code=exit_code)
+
+
+@app.command("list")
+def list_items(
+    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
+    folder: Annotated[str | None, typer.Option(help="Only those of this watched folder.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only those that failed for this reason.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+    as_json: Json = False,
+) -> int:
+    """Items, newest first."""
+    from sploot import looking
+    from sploot.paths import absolute
+    from splootd.protocol import ListItems
+
+    asked = ListItems(state, absolute(folder) if folder is not None else None, reason, None, limit)
+    return looking.list_items(asked, as_json=as_json)
+
+
+@app.command()
+def why(target: Annotated[str, typer.Argument(metavar="PATH|ID")], as_json: Json = False) -> int:
+    """The whole story of one file."""
+    from sploot import looking
+
+    return looking.why(target, as_json=as_json)
+
+
+@app.command()
+def failed(as_json: Json = False) -> int:
+    """Dead letters: what could not be sent, and why."""
+    from sploot import looking
+
+    return looking.failed(as_json=as_json)
+
+
+@app.command()
+def search(
+    text: Annotated[list[str], typer.Argument(metavar="TEXT...")],
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many at most.")] = 10,
+    open_nth: Annotated[int | None, typer.Option("--open", metavar="N", help="Open match number N.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Memes that mean TEXT, best first."""
+    from sploot import looking
+
+    return looking.search(" ".join(text), limit=limit, open_nth=open_nth, as_json=as_json)
+
+
+@app.command()
+def retry(
+    ids: Annotated[list[int] | None, typer.Argument(metavar="ID...")] = None,
+    reason: Annotated[str | None, typer.Option(help="All that failed for this reason.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Dead letters back into the queue, before all others."""
+    from sploot import changing
+
+    return changing.retry(ids or [], reason=reason, every=every, as_json=as_json)
+
+
+@app.command()
+def bump(targets: Targets, as_json: Json = False) -> int:
+    """To the front of the queue."""
+    from sploot import changing
+
+    return changing.bump(targets, as_json=as_json)
+
+
+@app.command()
+def forget(targets: Targets, as_json: Json = False) -> int:
+    """Out of the queue; never off the disk or the server."""
+    from sploot import changing
+
+    return changing.forget(targets, as_json=as_json)
+
+
+@app.command()
+def pause() -> int:
+    """Stop sending, also over a restart."""
+    from sploot import changing
+
+    return changing.pause()
+
+
+@app.command()
+def resume() -> int:
+    """Go on sending."""
+    from sploot import changing
+
+    return changing.resume()
+
+
+@folders_app.callback()
+def folders(context: typer.Context, as_json: Json = False) -> int:
+    if context.invoked_subcommand is not None:
+        return exits.DONE
+    from sploot import looking
+
+    return looking.folders(as_json=as_json)
+
+
+@folders_app.command("remove")
+def remove_folder(path: Annotated[str, typer.Argument(metavar="PATH")]) -> int:
+    """Stop watching a folder; what is queued stays queued."""
+    from sploot import changing
+
+    return changing.remove_folder(path)
+
+
+@app.command()
+def login(
+    token_stdin: Annotated[bool, typer.Option("--token-stdin", help="Read the token from the input.")] = False,
+    token_command: Annotated[str, typer.Option(metavar="CMD", help="A command that prints a token.")] = "",
+) -> int:
+    """Keep a token for the server."""
+    from sploot import changing
+
+    return changing.login(from_stdin=token_stdin, command=token_command)
+
+
+@app.command()
+def logout() -> int:
+    """Forget the token."""
+    from sploot import changing
+
+    return changing.logout()
+
+
+@app.command()
+def logs(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")] = False,
+    level: Annotated[str, typer.Option(help="The least level: debug, info, warning, error, fatal.")] = "debug",
+) -> int:
+    """The daemon's log."""
+    from sploot import logs as it
+
+    return it.logs(follow=follow, level=level)
+
+
+@config_app.command("get")
+def config_get(key: str, as_json: Json = False) -> int:
+    """The value of one key."""
+    from sploot import settings
+
+    return settings.get(key, as_json=as_json)
+
+
+@config_app.command("set")
+def config_set(key: str, value: str) -> int:
+    """Change one key; a running daemon begins anew with it."""
+    from sploot import settings
+
+    return settings.set_value(key, value)
+
+
+@config_app.command("list")
+def config_list(as_json: Json = False) -> int:
+    """All keys, with their values and what they may be."""
+    from sploot import settings
+
+    return settings.list_all(as_json=as_json)
+
+
+@config_app.command("path")
+def config_path() -> int:
+    """Where the file is."""
+    from sploot import settings
+
+    return settings.path()
+
+
+@daemon_app.command("start")
+def daemon_start() -> int:
+    """Start it, if it is not running."""
+    from sploot import daemon
+
+    return daemon.start_it()
+
+
+@daemon_app.command("stop")
+def daemon_stop() -> int:
+    """Let it finish what is under way, and end."""
+    from sploot import daemon
+
+    return daemon.stop_it()
+
+
+@daemon_app.command("restart")
+def daemon_restart() -> int:
+    """End it and start it again."""
+    from sploot import daemon
+
+    return daemon.restart()
+
+
+@daemon_app.command("run")
+def daemon_run() -> int:
+    """Run it here, in the foreground."""
+    from sploot import daemon
+
+    return daemon.run()

@@ -1,0 +1,140 @@
+"""Starting the daemon, and waiting for its start and its end."""
+
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sploot.client import LostError
+from sploot.reach import NoDaemonError, connected, running
+from splootd.config import Paths
+from splootd.errors import ConfigError
+from splootd.protocol import Shutdown
+
+READY_S = 15.0
+STOP_S = 30.0
+WORDS_BYTES_MAX = 65_536
+DAEMON_IS_CONFIGURED_WRONGLY = 78
+DAEMON_RUNS_ALREADY = 75
+
+
+def start(paths: Paths) -> bool:
+    """Start the daemon and wait until it is ready. False when another one runs already."""
+    try:
+        paths.make()
+        with _words_file(paths).open("ab") as words:
+            ready, child_end = os.pipe()
+            try:
+                daemon = subprocess.Popen(  # noqa: S603 - our own program
+                    [sys.executable, "-P", "-m", "splootd", "--ready-fd", str(child_end)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=words,
+                    stderr=words,
+                    pass_fds=(child_end,),
+                    start_new_session=True,
+                    cwd="/",
+                )
+            finally:
+                os.close(child_end)
+    except OSError as error:
+        where = error.filename or paths.state
+        raise NoDaemonError(f"the daemon cannot be started: {where}: {error.strerror}") from error
+    said = _first_words(ready)
+    if said is None or said.startswith("ready"):
+        daemon.returncode = 0  # it lives on by itself: nobody here waits for its end
+    if said is None:
+        raise NoDaemonError(f"the daemon was not ready within {READY_S:.0f} s", f"its log is {paths.log}")
+    return said.startswith("ready") or _failed(paths, daemon.wait(READY_S), said)
+
+
+def _first_words(pipe: int) -> str | None:
+    """What the daemon says about its start: `ready`, an error, nothing when it just ended, None when time ran out."""
+    with os.fdopen(pipe, "rb", buffering=0) as stream:
+        if select.select([stream], [], [], READY_S)[0]:
+            return stream.read(WORDS_BYTES_MAX).decode("utf-8", "replace")
+    return None
+
+
+def _failed(paths: Paths, code: int, said: str) -> bool:
+    """False when another daemon runs already; else the error that `said` or the last words of the output tell."""
+    if code == DAEMON_RUNS_ALREADY:
+        return False
+    sentence = said.removeprefix("error:").strip() or _last_words(paths) or f"it ended with exit code {code}"
+    if code == DAEMON_IS_CONFIGURED_WRONGLY:
+        raise ConfigError(sentence, "to see all of it: sploot config list")
+    raise NoDaemonError(f"the daemon could not be started: {sentence}", f"its log is {paths.log}")
+
+
+def _words_file(paths: Paths) -> Path:
+    """Where the daemon's own output goes before its log is open."""
+    return paths.log.with_suffix(".out")
+
+
+def _last_words(paths: Paths) -> str:
+    try:
+        said = _words_file(paths).read_bytes()[-WORDS_BYTES_MAX:].decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return said.strip().rpartition("\n")[2]
+
+
+def wait_until_free(paths: Paths, limit_s: float = STOP_S) -> None:
+    """Wait until no daemon holds the lock; NoDaemonError when `limit_s` runs out first."""
+    try:
+        with paths.lock.open("a") as lock, _alarm(limit_s):
+            fcntl.flock(lock, fcntl.LOCK_SH)
+    except TimeoutError:
+        raise NoDaemonError(
+            f"a daemon holds {paths.lock}, but it neither answers nor ends", f"its log is {paths.log}"
+        ) from None
+
+
+@contextmanager
+def _alarm(limit_s: float) -> Iterator[None]:
+    """TimeoutError after `limit_s`: waiting for a lock knows no limit of its own."""
+
+    def ring(_signal: int, _frame: Any) -> NoReturn:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def become_daemon() -> NoReturn:
+    """Go on as the daemon, in the foreground."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "splootd"])  # noqa: S606 - our own program
+
+
+def stop(paths: Paths) -> bool:
+    """Tell the daemon to finish and end, and wait until it has. False when there is none."""
+    connection = running(paths.socket)
+    if connection is None:
+        return False
+    try:
+        connection.body(connection.send(Shutdown(), os.urandom(16).hex()))
+    except LostError:
+        pass  # it ended before it could answer
+    finally:
+        connection.close()
+    wait_until_free(paths)
+    return True
+
+
+def restart_if_running(paths: Paths) -> bool:
+    """Stop the daemon and start it again; False when there was none."""
+    if not stop(paths):
+        return False
+    connected(paths).close()
+    return True

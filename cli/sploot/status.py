@@ -1,0 +1,66 @@
+"""`sploot status`. The command that is run most imports least."""
+
+import sys
+import time
+from collections.abc import Callable
+
+from sploot import exits, render
+from sploot.client import Client, LostError
+from sploot.reach import client
+from sploot.terminal import print_json, style
+from splootd.protocol import GetEvents, GetStatus, Status
+from splootd.wire import encode
+
+REDRAW_S = 1.0
+_CLEAR = "\x1b[H\x1b[J"
+
+
+def status(*, as_json: bool = False, with_exit_code: bool = False) -> int:
+    now = client().ask(GetStatus(), Status)
+    show(now, as_json=as_json)
+    return code_of(now) if with_exit_code else exits.DONE
+
+
+def show(now: Status, *, as_json: bool) -> None:
+    if as_json:
+        print_json(encode(now))
+    else:
+        print("\n".join(render.status(now, style())))
+
+
+def code_of(now: Status) -> int:
+    """Everything ready, work left, or the user is needed."""
+    if now.needs_you:
+        return exits.NEEDS_USER
+    return exits.WORK_LEFT if any(now.items.get(state) for state in render.UNENDED) else exits.DONE
+
+
+def follow(*, as_json: bool = False) -> int:
+    """Show the status again whenever there is news, at most once in REDRAW_S, until interrupted."""
+    asking = client()
+    while True:
+        try:
+            _follow(asking, lambda now: _redraw(now, as_json=as_json))
+        except LostError:
+            asking.ask(GetStatus(), Status)  # the daemon ended: this waits for, or starts, the next one
+
+
+def _follow(asking: Client, draw: Callable[[Status], None]) -> None:
+    news = client().follow(GetEvents(), lambda: REDRAW_S)
+    draw(asking.ask(GetStatus(), Status))
+    drawn_at, is_due = time.monotonic(), False
+    for entry in news:
+        is_due = is_due or entry is not None
+        # While bytes move there is something new each second, though no item has changed.
+        if time.monotonic() - drawn_at >= REDRAW_S:
+            now = asking.ask(GetStatus(), Status)
+            if is_due or now.items["uploading"]:
+                draw(now)
+            drawn_at, is_due = time.monotonic(), False
+
+
+def _redraw(now: Status, *, as_json: bool) -> None:
+    if sys.stdout.isatty() and not as_json:
+        print(_CLEAR, end="")
+    show(now, as_json=as_json)
+    sys.stdout.flush()

@@ -1,0 +1,31 @@
+"""Where output goes: a person at a terminal, or a program that reads a pipe."""
+
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from sploot.render import Style
+
+
+def style(stream: TextIO | None = None) -> Style:
+    """Colours on a terminal, unless NO_COLOR is set or the terminal has none."""
+    stream = stream or sys.stdout
+    return Style(stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on one line, in ASCII: a file name that is not UTF-8 shows as escaped surrogates."""
+    print(json.dumps(value))
+
+
+def complain(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def tell_error(title: str, hint: str | None) -> None:
+    """An error as people meet it: what happened, and what to do."""
+    paint = style(sys.stderr)
+    complain(f"{paint.bad('error:')} {title}")
+    if hint:
+        complain(f"{paint.bold('hint:')} {hint}")

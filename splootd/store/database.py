@@ -107,8 +107,8 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             raise store_error(error, target) from error
 
-    async def watch(self) -> None:
-        """Return when the database is closed; raise the StoreError that ended the writing. For the task group."""
+    async def run(self) -> None:
+        """Return when the database is closed; raise the StoreError that ended the writing, so that the process ends."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
             self._writing.result()
@@ -126,19 +126,22 @@ class Database:
 
     async def _open(self, *, back_up: bool) -> None:
         if self.path.exists() and self.path.stat().st_size:
-            # On a connection of its own that cannot write, so that what is refused stays as it is to the last byte.
-            probe = await _Connection.open(self.path, lambda connection: None, mode="ro")
-            try:
-                await probe.run(partial(schema.refuse_foreign, path=self.path))
-            finally:
-                await probe.close()
+            await self._examine()
         await self._connect_writer()
         assert self._writer is not None
         await self._writer.run(partial(schema.migrate, path=self.path, back_up=back_up))
-        self.was_clean = await self._writer.run(schema.note_start)
+        await self._writer.run(schema.note_start)
         self._readers = await self._connect_readers()
-        if not self.was_clean and self.path.stat().st_size <= CHECK_AT_OPEN_BYTES_MAX:
-            await self.check()
+
+    async def _examine(self) -> None:
+        """On a connection that cannot write, not even when it is closed: what is refused stays as it is."""
+        connection = await _Connection.open(self.path, schema.prepare_reader, mode="ro")
+        try:
+            self.was_clean = await connection.run(partial(schema.examine, path=self.path))
+            if not self.was_clean and self.path.stat().st_size <= CHECK_AT_OPEN_BYTES_MAX:
+                await connection.run(partial(schema.check, path=self.path))
+        finally:
+            await connection.close()
 
     async def _connect_writer(self) -> None:
         self._writer = await _Connection.open(self.path, partial(schema.prepare_writer, path=self.path), mode="rwc")
@@ -215,7 +218,13 @@ class _Connection:
 
     @classmethod
     async def open(cls, path: Path, prepare: Callable[[sqlite3.Connection], None], *, mode: str) -> "_Connection":
-        connection = cls(await aiosqlite.connect(schema.uri(path, mode=mode), uri=True, isolation_level=None))
+        connecting = aiosqlite.connect(schema.uri(path, mode=mode), uri=True, isolation_level=None)
+        try:
+            connection = cls(await connecting)
+        except BaseException:
+            # aiosqlite does not wait for the end of its thread here, which then speaks to a loop that may be closed.
+            connecting._thread.join()  # noqa: SLF001
+            raise
         try:
             await connection.run(prepare)
         except BaseException:

@@ -39,8 +39,8 @@ def migrations() -> dict[int, str]:
     return {int(file.name[:4]): file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".sql")}
 
 
-def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
-    """StoreNewer or StoreDamaged when the file is not ours to open. Only reads."""
+def examine(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the last stop was clean. StoreNewer or StoreDamaged when the file is not ours to open. Only reads."""
     application_id = _pragma(connection, "application_id")
     version = _pragma(connection, "user_version")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
@@ -55,6 +55,10 @@ def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
             " as it is.",
             "Install the newer version again, or restore a backup from before.",
         )
+    if version == 0:
+        return True
+    row = connection.execute("SELECT value FROM settings WHERE name = 'stopped_cleanly'").fetchone()
+    return row is not None and row["value"] == "yes"
 
 
 def prepare_writer(connection: sqlite3.Connection, path: Path) -> None:
@@ -93,11 +97,9 @@ def migrate(connection: sqlite3.Connection, path: Path, *, back_up: bool) -> Non
             raise
 
 
-def note_start(connection: sqlite3.Connection) -> bool:
-    """Whether the last stop was clean. From now on it was not, until `note_stop`."""
-    row = connection.execute("SELECT value FROM settings WHERE name = 'stopped_cleanly'").fetchone()
+def note_start(connection: sqlite3.Connection) -> None:
+    """From now on every stop is unclean, until `note_stop`."""
     connection.execute("INSERT OR REPLACE INTO settings VALUES ('stopped_cleanly', 'no', unixepoch())")
-    return row is None or row["value"] == "yes"
 
 
 def note_stop(connection: sqlite3.Connection) -> None:
@@ -112,7 +114,7 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if finding != "ok":
         raise StoreDamaged(
-            f"{path} is damaged ({finding}). It was left as it is.",
+            f"{path} is damaged ({' '.join(finding.split())}). It was left as it is.",
             "Put a backup in its place, or move it away to start with an empty queue.",
         )
 

@@ -65,15 +65,15 @@ def readable(line: str, least: int) -> str | None:
     """One line of the log for people, or None when its level is below `least`."""
     try:
         entry: dict[str, Any] = json.loads(line)
-        level = entry["level"]
+        at, level = moment(entry["timestamp"]), str(entry["level"])
     except (ValueError, KeyError, TypeError):
         return safe(line.rstrip("\n")) or None
-    if level in LOG_LEVELS and LOG_LEVELS.index(level) < least:
+    if level in LOG_LEVELS[:least]:
         return None
     paint = style()
-    paints = {"warning": paint.warn, "error": paint.bad, "fatal": paint.bad}
+    paints = {"debug": paint.dim, "info": str, "warning": paint.warn}
     about = " ".join(f"{key}={safe(str(value))}" for key, value in entry.items() if key not in _OWN)
-    start = f"{moment(entry['timestamp'])} {paints.get(level, str)(f'{level:<7}')} {entry.get('part', '-')}"
+    start = f"{at} {paints.get(level, paint.bad)(f'{level:<7}')} {entry.get('part', '-')}"
     said = f"{start}: {safe(str(entry.get('event', '')))} {paint.dim(about)}".rstrip()
     trace = "".join(f"\n    {safe(each)}" for each in str(entry.get("exception", "")).splitlines())
     return said + trace

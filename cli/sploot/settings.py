@@ -12,7 +12,7 @@ from typing import Any
 from sploot import exits
 from sploot.start import restart_if_running
 from sploot.terminal import complain, print_json
-from splootd.config import KEYS, Config, Paths, from_text, read_toml
+from splootd.config import KEYS, Config, Paths, checked_name, from_text, read_toml
 from splootd.errors import ConfigError, RequestError
 
 VARIABLES = {"server": "SPLOOT_SERVER", "log_level": "SPLOOT_LOG_LEVEL"}

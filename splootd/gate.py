@@ -4,17 +4,18 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Callable, Collection
+from secrets import token_bytes
 from typing import Literal
 
 from splootd.bus import Bell
 from splootd.clock import Clock
 from splootd.core.breaker import Breaker, Mood
 from splootd.credentials import Credentials
-from splootd.errors import Exhausted, ItemError, RateLimited, ServerError, SignedOut, Unreachable
+from splootd.errors import BrokenOff, Exhausted, ItemError, RateLimited, ServerError, SignedOut, Unreachable
 
 DOUBTS_MAX = 50
-"""Different contents that the server may fail on, one after the other and while it answers everything else, before it is
-held to be sick. A library from which its owner has removed many pictures refuses them all, and is well."""
+"""Different contents that the server may fail on, one after the other, before it is held to be sick although it answers
+everything else. A library from which its owner has removed many pictures fails on all of them, and is well."""
 
 SIGNED_OUT_ASK_S = 900.0  # then it is tried without the user: the command that prints tokens may work again
 
@@ -46,6 +47,7 @@ class Gate:
         self._doubts = _Suspects()  # they failed, while the server was well otherwise
         self._opened_by_doubts = False
         self._trouble: ItemError | None = None
+        self._silence: ItemError | None = None
 
     def __repr__(self) -> str:
         return f"Gate({self.state}, {self.breaker}{', paused' if self.paused else ''})"
@@ -77,13 +79,16 @@ class Gate:
     def succeeded(self) -> None:
         """An item got through: the server is well."""
         self.breaker.succeeded()
-        self._probe = self._trouble = None
+        self._probe = self._trouble = self._silence = None
         self._suspects.clear()
         self._doubts.clear()
         self.bell.ring()
 
     def failed(self, error: ItemError, *, item_id: int, content: bytes) -> Collection[int]:
-        """The server, or this machine, failed. Returns the items to pardon: it was not their fault."""
+        """The server, or this machine, failed. Returns the items to pardon: it was not their fault.
+
+        Only a line that broke while the content was sent may have to do with the content.
+        """
         now = self._clock.monotonic()
         self._trouble = error
         match error:
@@ -94,7 +99,7 @@ class Gate:
             case Exhausted():
                 return self._opened(self.breaker.exhausted(now), item_id, by_doubts=False)
             case ServerError():
-                suspect = self._suspects.add(content, item_id)
+                suspect = self._suspects.add(content if isinstance(error, BrokenOff) else token_bytes(8), item_id)
                 return self._opened(self.breaker.failed(suspect, now), item_id, by_doubts=False)
         self.bell.ring()
         return frozenset()
@@ -115,6 +120,20 @@ class Gate:
         self.breaker.exhausted(self._clock.monotonic())
         return self._opened(self._doubts.contents(), item_id, by_doubts=True)
 
+    def answered(self) -> None:
+        """A small question, beside the sending, was answered."""
+        if self._silence is not None:
+            self._silence = None
+            self.bell.ring()
+
+    def unanswered(self, error: ItemError) -> None:
+        """A small question was not answered. It holds back nothing else, unless the server said so."""
+        if isinstance(error, SignedOut | RateLimited):
+            self.failed(error, item_id=0, content=b"")
+        else:
+            self._silence = error
+            self.bell.ring()
+
     def pause(self) -> None:
         self.paused = True
         self.bell.ring()
@@ -132,7 +151,7 @@ class Gate:
     def server_up(self) -> None:
         """The embedded server runs (again): an open breaker may probe at once."""
         self._is_down = False
-        self._is_overdue = True
+        self._is_overdue = self.breaker.mood is not Mood.CLOSED
         self.bell.ring()
 
     @property
@@ -150,7 +169,8 @@ class Gate:
             return "signed_out"
         if self.held_until is not None:
             return "rate_limited"
-        return "unreachable" if self._is_down or self.breaker.mood is not Mood.CLOSED else "ok"
+        is_reachable = not self._is_down and self._silence is None and self.breaker.mood is Mood.CLOSED
+        return "ok" if is_reachable else "unreachable"
 
     @property
     def retry_at(self) -> float | None:
@@ -164,7 +184,8 @@ class Gate:
     @property
     def detail(self) -> str | None:
         """What holds it back, in a sentence."""
-        return self._trouble.title if self._trouble is not None and self.state != "ok" else None
+        trouble = self._trouble or self._silence
+        return trouble.title if trouble is not None and self.state != "ok" else None
 
     async def _until(self, wait_s: Callable[[float], float]) -> None:
         """Wait until `wait_s`, asked anew after every ring, says 0."""

@@ -10,7 +10,7 @@ from splootd.clock import Clock
 WINDOW_S = 10
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Transfer:
     """One upload that is under way. Sizes are bytes."""
 
@@ -47,11 +47,11 @@ class Traffic:
 
     @property
     def items_per_s(self) -> float:
-        return sum(second.items for second in self._recent()) / WINDOW_S
+        return sum(second.items for second in self._recent()) / self._span_s()
 
     @property
     def bytes_per_s(self) -> float:
-        return sum(second.bytes for second in self._recent()) / WINDOW_S
+        return sum(second.bytes for second in self._recent()) / self._span_s()
 
     @property
     def transfers(self) -> tuple[Transfer, ...]:
@@ -68,6 +68,11 @@ class Traffic:
         finally:
             self._transfers.remove(transfer)
 
-    def _recent(self) -> Iterator[_Second]:
+    def _recent(self) -> list[_Second]:
         since = int(self._clock.monotonic()) - WINDOW_S
-        return (second for second in self._seconds if second.at > since)
+        return [second for second in self._seconds if second.at > since]
+
+    def _span_s(self) -> int:
+        """The window, or as much of it as has passed since it went on: a start is not slow because it is young."""
+        recent = self._recent()
+        return int(self._clock.monotonic()) - recent[0].at + 1 if recent else WINDOW_S

@@ -56,6 +56,14 @@ class EmbeddingStatus(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingReport:
+    """What the server says about one embedding; `error` are its words for a failed one."""
+
+    status: EmbeddingStatus
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """One result of a search. A larger `score` is better; `text` is what was read in the picture."""
 
@@ -116,35 +124,20 @@ def stored_of(value: Any, *, sha256: bytes) -> Stored:
     return Stored(_id(asset), value.get("isDuplicate") is True)
 
 
-def statuses_of(value: Any, asset_ids: Iterable[str]) -> dict[str, EmbeddingStatus]:
+def reports_of(value: Any, asset_ids: Iterable[str]) -> dict[str, EmbeddingReport]:
     """The answer of POST /api/assets/batch/embedding-status; ids that it does not name are left out."""
     statuses = _field(value, "statuses", dict)
-    return {each: _status(statuses[each]) for each in asset_ids if each in statuses}
+    return {each: _report(statuses[each]) for each in asset_ids if each in statuses}
 
 
-def embedding_of(asset: Any) -> EmbeddingStatus:
-    """The truth about an embedding, as an asset of GET /api/assets tells it.
-
-    Sploot's own `status` stays `pending` for ever, and a failed embedding is a row of dimension 0.
-    """
-    embedding = asset.get("embedding") if isinstance(asset, dict) else None
-    if not isinstance(embedding, dict):
-        return EmbeddingStatus.PENDING
-    dimension = embedding.get("dim")
-    if isinstance(dimension, int) and dimension > 0:
-        return EmbeddingStatus.READY
-    return EmbeddingStatus.FAILED if embedding.get("status") == "failed" else EmbeddingStatus.PENDING
-
-
-def asset_of(value: Any) -> EmbeddingStatus:
+def asset_of(value: Any) -> EmbeddingReport:
     """The answer of GET /api/assets/{id}."""
-    return embedding_of(_field(value, "asset", dict))
+    return _embedding(_field(value, "asset", dict))
 
 
-def page_of(value: Any) -> dict[str, EmbeddingStatus]:
+def page_of(value: Any) -> dict[str, EmbeddingReport]:
     """One page of GET /api/assets."""
-    assets = _field(value, "assets", list)
-    return {_id(each): embedding_of(each) for each in assets}
+    return {_id(each): _embedding(each) for each in _field(value, "assets", list)}
 
 
 def matches_of(value: Any) -> list[Match]:
@@ -169,14 +162,26 @@ def _match(value: Any) -> Match:
     )
 
 
-def _status(value: Any) -> EmbeddingStatus:
-    status = _field(value, "status", str)
-    if status == EmbeddingStatus.FAILED and "not found" in str(value.get("error", "")).lower():
-        return EmbeddingStatus.UNKNOWN
+def _report(value: Any) -> EmbeddingReport:
+    status, error = _field(value, "status", str), words(value)
+    if status == EmbeddingStatus.FAILED and error and "not found" in error.lower():
+        return EmbeddingReport(EmbeddingStatus.UNKNOWN)
     try:
-        return EmbeddingStatus(status)
+        return EmbeddingReport(EmbeddingStatus(status), error)
     except ValueError:
         raise _unusable("status") from None
+
+
+def _embedding(asset: dict[str, Any]) -> EmbeddingReport:
+    """The truth, as an asset tells it: Sploot's own `status` stays `pending` for ever, a failed one has dimension 0."""
+    embedding = asset.get("embedding")
+    if not isinstance(embedding, dict):
+        return EmbeddingReport(EmbeddingStatus.PENDING)
+    dimension = embedding.get("dim")
+    if isinstance(dimension, int) and dimension > 0:
+        return EmbeddingReport(EmbeddingStatus.READY)
+    is_failed = embedding.get("status") == EmbeddingStatus.FAILED
+    return EmbeddingReport(EmbeddingStatus.FAILED if is_failed else EmbeddingStatus.PENDING, words(embedding))
 
 
 def _id(asset: Any) -> str:

@@ -15,6 +15,7 @@ import httpx
 from splootd.credentials import Credentials
 from splootd.errors import BadAnswer, BrokenOff, Exhausted, ItemError, SignedOut, Unreachable
 from splootd.remote.answers import (
+    EmbeddingReport,
     EmbeddingStatus,
     Found,
     Limits,
@@ -26,7 +27,7 @@ from splootd.remote.answers import (
     matches_of,
     page_of,
     printable,
-    statuses_of,
+    reports_of,
     stored_of,
 )
 from splootd.remote.multipart import Frame, frame
@@ -107,22 +108,22 @@ class Server:
         sent(content.size)
         return stored_of(answer.json(), sha256=content.sha256)
 
-    async def statuses(self, asset_ids: Sequence[str]) -> Mapping[str, EmbeddingStatus]:
+    async def statuses(self, asset_ids: Sequence[str]) -> Mapping[str, EmbeddingReport]:
         """How far the embeddings are, for at most 50 assets. Where `Limits` say so, READY may be untrue."""
         path = "/api/assets/batch/embedding-status"
-        return statuses_of(await self._ask(self._control, "POST", path, {"assetIds": list(asset_ids)}), asset_ids)
+        return reports_of(await self._ask(self._control, "POST", path, {"assetIds": list(asset_ids)}), asset_ids)
 
-    async def newest(self, limit: int) -> Mapping[str, EmbeddingStatus]:
+    async def newest(self, limit: int) -> Mapping[str, EmbeddingReport]:
         """The truth about the embeddings of the newest assets."""
         path = f"/api/assets?limit={limit}&offset=0&sortBy=createdAt&sortOrder=desc"
         return page_of(await self._ask(self._control, "GET", path))
 
-    async def embedding(self, asset_id: str) -> EmbeddingStatus:
+    async def embedding(self, asset_id: str) -> EmbeddingReport:
         """The truth about one embedding."""
         path = f"/api/assets/{quote(asset_id, safe='')}"
         answer = await self._exchange(self._control, _Question("GET", path, {}, b"", CONTROL_READ_S))
         if answer.status == httpx.codes.NOT_FOUND and not answer.is_signed_out and answer.words:
-            return EmbeddingStatus.UNKNOWN
+            return EmbeddingReport(EmbeddingStatus.UNKNOWN)
         return asset_of(_judged(answer))
 
     async def search(self, text: str, limit: int) -> list[Match]:

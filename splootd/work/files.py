@@ -93,15 +93,19 @@ class Content:
 
 
 @contextlib.asynccontextmanager
-async def read(path: bytes, version: Version, *, budget: MemoryBudget, limits: Limits) -> AsyncIterator[Content]:
+async def read(
+    path: bytes, version: Version, *, budget: MemoryBudget, limits: Limits, rank: int = 0
+) -> AsyncIterator[Content]:
     """Read and hash `version` of the file, if the server would take it. Its memory is reserved until the end.
+
+    Where memory is short, the smallest `rank` is served first.
 
     Raises the FileError that says why it is not to be sent, or Exhausted.
     """
     is_held = version.size <= min(HELD_BYTES_MAX, budget.total // 2)
     needed = 2 * version.size if is_held else min(READ_BYTES, budget.total)  # what is held stands in the form again
     with contextlib.ExitStack() as closing:
-        async with budget.reserve(needed) as share:
+        async with budget.reserve(needed, rank) as share:
             content = await _in_thread(_read, path, version, limits, None if is_held else needed, closing)
             if not is_held:
                 share.shrink(min(SEND_BYTES, needed))

@@ -1,0 +1,219 @@
+"""Sixteen lanes and an express: each takes one item at a time from pending to the library, or says why not."""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+
+from splootd.budget import Budget
+from splootd.bus import Bells
+from splootd.clock import Clock
+from splootd.core.item import SHARDS, Leased
+from splootd.core.settle import SETTLE_S
+from splootd.errors import ItemError, StoreError, StoreFull
+from splootd.gate import Gate, Passage
+from splootd.logs import logger
+from splootd.metrics import Traffic
+from splootd.remote.answers import Limits
+from splootd.remote.api import Server
+from splootd.remote.delivery import Delivered, Delivery
+from splootd.store.ledger import Ledger
+from splootd.store.queue import Queue
+from splootd.work.files import Content, MemoryBudget, called, look_in_thread, read
+from splootd.work.outcome import Outcome
+
+UNFINISHED_S = 20.0  # a file without its end may still be being written; after so long at rest it is sent as it is
+DRAIN_S = 7.0  # for what is in flight to finish, of the 10 s that a stop may take
+HAND_BACK_S = 2.0
+IDLE_S = 60.0
+BREATH_S = 0.2  # between two looks at what is delayed, however much news there is
+STORE_FULL_S = 5.0
+
+
+class _TurnedBack(Exception):
+    """The gate closed between the claim and the sending."""
+
+
+class Uploader:
+    """Takes items from the queue to the library. `run` it, and `drain` it before the end."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        ledger: Ledger,
+        server: Server,
+        gate: Gate,
+        *,
+        budget: MemoryBudget,
+        clock: Clock,
+        bells: Bells,
+        traffic: Traffic,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        self._queue = queue
+        self._ledger = ledger
+        self._delivery = Delivery(server, clock)
+        self._gate = gate
+        self._budget = budget
+        self._slots = Budget(server.uploads_max)
+        self._clock = clock
+        self._bells = bells
+        self._traffic = traffic
+        self._outcome = Outcome(queue, gate, clock, settle_s=settle_s)
+        self._log = logger("uploader")
+        self._turns = _Turns()
+        self._asking_limits = asyncio.Lock()
+        self._busy: set[asyncio.Task[object]] = set()
+        self._is_draining = False
+
+    async def run(self) -> None:
+        """The lanes, one per shard; the express lane; and the alarm clock of what is delayed."""
+        async with asyncio.TaskGroup() as group:
+            for shard in range(SHARDS):
+                group.create_task(self._lane(shard), name=f"lane {shard}")
+            group.create_task(self._lane(None), name="express lane")
+            group.create_task(self._wake_the_delayed(), name="alarm clock")
+
+    async def run_once(self, shard: int | None) -> bool:
+        """Take one item of `shard`, or an urgent one of any if None, as far as it goes. False when there was none."""
+        async with self._gate.passage() as passage:
+            leased = None if self._is_draining else await self._claim(shard)
+            if leased is None:
+                return False
+            lane = asyncio.current_task()
+            assert lane is not None
+            self._busy.add(lane)
+            try:
+                await self._take(leased, passage)
+            finally:
+                self._busy.discard(lane)
+        return True
+
+    async def drain(self) -> None:
+        """Claim nothing more; let what is in flight finish for a while, then hand it back."""
+        self._is_draining = True
+        self._bells.work.ring()
+        if in_flight := set(self._busy):
+            _, late = await asyncio.wait(in_flight, timeout=DRAIN_S)
+            for lane in late:
+                lane.cancel()
+            if late:
+                await asyncio.wait(late, timeout=HAND_BACK_S)
+
+    async def _lane(self, shard: int | None) -> None:
+        while not self._is_draining:
+            ticket = self._bells.work.ticket()
+            try:
+                if not await self.run_once(shard):
+                    await self._bells.work.wait(ticket, None)
+            except StoreFull as error:
+                self._log.warning("no room for the queue", error=error.title)
+                await asyncio.sleep(STORE_FULL_S)
+
+    async def _wake_the_delayed(self) -> None:
+        """Make delayed items claimable when their time comes; and ring after long silence, whatever there is."""
+        while True:
+            ticket = self._bells.news.ticket()
+            now, due = self._clock.now(), await self._queue.next_due()
+            if due is not None and due <= now:
+                with contextlib.suppress(StoreFull):
+                    await self._queue.promote(now=now)
+            elif not await self._bells.news.wait(ticket, IDLE_S if due is None else min(due - now, IDLE_S)):
+                self._bells.work.ring()
+            await asyncio.sleep(BREATH_S)
+
+    async def _claim(self, shard: int | None) -> Leased | None:
+        if shard is None:
+            return await self._queue.claim_urgent(now=self._clock.now())
+        return await self._queue.claim(shard, now=self._clock.now(), chance=random.random())
+
+    async def _take(self, leased: Leased, passage: Passage) -> None:
+        """One item, from its claim to its answer in the queue, whatever happens."""
+        try:
+            await self._upload(leased, passage)
+        except _TurnedBack:
+            await self._outcome.handed_back(leased, "its turn came while sending was held back")
+        except asyncio.CancelledError:
+            await self._outcome.handed_back(leased, "the daemon stopped while it was being sent")
+            raise
+        except ItemError as error:
+            await self._outcome.failed(leased, error)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of this program must not stop all other files
+            self._log.exception("upload failed oddly", item=leased.item.id, path=leased.item.path)
+            await self._outcome.odd(leased, error)
+
+    async def _upload(self, leased: Leased, passage: Passage) -> None:
+        item = leased.item
+        limits = await self._limits(passage)
+        async with read(item.path, item.version, budget=self._budget, limits=limits, rank=item.priority) as content:
+            complete_at = item.version.mtime_ns / 1e9 + UNFINISHED_S
+            if not content.is_whole and 0 < complete_at - self._clock.now() <= UNFINISHED_S:
+                await self._outcome.unfinished(leased, complete_at)
+                return
+            async with self._turns.of(content.sha256):
+                known = None if item.force else await self._ledger.content(content.sha256)
+                if known is None:
+                    await self._send(leased, content, passage)
+                elif known.removed_at is not None:
+                    await self._outcome.removed(leased)
+                else:
+                    there = Delivered(known.asset_id, duplicate=True, embedded=known.ready, sent_bytes=0)
+                    await self._outcome.accepted(leased, there, content.sha256)
+                    self._traffic.record(0)
+
+    async def _send(self, leased: Leased, content: Content, passage: Passage) -> None:
+        try:
+            delivered = await self._deliver(leased, content, passage)
+        except ItemError as error:
+            await self._outcome.failed(leased, error, content=content.sha256)
+            return
+        self._gate.succeeded()
+        self._traffic.record(delivered.sent_bytes)
+        version = content.version
+        with contextlib.suppress(ItemError):  # what the library has it has, wherever the file is now
+            version = await look_in_thread(content.path)
+        if version != content.version:
+            reason = f"{called(content.path)} changed while it was sent; its new version follows"
+            await self._outcome.changed(leased, version, reason)
+            return
+        await self._outcome.accepted(leased, delivered, content.sha256)
+
+    async def _deliver(self, leased: Leased, content: Content, passage: Passage) -> Delivered:
+        tags = leased.item.tags
+        async with self._delivery.introduced(tags), self._slots.reserve(1, rank=leased.item.priority):
+            self._stop_if_held(passage)
+            with self._traffic.transfer(content.path, content.size) as transfer:
+                return await self._delivery.deliver(content, tags=tags, sent=transfer.progress)
+
+    async def _limits(self, passage: Passage) -> Limits:
+        """What the server takes. If the first lane that asks gets no answer, those behind it find the gate closed."""
+        async with self._asking_limits:
+            self._stop_if_held(passage)
+            return await self._delivery.limits()
+
+    def _stop_if_held(self, passage: Passage) -> None:
+        if self._is_draining or not self._gate.admits(passage):
+            raise _TurnedBack
+
+
+class _Turns:
+    """One at a time for each content: whoever comes second finds it in the ledger."""
+
+    def __init__(self) -> None:
+        self._locks: dict[bytes, asyncio.Lock] = {}
+        self._users: Counter[bytes] = Counter()
+
+    @contextlib.asynccontextmanager
+    async def of(self, sha256: bytes) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(sha256, asyncio.Lock())
+        self._users[sha256] += 1
+        try:
+            async with lock:
+                yield
+        finally:
+            self._users[sha256] -= 1
+            if not self._users[sha256]:
+                del self._users[sha256], self._locks[sha256]

@@ -3,19 +3,21 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sploot_server.assets import AssetStore
 from sploot_server.assets.sqlite import new_id
 from sploot_server.blobs import BlobStore, Incoming
 from sploot_server.config import Config
+from sploot_server.jobs import EmbeddingQueue
 from sploot_server.model import (
     Added,
     Asset,
     AssetPage,
     AssetQuery,
     Embedding,
+    EmbeddingState,
     Invalid,
     NewAsset,
     NotFound,
@@ -25,6 +27,7 @@ from sploot_server.model import (
 )
 from sploot_server.sniff import sniff
 
+GENERATE_S_MAX = 10.0  # then the client is told that it waits in the queue
 TAGS_MAX = 20
 TAG_CHARS_MAX = 50
 FILENAME_CHARS_MAX = 255
@@ -42,11 +45,11 @@ class Library:
     an asset that is being added again at that moment.
     """
 
-    def __init__(self, config: Config, assets: AssetStore, blobs: BlobStore, on_new_work: Callable[[], None]) -> None:
+    def __init__(self, config: Config, assets: AssetStore, blobs: BlobStore, queue: EmbeddingQueue) -> None:
         self._config = config
         self._assets = assets
         self._blobs = blobs
-        self._on_new_work = on_new_work
+        self._queue = queue
         self._locks = [asyncio.Lock() for _ in range(LOCKS)]
 
     def incoming(self) -> Incoming:
@@ -73,7 +76,7 @@ class Library:
             new = NewAsset(new_id(), checksum, clean_filename(filename), mime, incoming.size_bytes, tags)
             added = await self._assets.add(new, now_ms=now_ms())
         if added.created:
-            self._on_new_work()
+            self._queue.ring()
         return added
 
     async def find(self, checksum: str) -> Asset | None:
@@ -130,6 +133,13 @@ class Library:
     async def embeddings(self, asset_ids: Sequence[str]) -> Mapping[str, Embedding]:
         """The embeddings of those of `asset_ids` that are live."""
         return await self._assets.embeddings(asset_ids)
+
+    async def generate_embedding(self, asset_id: str) -> tuple[Asset, bool]:
+        """Make this embedding next and wait a while; the asset as it then is, and whether it was ready before."""
+        if (await self.get(asset_id)).embedding.state is EmbeddingState.READY:
+            return await self.get(asset_id), True
+        await self._queue.hurry(asset_id, wait_s=GENERATE_S_MAX)
+        return await self.get(asset_id), False
 
     def _lock(self, checksum: str) -> asyncio.Lock:
         return self._locks[int(checksum[:2], 16)]

@@ -18,7 +18,6 @@ from sploot_server.config import Config, ConfigError
 
 LOCK_POLL_S = 0.05
 BACKLOG = 128
-CONNECTIONS_MAX = 512
 
 
 class Occupied(Exception):

@@ -1,7 +1,9 @@
 """Sploot's HTTP API on the library: requests in, JSON out. Every answer but an original is JSON, errors too."""
 
 import re
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -9,15 +11,19 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from sploot_server import wire
+from sploot_server.assets import Filter
 from sploot_server.bodies import pieces, read_json
 from sploot_server.config import Config
 from sploot_server.library import Library, now_ms
-from sploot_server.model import Asset, AssetQuery, Invalid, NotFound
+from sploot_server.model import Asset, AssetQuery, EmbeddingState, Invalid, NotFound
 from sploot_server.multipart import UploadForm, parse_tags
+from sploot_server.search import Search
 
 CHECKSUM = re.compile(r"[0-9a-fA-F]{64}")
 STATUS_IDS_MAX = 50
 PAGE_MAX = 1000
+QUERY_CHARS_MAX = 500
+RESULTS_MIN = 10  # as in Sploot: a page is filled up from below the threshold
 FORM_BYTES_MAX = 64 * 1024  # all of an upload form that is not the file
 FEATURES = {"embeddingStates": "true"}
 """Additions to Sploot's API. `embeddingStates: "true"`: statuses are pending, processing, ready or failed, truly."""
@@ -26,9 +32,10 @@ FEATURES = {"embeddingStates": "true"}
 class Api:
     """One method per endpoint; `routes` is the table of contents."""
 
-    def __init__(self, config: Config, library: Library) -> None:
+    def __init__(self, config: Config, library: Library, search: Search) -> None:
         self._config = config
         self._library = library
+        self._search = search
 
     def routes(self) -> list[Route]:
         return [
@@ -43,7 +50,9 @@ class Api:
             Route("/api/assets/{id}", self.delete, methods=["DELETE"]),
             Route("/api/assets/{id}/original", self.original, methods=["GET"], name="original"),
             Route("/api/assets/{id}/embedding-status", self.status, methods=["GET"]),
+            Route("/api/assets/{id}/generate-embedding", self.generate_embedding, methods=["POST"]),
             Route("/api/assets/{id}/tags", self.add_tags, methods=["POST"]),
+            Route("/api/search", self.search, methods=["POST"]),
             Route("/api/tags", self.tags, methods=["GET"]),
         ]
 
@@ -158,6 +167,52 @@ class Api:
             raise NotFound
         return JSONResponse({"assetId": asset_id, **wire.status(found)})
 
+    async def generate_embedding(self, request: Request) -> Response:
+        began = time.perf_counter()
+        asset, existed = await self._library.generate_embedding(request.path_params["id"])
+        made = asset.embedding
+        if made.state is EmbeddingState.FAILED:
+            return JSONResponse({"success": False, "error": made.error, "status": made.state.value}, 500)
+        if made.state is not EmbeddingState.READY:
+            body = {"success": True, "message": "Embedding queued", "status": made.state.value, "embedding": None}
+            return JSONResponse(body, 202)
+        message = "Embedding already exists" if existed else "Embedding generated successfully"
+        took_ms = round((time.perf_counter() - began) * 1000)
+        embedding = {
+            "modelName": made.model,
+            "dimension": made.dim,
+            "processingTime": took_ms,
+            "createdAt": wire.iso_or_none(made.completed_at_ms),
+        }
+        body = {"success": True, "message": message, "status": made.state.value, "embedding": embedding}
+        return JSONResponse(body)
+
+    async def search(self, request: Request) -> Response:
+        began = time.perf_counter()
+        asked = SearchRequest.of(_object(await read_json(request, malformed="Missing or invalid query parameter")))
+        limit = max(asked.limit, RESULTS_MIN)
+        matches = await self._search.find(asked.query, limit=limit, only=asked.only)
+        over = [match for match in matches.matches if match.similarity >= asked.threshold]
+        shown = matches.matches[: max(len(over), RESULTS_MIN)]
+        body = {
+            "results": [
+                wire.result(match, _url(request, match.asset), below=match.similarity < asked.threshold)
+                for match in shown
+            ],
+            "query": asked.query,
+            "total": len(shown),
+            "limit": limit,
+            "requestedLimit": asked.limit,
+            "threshold": asked.threshold,
+            "requestedThreshold": asked.threshold,
+            "processingTime": round((time.perf_counter() - began) * 1000),
+            "embeddingModel": matches.model,
+            "cached": False,
+            "thresholdFallback": len(shown) > len(over),
+            "byMeaning": matches.model is not None,
+        }
+        return JSONResponse(body)
+
     async def add_tags(self, request: Request) -> Response:
         body = _object(await read_json(request, malformed="The request body is not valid JSON"))
         names = _strings(body.get("tagNames", []), "tagNames")
@@ -167,6 +222,36 @@ class Api:
 
     async def tags(self, request: Request) -> Response:
         return JSONResponse({"success": True, "tags": [wire.tag_count(each) for each in await self._library.tags()]})
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """The body of POST /api/search; `favorite` and `tagId` are additions."""
+
+    query: str
+    limit: int
+    threshold: float
+    only: Filter
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> "SearchRequest":
+        """Raises Invalid."""
+        query = body.get("query")
+        if not isinstance(query, str) or not query.strip():
+            raise Invalid("Missing or invalid query parameter")
+        if len(query) > QUERY_CHARS_MAX:
+            raise Invalid(f"Query text too long (max {QUERY_CHARS_MAX} characters)")
+        limit, threshold = body.get("limit", 30), body.get("threshold", 0.2)
+        if type(limit) is not int or limit < 1:
+            raise Invalid("limit must be a whole number, 1 or more")
+        if type(threshold) not in (int, float) or not 0 <= threshold <= 1:
+            raise Invalid("threshold must be a number from 0 to 1")
+        favorite, tag_id = body.get("favorite"), body.get("tagId")
+        if favorite is not None and not isinstance(favorite, bool):
+            raise Invalid("favorite must be true or false")
+        if tag_id is not None and not isinstance(tag_id, str):
+            raise Invalid("tagId must be a string")
+        return cls(query, min(limit, PAGE_MAX), float(threshold), Filter(favorite, tag_id))
 
 
 def _url(request: Request, asset: Asset) -> str:

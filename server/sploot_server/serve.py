@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import structlog
 import uvicorn
@@ -13,34 +14,59 @@ from starlette.middleware import Middleware
 
 from sploot_server import __version__
 from sploot_server.assets.database import Database
+from sploot_server.assets.jobs import SqliteJobs
 from sploot_server.assets.sqlite import SqliteAssets
+from sploot_server.assets.texts import SqliteTexts
 from sploot_server.blobs import FileBlobs
 from sploot_server.config import Config
-from sploot_server.library import Library
+from sploot_server.embedding import Embedder
+from sploot_server.jobs import EmbeddingQueue
+from sploot_server.library import Library, now_ms
+from sploot_server.notify import Notifier
 from sploot_server.process import Server, address_of, bind, owned, when_stdin_ends
 from sploot_server.refusals import HANDLERS, Door
 from sploot_server.routes import Api
+from sploot_server.search import Search
+from sploot_server.workers import WorkerEmbedder
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 KEEP_ALIVE_S = 75
+CONNECTIONS_MAX = 512
 
 
 @contextlib.asynccontextmanager
-async def library_app(config: Config) -> AsyncIterator[Starlette]:
-    """The ASGI application on an open library. The caller owns `config.data`."""
+async def library_app(config: Config, embedder: Embedder | None = None) -> AsyncIterator[Starlette]:
+    """The ASGI application on an open library. The caller owns `config.data`; worker processes embed by default."""
     async with contextlib.AsyncExitStack() as stack:
         database = Database(config.data / "library.db")
         database.open()
         stack.push_async_callback(database.close)
         blobs = FileBlobs(config.data)
         blobs.open()
-        library = Library(config, SqliteAssets(database), blobs, lambda: None)
+        embedder = embedder or WorkerEmbedder(threads=config.embedding_threads, idle_s=config.worker_idle_s)
+        stack.push_async_callback(embedder.close)
+        queue = EmbeddingQueue(SqliteJobs(database), blobs, embedder, Notifier(), now_ms)
+        await stack.enter_async_context(running(queue.run()))
+        library = Library(config, SqliteAssets(database), blobs, queue)
+        search = Search(SqliteTexts(database), embedder)
         hosts = LOOPBACK_NAMES if config.uds is None else None
         yield Starlette(
-            routes=Api(config, library).routes(),
+            routes=Api(config, library, search).routes(),
             middleware=[Middleware(Door, requests_max=config.requests_max, hosts=hosts)],
             exception_handlers=HANDLERS,
         )
+
+
+@contextlib.asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `work` in the background; cancel it and wait for its end at the end."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def run(config: Config, *, exit_with_stdin: bool, announce: Callable[[str], None]) -> None:
@@ -84,6 +110,7 @@ async def _serve(
             access_log=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
+            limit_concurrency=CONNECTIONS_MAX,
             timeout_graceful_shutdown=config.drain_s,
         )
         server = Server(settings, on_listening)

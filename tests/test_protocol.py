@@ -2,12 +2,14 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from splootd import protocol
 from splootd.wire import MalformedError, decode, decode_query, encode, query
 
@@ -67,28 +69,21 @@ def test_what_is_asked_in_a_query_is_what_arrives(request_: Any):
 @given(st.sampled_from(protocol.REQUESTS + REPLIES).flatmap(lambda kind: st.tuples(st.just(kind), with_keys_of(kind))))
 def test_a_message_that_is_not_what_was_agreed_is_malformed_and_nothing_else(case: tuple[type[Any], Any]):
     kind, data = case
-    try:
+    with suppress(MalformedError):
         message = decode(kind, data)
-    except MalformedError as error:
-        assert str(error)
-    else:
         assert decode(kind, encode(message)) == message
 
 
 @given(st.sampled_from(protocol.REQUESTS), json_values)
 def test_any_json_at_all_is_a_request_or_malformed(kind: type[Any], data: Any):
-    try:
+    with suppress(MalformedError):
         assert isinstance(decode(kind, data), kind)
-    except MalformedError as error:
-        assert str(error)
 
 
 @given(st.sampled_from(protocol.REQUESTS), st.text(st.characters(max_codepoint=127)))
 def test_any_query_at_all_is_a_request_or_malformed(kind: type[Any], text: str):
-    try:
+    with suppress(MalformedError):
         assert isinstance(decode_query(kind, text), kind)
-    except MalformedError as error:
-        assert str(error)
 
 
 def test_keys_of_a_newer_version_are_left_aside():

@@ -4,7 +4,7 @@ import json
 import os
 import select
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -71,7 +71,7 @@ def readable(line: str, least: int) -> str | None:
     if level in LOG_LEVELS[:least]:
         return None
     paint = style()
-    paints = {"debug": paint.dim, "info": str, "warning": paint.warn}
+    paints: dict[str, Callable[[str], str]] = {"debug": paint.dim, "info": str, "warning": paint.warn}
     about = " ".join(f"{key}={safe(str(value))}" for key, value in entry.items() if key not in _OWN)
     start = f"{at} {paints.get(level, paint.bad)(f'{level:<7}')} {entry.get('part', '-')}"
     said = f"{start}: {safe(str(entry.get('event', '')))} {paint.dim(about)}".rstrip()

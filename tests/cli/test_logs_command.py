@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sploot.logs import SHOWN, lines, readable
+
 from splootd.errors import SplootError
 
 ENTRY = {"part": "uploader", "item": 7, "event": "sent", "level": "info", "timestamp": "2026-01-01T10:00:00.5Z"}
@@ -35,7 +36,7 @@ def test_what_is_no_entry_is_shown_as_it_is(line: str):
 def test_only_the_end_of_a_long_log_is_shown(tmp_path: Path):
     file = tmp_path / "splootd.log"
     file.write_text("".join(f"{number}\n" for number in range(SHOWN + 50)))
-    assert list(lines(file, follow=False))[0] == "50\n"
+    assert next(iter(lines(file, follow=False))) == "50\n"
 
 
 def test_a_rotated_log_is_followed_to_its_last_line_and_into_the_next_file(tmp_path: Path):

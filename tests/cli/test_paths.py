@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sploot.paths import PATH_BYTES_MAX, absolute, listed, target
+
 from splootd.errors import RequestError
 
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sploot.progress import KNOWN_S, WINDOW_S, Meter, bar, ending, line
 from sploot.render import PLAIN
+
 from splootd.protocol import Progress
 
 STATES = ("pending", "uploading", "embedding", "ready", "dead", "gone", "skipped")

@@ -1,6 +1,5 @@
 """`sploot config` changes one line of a file that belongs to the user."""
 
-import os
 import stat
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sploot.settings import edited, write
+
 from splootd.config import Config, read_toml
 from splootd.errors import ConfigError
 
@@ -60,4 +60,4 @@ def test_what_only_a_person_can_edit_is_left_as_it_is(tmp_path: Path):
     with pytest.raises(ConfigError):
         write(file, "server", "https://memes.example")
     assert file.read_text() == '"server" = "local"\n'
-    assert os.listdir(tmp_path) == ["config.toml"]
+    assert [each.name for each in tmp_path.iterdir()] == ["config.toml"]

@@ -92,7 +92,7 @@ class Patrol:
         self._unreadable: str | None = None
         self._died_at = float("-inf")
         self._looked_at = float("-inf")
-        self._look_at = self._check_at = self._reopen_at = 0.0
+        self._look_at = self._check_at = self._reopen_at = self._retry_at = 0.0
 
     async def run(self) -> None:
         """Returns when the folder is gone, or another one is in its place."""
@@ -142,7 +142,7 @@ class Patrol:
     async def _look(self) -> None:
         """A full look: nothing that was known of the folder counts."""
         walk, tally = self._walk([self._tree.root], rules=Rules(self._tree.root)), Tally()
-        if self._refusal:
+        if self._refusal and self._clock.monotonic() >= self._retry_at:
             self._open()
         await self._taker.walk(walk, self._origin, tally)
         self._tree.folders, self._tree.rules = {}, walk.rules
@@ -218,6 +218,7 @@ class Patrol:
 
     def _open(self) -> None:
         former, self._watch, self._refusal = self._watch, None, None
+        self._retry_at = self._clock.monotonic() + self._rhythm.look_s
         try:
             self._watch = self._open_watch(
                 self._tree, recursive=self._is_recursive, told=self._inbox.tell, died=self._note_death
@@ -242,6 +243,7 @@ class Patrol:
         now = self._clock.monotonic()
         if now - self._died_at < DEATHS_APART_S:
             self._refusal = sentence
+            self._retry_at = now + self._rhythm.look_s
         else:
             self._open()
         self._died_at = now

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from splootd.core.item import Version
 from splootd.core.magic import HEAD_BYTES, sniff
@@ -93,8 +94,8 @@ def read_head(path: bytes) -> bytes:
 class Walk:
     """One pass through the folders `starts` and all below them, except what is in any of `skip`. Every method blocks.
 
-    `folders` fills with what was entered, `rules` with the rules that hold there. What cannot be read is counted, and the first few are told in `sentences`.
-    With `folders_only` nothing is found but folders.
+    `folders` fills with what was entered, `rules` with the rules that hold there. What cannot be read is counted, and
+    the first few are told in `sentences`. With `folders_only` nothing is found but folders.
     """
 
     def __init__(
@@ -158,7 +159,7 @@ class Walk:
         if is_ignored_name(entry.name):
             return None
         if entry.is_symlink():
-            self.has_folder_links = self.has_folder_links or entry.is_dir()
+            self.has_folder_links = self.has_folder_links or Path(os.fsdecode(entry.path)).is_dir()
             return None
         is_folder = entry.is_dir(follow_symlinks=False)
         if self.rules.ignores(entry.path, is_folder=is_folder):

@@ -68,9 +68,9 @@ class Credentials:
         if not token and not token_command:
             raise RequestError("no_token", "no token was given", "give a token, or a command that prints one")
         async with self._lock:
-            kept: dict[str, str] = {"token_command": token_command} if token_command else {"token": token}
-            if token and await asyncio.to_thread(_put_in_keychain, token):
-                kept = _IN_KEYCHAIN
+            kept = {"token_command": token_command} if token_command else {"token": token}
+            is_in_keychain = bool(token) and await asyncio.to_thread(_put_in_keychain, token)
+            kept = _IN_KEYCHAIN if is_in_keychain else kept
             await asyncio.to_thread(_write_private, self._file, json.dumps(kept))
             self._current = None
         self.signal.ring()

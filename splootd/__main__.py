@@ -1,0 +1,5 @@
+"""`python -m splootd`."""
+
+from splootd.daemon import main
+
+main()

@@ -1,0 +1,207 @@
+"""The composition root: open, build in the order of the walk, one line per worker, close in reverse."""
+
+import argparse
+import asyncio
+import fcntl
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Protocol
+
+from splootd import __version__, logs
+from splootd.bus import Bells, Bus
+from splootd.clock import Clock
+from splootd.config import Config, Paths
+from splootd.control import Control, bind
+from splootd.credentials import Credentials
+from splootd.errors import AlreadyRunning, ConfigError, SplootError
+from splootd.gate import Gate
+from splootd.metrics import Traffic
+from splootd.parts import Parts
+from splootd.remote.api import Server
+from splootd.store.arrivals import Arrivals
+from splootd.store.database import Database
+from splootd.store.ledger import Ledger, server_id
+from splootd.store.listing import Listing
+from splootd.store.queue import Queue
+from splootd.work.embedded import EmbeddedLibrary
+from splootd.work.files import MemoryBudget
+from splootd.work.intake import Intake
+from splootd.work.janitor import Janitor
+from splootd.work.tracker import Tracker
+from splootd.work.uploader import Uploader
+from splootd.work.watcher import Watcher
+
+EXIT_FAILED = 1
+EXIT_ALREADY_RUNNING = 75
+EXIT_CONFIG = 78
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold `file` for as long as this process lives: whoever has it knows that no other daemon is at work here."""
+    with file.open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"another splootd already runs on {file.parent}", "use it: sploot status") from None
+        _note_owner(stream)
+        yield
+
+
+def _note_owner(stream: IO[str]) -> None:
+    """The process id is for people to read; only the lock itself is trusted."""
+    stream.truncate(0)
+    stream.write(f"{os.getpid()}\n")
+    stream.flush()
+
+
+async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None:
+    """Run the daemon until it is told to stop. `ready` is called when commands are answered."""
+    clock, bells, boot, stop = Clock(), Bells(), secrets.token_hex(8), asyncio.Event()
+    log = logs.logger("daemon", boot=boot)
+    async with AsyncExitStack() as closing:
+        listener = bind(paths.socket)
+        closing.callback(paths.socket.unlink, missing_ok=True)
+        closing.callback(listener.close)
+
+        database = await Database.open(paths.database)
+        closing.push_async_callback(database.close)
+        server_row = await server_id(database, config.server)
+        queue = Queue(database, server_id=server_row, boot=boot, bells=bells)
+        ledger = Ledger(database, server_id=server_row)
+        arrivals = Arrivals(database, server_id=server_row, bells=bells)
+        listing = Listing(database, server_id=server_row)
+
+        credentials = Credentials(paths.token_file, clock, token=config.token, token_command=config.token_command)
+        library_socket = paths.library_socket if config.is_local else None
+        server = Server(config.server, credentials=credentials, connections=config.connections, socket=library_socket)
+        closing.push_async_callback(server.close)
+
+        gate = Gate(clock, credentials)
+        traffic = Traffic(clock)
+        intake = Intake(arrivals, clock, settle_s=config.settle_s)
+        watcher = Watcher(arrivals, intake, clock, config)
+        uploader = Uploader(
+            queue,
+            ledger,
+            server,
+            gate,
+            budget=MemoryBudget(config.memory_bytes),
+            clock=clock,
+            bells=bells,
+            traffic=traffic,
+            settle_s=config.settle_s,
+        )
+        tracker = Tracker(queue, server, gate, clock, bells)
+        janitor = Janitor(database, paths.state / "backups", clock)
+        parts = Parts(
+            boot=boot,
+            config=config,
+            clock=clock,
+            bells=bells,
+            bus=Bus(),
+            listing=listing,
+            queue=queue,
+            arrivals=arrivals,
+            intake=intake,
+            watcher=watcher,
+            server=server,
+            gate=gate,
+            traffic=traffic,
+            credentials=credentials,
+            shutdown=stop.set,
+        )
+        control = Control(listener, parts)
+
+        if await listing.setting("paused"):
+            gate.pause()
+        handed_back = await queue.recover(now=clock.now())
+        log.info("started", version=__version__, pid=os.getpid(), server=config.server, handed_back=handed_back)
+        workers: list[Worker] = [database, control, intake, watcher, uploader, tracker, janitor]
+        if config.is_local:
+            gate.server_down("the embedded library is starting")
+            workers.append(EmbeddedLibrary(paths, gate, idle_s=config.library_idle_s))
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(worker.run(), name=type(worker).__name__) for worker in workers]
+            _stop_on_signals(stop)
+            ready()
+            await stop.wait()
+            log.info("draining")
+            control.drain()
+            await uploader.drain()
+            control.close()
+            for task in running:
+                task.cancel()
+    log.info("stopped")
+
+
+class Worker(Protocol):
+    """What the composition root knows of each worker."""
+
+    async def run(self) -> None: ...
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """The first SIGTERM or SIGINT drains, a second one ends at once: every row is safe either way."""
+
+    def told() -> None:
+        if stop.is_set():
+            os._exit(EXIT_FAILED)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told)
+
+
+def main() -> None:
+    """Run `splootd`; the exit code says what a service manager should make of its end."""
+    parser = argparse.ArgumentParser(prog="splootd", description="The daemon that takes every meme to the library.")
+    parser.add_argument("--ready-fd", type=int, help="a file descriptor to say `ready` on, or `error: ...`")
+    parser.add_argument("--version", action="version", version=f"splootd {__version__}")
+    arguments = parser.parse_args()
+    sys.exit(_run(os.fdopen(arguments.ready_fd, "w") if arguments.ready_fd is not None else None))
+
+
+def _run(waiting: IO[str] | None) -> int:
+    """Run to the end; `waiting` is the pipe of whoever started us and wants to know."""
+
+    def say(line: str) -> None:
+        if waiting is not None and not waiting.closed:
+            with suppress(BrokenPipeError):  # whoever asked has left; the daemon is there all the same
+                waiting.write(line + "\n")
+                waiting.close()
+
+    try:
+        paths = Paths.find(os.environ)
+        paths.make()
+        config = Config.load(paths.config_file, os.environ)
+        logs.set_up(config.log_level, paths.log, sys.stderr if sys.stderr.isatty() else None)
+        with locked(paths.lock):
+            asyncio.run(serve(config, paths, lambda: say("ready")))
+    except AlreadyRunning as error:
+        return _fail(error, EXIT_ALREADY_RUNNING, say)
+    except ConfigError as error:
+        return _fail(error, EXIT_CONFIG, say)
+    except SplootError as error:
+        return _fail(error, EXIT_FAILED, say)
+    except OSError as error:
+        return _fail(SplootError(f"splootd cannot start: {error}"), EXIT_FAILED, say)
+    except BaseExceptionGroup as errors:
+        logs.logger("daemon").fatal("a worker failed", exc_info=errors)
+        return _fail(SplootError("splootd stopped: a worker failed", "sploot logs says why"), EXIT_FAILED, say)
+    else:
+        return 0
+    finally:
+        logs.close()
+
+
+def _fail(error: SplootError, code: int, say: Callable[[str], None]) -> int:
+    sentence = f"{error.title}; {error.hint}" if error.hint else error.title
+    say(f"error: {sentence}")
+    print(f"splootd: {sentence}", file=sys.stderr)  # noqa: T201 - the last words of a program belong on stderr
+    return code

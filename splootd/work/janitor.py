@@ -1,0 +1,61 @@
+"""Keeps the store small and a recent copy of it at hand."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from splootd.clock import Clock
+from splootd.logs import logger
+from splootd.store.database import Database
+from splootd.store.upkeep import prune
+
+ROUND_INTERVAL_S = 3600.0
+BACKUP_INTERVAL_S = 86_400.0
+BACKUPS_KEPT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one round did."""
+
+    pruned: int
+    backup: Path | None
+
+
+class Janitor:
+    """Once an hour: prune what is no longer asked for, and once a day copy the database while it is in use."""
+
+    def __init__(self, database: Database, backups: Path, clock: Clock) -> None:
+        self._database = database
+        self._backups = backups
+        self._clock = clock
+        self._log = logger("janitor")
+
+    async def run(self) -> None:
+        while True:
+            swept = await self.run_once()
+            self._log.debug("swept", pruned=swept.pruned, backup=str(swept.backup or ""))
+            await asyncio.sleep(ROUND_INTERVAL_S)
+
+    async def run_once(self) -> Swept:
+        pruned = await prune(self._database, now=self._clock.now())
+        return Swept(pruned, await self._back_up())
+
+    async def _back_up(self) -> Path | None:
+        self._backups.mkdir(mode=0o700, exist_ok=True)
+        kept = sorted(self._backups.glob("queue-*.db"))
+        now = int(self._clock.now())
+        if kept and now - _made_at(kept[-1]) < BACKUP_INTERVAL_S:
+            return None
+        fresh = self._backups / f"queue-{now:012d}.db"
+        await self._database.backup(fresh)
+        for old in kept[: max(0, len(kept) + 1 - BACKUPS_KEPT)]:
+            old.unlink(missing_ok=True)
+        return fresh
+
+
+def _made_at(backup: Path) -> int:
+    try:
+        return int(backup.stem.removeprefix("queue-"))
+    except ValueError:
+        return 0

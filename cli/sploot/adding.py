@@ -1,9 +1,11 @@
 """`sploot add`: name files and folders to the daemon, and wait for them if asked to."""
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -91,7 +93,7 @@ def _complain_about(outcomes: Iterable[PathOutcome]) -> int:
 def _wait(asking: Client, add: int, wish: Wish) -> int:
     """Show the progress of `add` until it has ended; the exit code."""
     ends_at = time.monotonic() + wish.timeout_s if wish.timeout_s is not None else float("inf")
-    meter, screen = Meter(), Screen(style(), is_quiet=wish.as_json)
+    meter, screen = Meter(), Screen(style(sys.stderr), is_quiet=wish.as_json)
     last: Progress | None = None
     try:
         for last in _snapshots(asking, add, ends_at):
@@ -118,12 +120,12 @@ def _snapshots(asking: Client, add: int, ends_at: float) -> Iterator[Progress]:
     """How far it has come, again and again, over the end of a daemon and the start of the next, until `ends_at`."""
     while time.monotonic() < ends_at:
         try:
-            following = client()
-            for entry in following.follow(GetProgress(add, follow=True), _until(ends_at)):
-                if entry is not None:
-                    yield decode(Progress, entry[1])
-                if time.monotonic() >= ends_at:
-                    return
+            with closing(client()) as following:
+                for entry in following.follow(GetProgress(add, follow=True), _until(ends_at)):
+                    if entry is not None:
+                        yield decode(Progress, entry[1])
+                    if time.monotonic() >= ends_at:
+                        return
         except LostError:
             pass
         asking.ask(GetStatus(), Status)  # the stream has ended with its daemon: this waits for the next one

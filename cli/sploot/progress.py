@@ -14,6 +14,8 @@ KNOWN_S = 2.0  # how long to look before saying how long it will take
 BAR_WIDTH = 24
 LINE_S = 1.0  # between lines when nobody sees a bar move
 
+_ERASE, _NO_WRAP, _WRAP = "\x1b[K", "\x1b[?7l", "\x1b[?7h"
+
 ENDED = ("ready", "dead", "gone", "skipped")
 
 
@@ -102,24 +104,28 @@ def ending(last: Progress) -> list[str]:
 
 
 class Screen:
-    """Draws the line in place on a terminal, and as plain lines, at most one a second, anywhere else."""
+    """Draws the line in place on a terminal, and as plain lines, at most one a second, anywhere else.
+
+    It goes where errors go: what is printed as data stays clean.
+    """
 
     def __init__(self, style: Style, *, is_quiet: bool) -> None:
         self._style = style
         self._is_quiet = is_quiet
-        self._is_live = sys.stdout.isatty()
+        self._is_live = sys.stderr.isatty()
         self._printed_at = float("-inf")
 
     def draw(self, meter: Meter, note: str) -> None:
-        if self._is_quiet:
+        if self._is_quiet or not meter.now.total:
             return
         if self._is_live:
-            print(f"\r\x1b[K{line(meter, note, self._style, with_bar=True)}", end="", flush=True)
+            shown = line(meter, note, self._style, with_bar=True)
+            print(f"\r{_ERASE}{_NO_WRAP}{shown}{_WRAP}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() - self._printed_at >= LINE_S:
             self._printed_at = time.monotonic()
-            print(line(meter, note, self._style, with_bar=False), flush=True)
+            print(line(meter, note, self._style, with_bar=False), file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Leave the line to whatever is printed next."""
         if self._is_live and not self._is_quiet:
-            print("\r\x1b[K", end="", flush=True)
+            print(f"\r{_ERASE}", end="", file=sys.stderr, flush=True)

@@ -68,7 +68,10 @@ def _failed(paths: Paths, code: int, said: str) -> bool:
     sentence = said.removeprefix("error:").strip() or _last_words(paths) or f"it ended with exit code {code}"
     if code == DAEMON_IS_CONFIGURED_WRONGLY:
         raise ConfigError(sentence, "to see all of it: sploot config list")
-    raise NoDaemonError(f"the daemon could not be started: {sentence}", f"its log is {paths.log}")
+    raise NoDaemonError(
+        f"the daemon could not be started: {sentence}",
+        f"its log is {paths.log}, its last words are in {_words_file(paths)}",
+    )
 
 
 def _words_file(paths: Paths) -> Path:

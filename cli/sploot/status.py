@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 from sploot import exits, render
 from sploot.client import Client, LostError
@@ -46,17 +47,18 @@ def follow(*, as_json: bool = False) -> int:
 
 
 def _follow(asking: Client, draw: Callable[[Status], None]) -> None:
-    news = client().follow(GetEvents(), lambda: REDRAW_S)
-    draw(asking.ask(GetStatus(), Status))
-    drawn_at, is_due = time.monotonic(), False
-    for entry in news:
-        is_due = is_due or entry is not None
-        # While bytes move there is something new each second, though no item has changed.
-        if time.monotonic() - drawn_at >= REDRAW_S:
-            now = asking.ask(GetStatus(), Status)
-            if is_due or now.items["uploading"]:
-                draw(now)
-            drawn_at, is_due = time.monotonic(), False
+    with closing(client()) as following:
+        news = following.follow(GetEvents(), lambda: REDRAW_S)
+        draw(asking.ask(GetStatus(), Status))
+        drawn_at, is_due = time.monotonic(), False
+        for entry in news:
+            is_due = is_due or entry is not None
+            # While bytes move there is something new each second, though no item has changed.
+            if time.monotonic() - drawn_at >= REDRAW_S:
+                now = asking.ask(GetStatus(), Status)
+                if is_due or now.items["uploading"]:
+                    draw(now)
+                drawn_at, is_due = time.monotonic(), False
 
 
 def _redraw(now: Status, *, as_json: bool) -> None:

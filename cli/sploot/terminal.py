@@ -20,6 +20,7 @@ def print_json(value: Any) -> None:
 
 
 def complain(sentence: str) -> None:
+    sys.stdout.flush()  # so that both appear in the order in which they were said
     print(sentence, file=sys.stderr)
 
 

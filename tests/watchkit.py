@@ -82,6 +82,15 @@ class Post:
                     return
                 await self.store.bells.news.wait(ticket, LIMIT_S)
 
+    async def until_walked(self, added: Added) -> None:
+        assert added.add is not None
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                ticket = self.store.bells.news.ticket()
+                if not (await self.store.listing.progress(added.add)).walking:
+                    return
+                await self.store.bells.news.wait(ticket, LIMIT_S)
+
     async def paths(self) -> set[bytes]:
         return {row[0] for row in await self.store.rows("SELECT path FROM items WHERE latest = 1")}
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from splootd.bus import Bell
 from splootd.clock import Clock
 from splootd.core.item import Priority
-from splootd.errors import RequestError, SplootError
+from splootd.errors import SplootError
 from splootd.logs import logger
 from splootd.protocol import Add, Added, PathOutcome
 from splootd.store.arrivals import Arrival, Arrivals, Candidate, Origin, Root
@@ -29,7 +29,7 @@ class Intake:
     """Turns files into rows. What a command named is promised in the store before it is walked."""
 
     def __init__(self, arrivals: Arrivals, clock: Clock, *, settle_s: float) -> None:
-        self.folders = Bell()  # rings when a folder is to be watched from now on
+        self.folders = Bell()  # rings when a folder is to be watched from now on: it has been walked
         self._arrivals = arrivals
         self._clock = clock
         self._settle_s = settle_s
@@ -80,6 +80,8 @@ class Intake:
         await self._arrivals.root_done(root.id, now=self._clock.now())
         tally.is_done = True
         self._walked.ring()
+        if root.folder_id is not None:
+            self.folders.ring()
         self._log.info("walked", path=root.path, add=root.add_id, **tally.counts)
 
     async def walk(self, walk: Walk, origin: Origin, tally: Tally) -> None:
@@ -87,7 +89,7 @@ class Intake:
         while not walk.is_done:
             found = await asyncio.to_thread(walk.take, BATCH_MAX, BATCH_TIME_S)
             await self._queue([self._candidate(each) for each in found], origin, tally)
-        tally.counts["unreadable"] += walk.unreadable
+        tally.counts += Counter(unreadable=walk.unreadable)
         tally.sentences += walk.sentences
 
     async def offer(self, found: Collection[Found], origin: Origin) -> Tally:
@@ -142,6 +144,7 @@ class Intake:
         async with self._promising:
             add_id = await self._arrivals.start_add(
                 key,
+                add_id=request.add,
                 priority=priority,
                 tags=request.tags,
                 force=request.force,
@@ -151,7 +154,7 @@ class Intake:
             roots = [root for root in await self._arrivals.roots_left() if root.add_id == add_id]
             tallies = {root: self._tallies.setdefault(root.id, Tally()) for root in roots}
         self._promised.ring()
-        return request.add or add_id, tallies
+        return add_id, tallies
 
     async def _watch(self, folders: Sequence[Named], priority: Priority, tags: tuple[str, ...]) -> None:
         """Watch the folders, outermost first; what lies in one that is watched just so is watched already."""
@@ -166,13 +169,9 @@ class Intake:
                     folder.path, device=device, inode=inode, priority=priority, tags=tags, now=self._clock.now()
                 )
             )
-        self.folders.ring()
 
     async def _queue_named(self, named: Sequence[Named], add_id: int, tally: Tally) -> dict[bytes, Arrival]:
-        try:
-            origin = await self._arrivals.origin(add_id, None)
-        except LookupError:
-            raise RequestError("not_found", f"there is no add {add_id} to continue", status=404) from None
+        origin = await self._arrivals.origin(add_id, None)
         candidates = [self._candidate(found) for found in files_of(named)]
         arrived: list[Arrival] = []
         for start in range(0, len(candidates), BATCH_MAX):

@@ -178,8 +178,10 @@ class Watcher:
                 if folder_id not in wanted or not _is_as_wanted(lookout, *wanted[folder_id])
             ]
         )
+        # What an add finds belongs to the add, so it walks a new folder first; what it misses, the first look sees.
+        still_walked = {root.folder_id for root in await self._arrivals.roots_left()}
         for folder, others in wanted.values():
-            if folder.id not in self._lookouts:
+            if folder.id not in self._lookouts and folder.id not in still_walked:
                 self._take_up(folder, others)
         self.news.ring()
 

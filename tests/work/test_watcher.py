@@ -456,3 +456,13 @@ async def test_nothing_wakes_an_idle_watcher_within_a_minute(store: Store, memes
         timers = [timer.when() for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]  # no other way to see what would wake the loop
         assert timers
         assert min(timers) > loop.time() + 30
+
+
+async def test_what_an_add_finds_in_a_new_folder_counts_for_the_add(post: Post, memes: Path) -> None:
+    """Or else `add --wait` would wait for nothing."""
+    for number in range(100):
+        put(memes / f"{number}.png")
+    added = await post.add(memes)
+    await post.until_walked(added)
+    await post.until_state(await post.folder(memes), "watching")
+    assert (await post.store.listing.progress(added.add or 0)).total == 100

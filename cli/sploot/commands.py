@@ -37,6 +37,11 @@ def run(arguments: list[str]) -> int:
         code = app(arguments, prog_name="sploot", standalone_mode=False)
     except typer.Abort:
         return exits.INTERRUPTED
+    except SystemExit as ended:
+        # Typer makes this of a pipe whose reader has left.
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise BrokenPipeError from None
+        raise
     except Exception as error:
         # Typer has no public name for the mistakes in usage that its parser finds.
         if not hasattr(error, "format_message"):

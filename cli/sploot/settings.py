@@ -57,7 +57,7 @@ def set_value(name: str, text: str) -> int:
     read_toml(paths.config_file)  # what is broken already must be mended by hand first
     write(paths.config_file, name, value)
     print(f"{name} is {value} now.")
-    if VARIABLES.get(name) in os.environ:
+    if os.environ.get(VARIABLES.get(name, "")):
         complain(f"note: the environment variable {VARIABLES[name]} overrules it")
     if restart_if_running(paths):
         complain("The daemon has begun anew with it.")

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 
 NEAR = 0.8  # what a word counts that is there but for a slip
+PLACES_MAX = 64  # looked at for one piece of a word in one text
 STOP_WORDS = frozenset(
     word
     for line in (
@@ -52,17 +53,19 @@ def _is_near(word: str, text: str, slips: int) -> bool:
     """Whether some part of the text is within `slips` edits of the word.
 
     Of slips + 1 pieces of the word, one is then in the text unchanged; only the places where that is so are looked at.
+    Swapped neighbours may spoil two pieces with one slip, so swaps between pieces are tried by themselves.
     """
     size = len(word) // (slips + 1)
-    for number in range(slips + 1):
-        start = number * size
-        piece = word[start : start + size] if number < slips else word[start:]
-        place = text.find(piece)
-        while place >= 0:
+    for start in range(0, size * (slips + 1), size):
+        if start and word[: start - 1] + word[start] + word[start - 1] + word[start + 1 :] in text:
+            return True
+        piece = word[start : start + size]
+        place, places = text.find(piece), 0
+        while place >= 0 and places < PLACES_MAX:
             around = text[max(0, place - start - slips) : place - start + len(word) + slips]
             if _distance_within(word, around) <= slips:
                 return True
-            place = text.find(piece, place + 1)
+            place, places = text.find(piece, place + 1), places + 1
     return False
 
 

@@ -8,6 +8,7 @@ together: each operation in a savepoint of its own, each caller answered only af
 """
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -52,17 +53,21 @@ class Database:
 
     def open(self) -> None:
         """Open or create the file and bring it to the newest schema. Raises DatabaseError; nothing is overwritten."""
-        try:
-            self._write_connection = _connect(self._path)
-            _check_ours(self._write_connection, self._path)
-            self._write_connection.executescript(PRAGMAS)
-            _migrate(self._write_connection, self._path)
-            self._read_connection = _connect(self._path)
-            self._read_connection.executescript("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;")
-        except sqlite3.Error as error:
-            raise DatabaseError(f"{self._path} cannot be opened: {error}. It was left as it is.") from error
-        self._loop = asyncio.get_running_loop()
-        self._writer.start()
+        with contextlib.ExitStack() as undo:
+            try:
+                self._write_connection = _connect(self._path)
+                undo.callback(self._write_connection.close)
+                version = _known_version(self._write_connection, self._path)
+                self._write_connection.executescript(PRAGMAS)
+                _migrate(self._write_connection, version)
+                self._read_connection = _connect(self._path)
+                undo.callback(self._read_connection.close)
+                self._read_connection.executescript("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;")
+            except sqlite3.Error as error:
+                raise DatabaseError(f"{self._path} cannot be opened: {error}. It was left as it is.") from error
+            self._loop = asyncio.get_running_loop()
+            self._writer.start()
+            undo.pop_all()
 
     async def write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run `operation` in a savepoint; return its value once it is durable. Its exception undoes only itself."""
@@ -148,21 +153,28 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
-    found = connection.execute("PRAGMA application_id").fetchone()[0]
-    empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
-    if found != APPLICATION_ID and not empty:
-        raise DatabaseError(f"{path} is a database of another program; choose another folder with --data.")
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    folder = resources.files(__package__) / "migrations"
-    newest = max(int(script.name.removesuffix(".sql")) for script in folder.iterdir() if script.name.endswith(".sql"))
+def _known_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of the file, 0 if it is new. Raises DatabaseError if it is not for this program."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > newest:
-        raise DatabaseError(f"{path} has schema {version}, this program knows {newest}; install a newer one.")
-    for step in range(version + 1, newest + 1):
-        script = (folder / f"{step}.sql").read_text()
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if application != APPLICATION_ID and not empty:
+        raise DatabaseError(f"{path} is a database of another program; choose another folder with --data.")
+    if version > len(_migrations()):
+        raise DatabaseError(
+            f"{path} has schema {version}, this program knows {len(_migrations())}; install a newer one."
+        )
+    return int(version)
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    for step, script in enumerate(_migrations()[version:], version + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {step}; COMMIT"
         )
+
+
+def _migrations() -> Sequence[str]:
+    """The scripts `migrations/1.sql`, `2.sql`, ...: the nth leads from schema n - 1 to n."""
+    scripts = [each for each in (resources.files(__package__) / "migrations").iterdir() if each.name.endswith(".sql")]
+    return [each.read_text() for each in sorted(scripts, key=lambda each: int(each.name.removesuffix(".sql")))]

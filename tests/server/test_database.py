@@ -1,0 +1,116 @@
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sploot_server.assets.database import Database, DatabaseError
+
+INSERT = "INSERT INTO tags (id, name, folded, created_at) VALUES (?, ?, ?, 0)"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path / "library.db")
+    database.open()
+    yield database
+    await database.close()
+
+
+def names(connection: sqlite3.Connection) -> list[str]:
+    return [row["name"] for row in connection.execute("SELECT name FROM tags ORDER BY row")]
+
+
+def add(name: str) -> object:
+    return lambda connection: connection.execute(INSERT, (name, name, name)) and None
+
+
+async def test_what_waits_during_a_commit_is_committed_together(database: Database) -> None:
+    commits: list[str] = []
+    entered, released = threading.Event(), threading.Event()
+
+    def block(connection: sqlite3.Connection) -> None:
+        connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+        entered.set()
+        released.wait(10)
+
+    first = asyncio.create_task(database.write(block))
+    await asyncio.to_thread(entered.wait, 10)
+    others = [asyncio.create_task(database.write(add(str(number)))) for number in range(50)]
+    await asyncio.sleep(0)
+    released.set()
+    await asyncio.gather(first, *others)
+    assert len(commits) == 2
+    assert len(await database.read(names)) == 50
+
+
+async def test_a_failing_operation_undoes_only_itself(database: Database) -> None:
+    def half(connection: sqlite3.Connection) -> None:
+        connection.execute(INSERT, ("half", "half", "half"))
+        raise ValueError("enough")
+
+    outcomes = await asyncio.gather(
+        database.write(add("a")), database.write(half), database.write(add("b")), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), ValueError, type(None)]
+    assert await database.read(names) == ["a", "b"]
+
+
+async def test_a_caller_that_gives_up_disturbs_nobody(database: Database) -> None:
+    tasks = [asyncio.create_task(database.write(add(str(number)))) for number in range(100)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(await database.read(names)) == 100
+
+
+async def test_an_answered_write_is_there_after_a_crash(tmp_path: Path) -> None:
+    database = Database(tmp_path / "library.db")
+    database.open()
+    await database.write(add("kept"))
+    copy = tmp_path / "copy.db"
+    for suffix in ("", "-wal"):  # what a crash at this moment would leave
+        copy.with_name(copy.name + suffix).write_bytes((tmp_path / f"library.db{suffix}").read_bytes())
+    await database.close()
+    after = Database(copy)
+    after.open()
+    assert await after.read(names) == ["kept"]
+    await after.close()
+
+
+async def test_the_reader_cannot_write(database: Database) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        await database.read(add("no"))
+
+
+def test_a_newer_library_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "library.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript("PRAGMA application_id = 0x53706C74; CREATE TABLE x (y); PRAGMA user_version = 999")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(DatabaseError, match="install a newer one"):
+        Database(path).open()
+    assert path.read_bytes() == before
+
+
+def test_another_programs_database_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "library.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE x (y)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(DatabaseError, match="another program"):
+        Database(path).open()
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "library.db"
+    path.write_bytes(b"not a database, but something of value" * 100)
+    before = path.read_bytes()
+    with pytest.raises(DatabaseError, match="left as it is"):
+        Database(path).open()
+    assert path.read_bytes() == before

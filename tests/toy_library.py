@@ -1,0 +1,119 @@
+"""For tests of the library server: an embedder that needs no weights, and the real server as a process of its own."""
+
+import asyncio
+import os
+import signal
+import struct
+import subprocess
+import sys
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from sploot_server.embedding import Lost, Model, Reading, Unavailable
+
+DIM = 64
+HEAD = b"\xff\xd8\xff"
+
+
+def picture(text: str) -> bytes:
+    """What `FakeEmbedder` reads `text` from; to everybody else the start of a JPEG."""
+    return HEAD + text.encode()
+
+
+def vector(text: str) -> bytes:
+    """Texts that share words are near each other, as far as anything in this toy is."""
+    counts = [0.01] * DIM
+    for word in text.lower().split():
+        counts[zlib.crc32(word.encode()) % DIM] += 1.0
+    length = sum(count * count for count in counts) ** 0.5
+    return struct.pack(f"<{DIM}f", *(count / length for count in counts))
+
+
+@dataclass
+class FakeEmbedder:
+    """Embedder on `picture` files. Texts in `faults` fail as often as there are faults listed for them."""
+
+    threads: int = 2
+    model: Model = field(default_factory=lambda: Model("fake", DIM))
+    faults: dict[str, list[Exception]] = field(default_factory=dict)
+    deadly: str | None = None  # whoever is read beside this text is lost with it
+    queries_fail: bool = False
+    hold: asyncio.Event | None = None  # reading waits for it
+    reading: int = 0
+    read_texts: list[str] = field(default_factory=list)
+
+    async def read(self, picture: Path) -> Reading:
+        text = (await asyncio.to_thread(picture.read_bytes)).removeprefix(HEAD).decode()
+        self.read_texts.append(text)
+        self.reading += 1
+        try:
+            if self.hold is not None:
+                await self.hold.wait()
+            await asyncio.sleep(0)
+            company = self.reading > 1
+        finally:
+            self.reading -= 1
+        if self.deadly is not None and (text == self.deadly or company):
+            raise Lost("The worker broke down.", alone=not company)
+        if self.faults.get(text):
+            raise self.faults[text].pop(0)
+        return Reading(text, vector(text) if text else None, 640, 480)
+
+    async def query(self, text: str) -> bytes:
+        if self.queries_fail:
+            raise Unavailable("no queries today")
+        return vector(text)
+
+    async def centre(self) -> bytes:
+        return struct.pack(f"<{DIM}f", *([0.05] * DIM))
+
+    async def close(self) -> None:
+        pass
+
+
+COMMAND = [sys.executable, "-c", "from sploot_server.app import main; main()"]
+
+
+class ServerProcess:
+    """A real `sploot-server` on a Unix socket. `stop` and `kill` wait for its end."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        self.data = data
+        self.socket = data / "s.sock"
+        announcement, ready = os.pipe()
+        self.process = subprocess.Popen(
+            [
+                *COMMAND,
+                *("--data", str(data)),
+                *("--uds", str(self.socket)),
+                *("--ready-fd", str(ready)),
+                *("--threads", "1"),
+                "--exit-with-stdin",
+                *options,
+            ],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[ready],
+        )
+        os.close(ready)
+        with os.fdopen(announcement) as pipe:
+            self.address = pipe.readline().strip()
+        assert self.address, self.ended()
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://localhost")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.ended()
+
+    def stop(self) -> str:
+        """SIGTERM; what it wrote to standard error."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> str:
+        _, errors = self.process.communicate(timeout=30)
+        return errors.decode()

@@ -106,6 +106,8 @@ class Offer:
             state = State.PENDING
         if row["folder_id"] is None and self._origin.folder_id is not None:
             self._run("join_folder", id=row["id"])
+        if self._origin.add_id is not None:
+            self._run("join_add", id=row["id"])
         return Arrival(candidate.path, outcome, row["id"], state)
 
     def _other_version(self, row: sqlite3.Row, candidate: Candidate) -> Arrival:

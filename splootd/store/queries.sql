@@ -220,6 +220,11 @@ WHERE id = :id AND state = 'gone';
 -- A known file without a folder belongs to the one it was found in.
 UPDATE items SET folder_id = :folder_id WHERE id = :id AND folder_id IS NULL;
 
+-- name: join_add
+-- What is still on its way when it is named again belongs to the call that named it, and is no later than that asks.
+UPDATE items SET add_id = :add_id, priority = iif(state = 'pending', min(priority, :priority), priority)
+WHERE id = :id AND state IN ('pending', 'uploading', 'embedding');
+
 -- name: add_by_key
 -- The add of a command that was sent before.
 SELECT id FROM adds WHERE server_id = :server_id AND key = :key;

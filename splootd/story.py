@@ -94,10 +94,13 @@ def needs(dead: int, server_state: str, folders: Iterable[FolderRow]) -> list[Ne
         found.append(Need("the server does not know you", 1, "sploot login"))
     if dead:
         found.append(Need(f"{dead} {'file' if dead == 1 else 'files'} could not be sent", dead, "sploot failed"))
-    for state, what in (("missing", "is not there"), ("unreadable", "cannot be read")):
+    for state, one, many in (
+        ("missing", "is not there", "are not there"),
+        ("unreadable", "cannot be read", "cannot be read"),
+    ):
         away = [folder.path for folder in folders if folder.state == state]
         if len(away) == 1:
-            found.append(Need(f"the folder {away[0]} {what}", 1, "sploot folders"))
+            found.append(Need(f"the folder {away[0]} {one}", 1, "sploot folders"))
         elif away:
-            found.append(Need(f"{len(away)} folders: {away[0]} and others {what}", len(away), "sploot folders"))
+            found.append(Need(f"{len(away)} folders: {away[0]} and others {many}", len(away), "sploot folders"))
     return found

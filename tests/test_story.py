@@ -1,0 +1,119 @@
+"""What people are told about a file: what happens next, and when; and what only they can mend."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from splootd.core.failure import HANDLING, Fault, Verdict
+from splootd.core.item import Item, Priority, State, Version
+from splootd.protocol import FolderRow
+from splootd.story import REMEDY, Holdup, clock_time, needs, next_step
+
+NOW = 1_767_276_000.0  # 2026-01-01 14:00:00 UTC
+FREE = Holdup(paused=False, state="ok", retry_at=None)
+ITEM = Item(
+    id=17,
+    path=b"/memes/cat.png",
+    version=Version(1, 2, 3, 4),
+    state=State.PENDING,
+    priority=Priority.NORMAL,
+    shard=0,
+    added_at=NOW,
+    updated_at=NOW,
+    next_at=None,
+    attempts=0,
+    sha256=None,
+    asset_id=None,
+    duplicate=False,
+    fault=None,
+    reason=None,
+    folder_id=None,
+    tags=(),
+    force=False,
+)
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("holdup", "said"),
+    [
+        (FREE, "It waits for its turn."),
+        (Holdup(True, "ok", None), "It waits, because sending is paused: sploot resume"),
+        (Holdup(False, "signed_out", None), "It waits until you sign in: sploot login"),
+        (
+            Holdup(False, "unreachable", NOW + 30),
+            "It waits until the server can be reached; that is tried again at 14:00:30.",
+        ),
+        (
+            Holdup(False, "unreachable", None),
+            "It waits until the server can be reached; that is tried again soon.",
+        ),
+        (
+            Holdup(False, "rate_limited", NOW + 131),
+            "It waits, because the server asks for patience, and goes on at 14:02:11.",
+        ),
+    ],
+)
+def test_what_waits_says_for_what(holdup: Holdup, said: str):
+    assert next_step(ITEM, holdup, NOW) == said
+
+
+def test_what_will_be_tried_again_says_when_and_how_often_yet():
+    failed = replace(ITEM, next_at=NOW + 11, attempts=2, fault=Fault.SERVER_FAULT)
+    assert next_step(failed, FREE, NOW) == "It will be tried again at 14:00:11; 2 of 5 tries are used up."
+    assert next_step(replace(ITEM, next_at=NOW + 2), FREE, NOW) == (
+        "It is sent once it has rested, not before 14:00:02."
+    )
+    assert next_step(replace(ITEM, next_at=NOW - 1), FREE, NOW) == "It waits for its turn."
+
+
+def test_a_time_of_another_day_has_its_date():
+    assert clock_time(NOW + 86_400, NOW) == "2026-01-02 14:00:00"
+
+
+@pytest.mark.parametrize("fault", [fault for fault in Fault if HANDLING[fault].verdict is Verdict.BURY])
+def test_every_dead_letter_has_a_remedy(fault: Fault):
+    said = next_step(replace(ITEM, state=State.DEAD, fault=fault), FREE, NOW)
+    assert said == f"It needs you and will not be tried again by itself: {REMEDY[fault]}; then sploot retry 17"
+
+
+def test_a_dead_letter_of_too_many_tries_only_needs_another_one():
+    dead = replace(ITEM, state=State.DEAD, fault=Fault.SERVER_FAULT)
+    assert next_step(dead, FREE, NOW).endswith("by itself: sploot retry 17")
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_every_state_has_a_sentence(state: State):
+    assert next_step(replace(ITEM, state=state), FREE, NOW)
+
+
+def test_what_was_skipped_says_how_to_send_it_all_the_same():
+    skipped = replace(ITEM, state=State.SKIPPED)
+    assert "--force" in next_step(replace(skipped, fault=Fault.REMOVED), FREE, NOW)
+    assert "sploot retry 17" in next_step(replace(skipped, fault=Fault.FORGOTTEN), FREE, NOW)
+    assert next_step(replace(skipped, fault=Fault.UNSUPPORTED), FREE, NOW) == "It will not be sent."
+
+
+def folder(path: str, state: str) -> FolderRow:
+    return FolderRow(path, state, None, 0, None)
+
+
+def test_nobody_is_needed_while_all_is_well():
+    assert needs(0, "ok", [folder("/a", "watching"), folder("/b", "polling"), folder("/c", "scanning")]) == []
+    assert needs(0, "unreachable", []) == []
+
+
+def test_what_only_the_user_can_mend_comes_with_a_command():
+    found = needs(2, "signed_out", [folder("/a", "missing"), folder("/b", "missing"), folder("/c", "unreadable")])
+    assert [(need.what, need.count, need.command) for need in found] == [
+        ("the server does not know you", 1, "sploot login"),
+        ("2 files could not be sent", 2, "sploot failed"),
+        ("2 folders: /a and others are not there", 2, "sploot folders"),
+        ("the folder /c cannot be read", 1, "sploot folders"),
+    ]

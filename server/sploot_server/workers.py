@@ -207,7 +207,8 @@ class _Process:
 
     def _hear(self, answer: dict[str, Any]) -> None:
         if "ready" in answer:
-            self._ready.set_result(None)
+            if not self._ready.done():  # whoever started it may have been cancelled meanwhile
+                self._ready.set_result(None)
             return
         owed = self._owed.get(answer["id"])
         if owed is not None and not owed.done():

@@ -47,7 +47,7 @@ class Answers:
         self._parts = parts
         self._started_at = parts.clock.now()
         self.draining = False
-        self.news = News(parts.listing, parts.bus, parts.bells.news)
+        self.news = News(parts.listing, parts.traffic, parts.bus, parts.bells.news)
 
     async def answer(self, request: protocol.AnyRequest, key: str) -> Answer:  # noqa: PLR0912 - one for each request
         """The answer to `request`; SplootError when there is none. `key` names this call, should it be repeated."""

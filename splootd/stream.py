@@ -5,14 +5,16 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from splootd.bus import Bell, Bus
+from splootd.bus import Bell, Bus, Listener
+from splootd.metrics import Traffic
 from splootd.protocol import Progress
 from splootd.store.listing import Listing
-from splootd.views import news
+from splootd.views import news, transfers
 from splootd.wire import encode
 
 PAGE_EVENTS = 500
 HEARTBEAT_S = 15.0
+TRANSFERS_S = 0.25  # between two views of the bytes that move
 PROGRESS_INTERVAL_S = 0.25  # at most four snapshots a second
 PROGRESS_HEARTBEAT_S = 1.0  # and at least one
 QUERY_SHARE = 0.05  # of the time may go into asking how far an add of very many files has come
@@ -29,8 +31,9 @@ def sse(event: str, data: dict[str, Any], seq: int | None = None) -> bytes:
 class News:
     """Reads the event rows as they are committed, publishes them on the bus, and streams them to whoever listens."""
 
-    def __init__(self, listing: Listing, bus: Bus, bell: Bell) -> None:
+    def __init__(self, listing: Listing, traffic: Traffic, bus: Bus, bell: Bell) -> None:
         self._listing = listing
+        self._traffic = traffic
         self._bus = bus
         self._bell = bell
         self._ended = asyncio.Event()
@@ -63,16 +66,28 @@ class News:
                 for event in missed:
                     yield sse("item", news(event), event.seq)
                     seen = event.seq
-            while not self._ended.is_set():
-                entries, lost = await listener.take(HEARTBEAT_S)
-                if lost:
-                    yield sse("lost", {"count": lost})
-                for entry in entries:
-                    if entry["seq"] > seen:
-                        yield sse("item", entry, entry["seq"])
-                        seen = entry["seq"]
-                if not entries and not lost:
-                    yield _HEARTBEAT
+            async for said in self._live(listener, seen):
+                yield said
+
+    async def _live(self, listener: Listener, seen: int) -> AsyncIterator[bytes]:
+        """News as they are published, how far each transfer has come while there are any, else signs of life."""
+        loop = asyncio.get_running_loop()
+        shown: list[dict[str, Any]] = []
+        shown_at = said_at = loop.time()
+        while not self._ended.is_set():
+            entries, lost = await listener.take(TRANSFERS_S if shown or self._traffic.transfers else HEARTBEAT_S)
+            said = [sse("lost", {"count": lost})] if lost else []
+            said += [sse("item", entry, entry["seq"]) for entry in entries if entry["seq"] > seen]
+            seen = max([seen, *(entry["seq"] for entry in entries)])
+            now = loop.time()
+            if now - shown_at >= TRANSFERS_S and (moving := transfers(self._traffic.transfers)) != shown:
+                said.append(sse("transfers", {"transfers": moving}))
+                shown, shown_at = moving, now
+            if not said and now - said_at >= HEARTBEAT_S:
+                said.append(_HEARTBEAT)
+            if said:
+                said_at = now
+                yield b"".join(said)
 
     async def progress(self, snapshot: Callable[[], Awaitable[Progress]]) -> AsyncIterator[bytes]:
         """Snapshots as they change, until the add has ended."""

@@ -1,13 +1,14 @@
 """What the store holds, as the protocol shows it: times as ISO-8601 UTC, paths as text, digests as hexadecimal."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from splootd import protocol
 from splootd.core.item import Item, State
 from splootd.core.lifecycle import ENDED
+from splootd.metrics import Transfer
 from splootd.store import listing
 from splootd.store.arrivals import Folder
 
@@ -75,3 +76,8 @@ def news(event: listing.Event) -> dict[str, Any]:
         "state": str(event.state),
         "path": os.fsdecode(event.path),
     }
+
+
+def transfers(under_way: Iterable[Transfer]) -> list[dict[str, Any]]:
+    """The uploads under way as they are streamed; sizes are bytes."""
+    return [{"path": os.fsdecode(each.path), "size": each.size, "sent": each.sent} for each in under_way]

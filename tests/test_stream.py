@@ -62,6 +62,19 @@ async def test_a_slow_reader_is_told_how_much_it_lost(house: House, monkeypatch:
     await news.aclose()
 
 
+async def test_bytes_that_move_are_shown_until_they_have_arrived(house: House):
+    news = await stream(house, "/v1/events")
+    assert (await news.next())[0] == "start"
+    with house.parts.traffic.transfer(b"/memes/caf\xe9.png", 1000) as transfer:
+        transfer.progress(400)
+        house.parts.bus.publish({"seq": 0})
+        kind, data, number = await news.next()
+        assert (kind, number) == ("transfers", None)
+        assert data == {"transfers": [{"path": "/memes/caf\udce9.png", "size": 1000, "sent": 400}]}
+    assert (await news.next())[1] == {"transfers": []}
+    news.close()
+
+
 async def test_silence_is_broken_by_a_sign_of_life(house: House, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("splootd.stream.HEARTBEAT_S", 0.01)
     news = house.control.answers.news.events(None)

@@ -22,7 +22,7 @@ from splootd.wire import decode, encode
 
 REQUEST_BYTES = 8_000_000  # below the daemon's limit, even if every path is at its longest
 ESCAPED_BYTES = 6  # a byte that is not ASCII may travel as `\udcNN`
-REDRAW_S = 0.5
+REDRAW_S = 0.25
 STALLED_S = 3.0  # without any progress, before the daemon is asked what is the matter
 
 FINE = frozenset({"queued", "changed", "renamed", "revived", "known", "folder", "file"})
@@ -93,19 +93,12 @@ def _complain_about(outcomes: Iterable[PathOutcome]) -> int:
 def _wait(asking: Client, add: int, wish: Wish) -> int:
     """Show the progress of `add` until it has ended; the exit code."""
     ends_at = time.monotonic() + wish.timeout_s if wish.timeout_s is not None else float("inf")
-    meter, screen = Meter(), Screen(style(sys.stderr), is_quiet=wish.as_json)
-    last: Progress | None = None
     try:
-        for last in _snapshots(asking, add, ends_at):
-            meter.note(last, time.monotonic())
-            screen.draw(meter, _stalled(asking, meter))
-            if last.ended:
-                break
+        with Screen(style(sys.stderr), is_quiet=wish.as_json) as screen:
+            last = _watch(asking, add, ends_at, screen)
     except KeyboardInterrupt:
-        screen.end()
         complain("Interrupted. The daemon goes on with what is queued: sploot status")
         return exits.INTERRUPTED
-    screen.end()
     if last is None or not last.ended:
         complain("The time is up. The daemon goes on with what is queued: sploot status")
         return exits.TIMEOUT
@@ -116,14 +109,31 @@ def _wait(asking: Client, add: int, wish: Wish) -> int:
     return exits.NOT_FOUND if last.states.get("dead") or last.states.get("gone") else exits.DONE
 
 
-def _snapshots(asking: Client, add: int, ends_at: float) -> Iterator[Progress]:
-    """How far it has come, again and again, over the end of a daemon and the start of the next, until `ends_at`."""
+def _watch(asking: Client, add: int, ends_at: float, screen: Screen) -> Progress | None:
+    """Draw how far it has come; the last that was seen of it, when it has ended or the time is up."""
+    meter, note, last = Meter(), "", None
+    for snapshot in _snapshots(asking, add, ends_at):
+        if snapshot is not None:
+            last = snapshot
+            meter.note(last, time.monotonic())
+            note = _stalled(asking, meter)
+        if last is not None:
+            screen.draw(meter, note)
+            if last.ended:
+                break
+    return last
+
+
+def _snapshots(asking: Client, add: int, ends_at: float) -> Iterator[Progress | None]:
+    """How far it has come, again and again, None whenever it is time to draw without anything new.
+
+    It goes on over the end of a daemon and the start of the next, until `ends_at`.
+    """
     while time.monotonic() < ends_at:
         try:
             with closing(client()) as following:
                 for entry in following.follow(GetProgress(add, follow=True), _until(ends_at)):
-                    if entry is not None:
-                        yield decode(Progress, entry[1])
+                    yield decode(Progress, entry[1]) if entry is not None else None
                     if time.monotonic() >= ends_at:
                         return
         except LostError:

@@ -4,13 +4,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Self
 
 from sploot.render import Style
 from sploot.text import count, size, span
 from splootd.protocol import Progress
 
 WINDOW_S = 20.0  # what the rates look back on
-KNOWN_S = 2.0  # how long to look before saying how long it will take
+KNOWN_S = 5.0  # how long to look before saying how long it will take
 BAR_WIDTH = 24
 LINE_S = 1.0  # between lines when nobody sees a bar move
 
@@ -113,7 +114,7 @@ class Screen:
         self._style = style
         self._is_quiet = is_quiet
         self._is_live = sys.stderr.isatty()
-        self._printed_at = float("-inf")
+        self._next_line_at = time.monotonic()
 
     def draw(self, meter: Meter, note: str) -> None:
         if self._is_quiet or not meter.now.total:
@@ -121,11 +122,14 @@ class Screen:
         if self._is_live:
             shown = line(meter, note, self._style, with_bar=True)
             print(f"\r{_ERASE}{_NO_WRAP}{shown}{_WRAP}", end="", file=sys.stderr, flush=True)
-        elif time.monotonic() - self._printed_at >= LINE_S:
-            self._printed_at = time.monotonic()
+        elif time.monotonic() >= self._next_line_at:
+            self._next_line_at += LINE_S
             print(line(meter, note, self._style, with_bar=False), file=sys.stderr, flush=True)
 
-    def end(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Leave the line to whatever is printed next."""
         if self._is_live and not self._is_quiet:
             print(f"\r{_ERASE}", end="", file=sys.stderr, flush=True)

@@ -53,11 +53,8 @@ def _follow(asking: Client, draw: Callable[[Status], None]) -> None:
         drawn_at, is_due = time.monotonic(), False
         for entry in news:
             is_due = is_due or entry is not None
-            # While bytes move there is something new each second, though no item has changed.
-            if time.monotonic() - drawn_at >= REDRAW_S:
-                now = asking.ask(GetStatus(), Status)
-                if is_due or now.items["uploading"]:
-                    draw(now)
+            if is_due and time.monotonic() - drawn_at >= REDRAW_S:
+                draw(asking.ask(GetStatus(), Status))
                 drawn_at, is_due = time.monotonic(), False
 
 

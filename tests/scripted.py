@@ -1,0 +1,293 @@
+"""A Sploot that answers as it is told: a real server on a real socket, with a library in memory and a script of faults.
+
+Without a script it does what Sploot does, its oddities included where a test asks for them. It keeps books that a test
+can compare with the daemon's: what was stored how often, and how many lines and uploads there were at once.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import re
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+TYPES = ["image/jpeg", "image/png", "image/webp", "image/gif"]
+BYTES_MAX = 10 * 1024 * 1024
+SIGNED_OUT = {"x-clerk-auth-status": "signed-out", "x-clerk-auth-reason": "session-token-expired"}
+HTML = {"content-type": "text/html; charset=utf-8"}
+ROUTES = {
+    ("GET", "/api/health"): "health",
+    ("GET", "/api/upload"): "limits",
+    ("POST", "/api/upload"): "upload",
+    ("POST", "/api/upload/check"): "check",
+    ("POST", "/api/assets/batch/embedding-status"): "statuses",
+    ("GET", "/api/assets"): "assets",
+    ("POST", "/api/search"): "search",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    route: str
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer. A body that is not bytes travels as JSON; `cut` sends only so many of its bytes, then hangs up."""
+
+    status: int = 200
+    body: Any = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: int | None = None
+
+    def encoded(self) -> bytes:
+        body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+        headers = {"content-type": "application/json", "content-length": str(len(body)), **self.headers}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"HTTP/1.1 {self.status} Scripted\r\n{head}\r\n".encode() + body[: self.cut]
+
+
+class Drop(Exception):
+    """Hang up without an answer."""
+
+
+Act = Callable[[Request], Awaitable[Reply]]
+
+
+@dataclass
+class Asset:
+    id: str
+    sha256: str
+    tags: list[str]
+    embedding: dict[str, Any] | None = None
+
+
+class Scripted:
+    """`script(route, ...)` queues acts for the next requests of a route; `always[route]` is for all of them."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.assets: dict[str, Asset] = {}  # by checksum
+        self.removed: set[str] = set()  # checksums that were removed softly: Sploot fails on them
+        self.stored: Counter[str] = Counter()  # 201s by checksum
+        self.always: dict[str, Act] = {}
+        self.features: dict[str, Any] | None = {"embeddingStates": "true"}
+        self.embeds_at_once = True
+        self.bytes_max = BYTES_MAX
+        self.lines = self.lines_max = self.uploads = self.uploads_max = 0
+        self._scripts: dict[str, deque[Act]] = defaultdict(deque)
+        self._handlers: set[asyncio.Task[None]] = set()
+        self._arrived = asyncio.Event()
+
+    def script(self, route: str, *acts: Act) -> None:
+        self._scripts[route].extend(acts)
+
+    def count(self, route: str) -> int:
+        return sum(request.route == route for request in self.requests)
+
+    async def until(self, condition: Callable[["Scripted"], bool]) -> None:
+        """Wait for requests to arrive until `condition` holds."""
+        async with asyncio.timeout(30):
+            while not condition(self):
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    def add(self, content: bytes, tags: list[str]) -> Asset:
+        checksum = hashlib.sha256(content).hexdigest()
+        asset = self.assets[checksum] = Asset(f"c{checksum[:24]}", checksum, tags)
+        if self.embeds_at_once:
+            asset.embedding = {"dim": 384, "modelName": "e5", "status": "pending", "error": None}
+        self.stored[checksum] += 1
+        return asset
+
+    @contextlib.asynccontextmanager
+    async def serving(self, socket: Path | None = None, port: int = 0) -> AsyncIterator[str]:
+        """Listen on `socket`, or on a port; gives the URL. All lines are cut at the end."""
+        if socket is not None:
+            server = await asyncio.start_unix_server(self._accepted, socket)
+        else:
+            server = await asyncio.start_server(self._accepted, "127.0.0.1", port)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" if socket is None else "http://library"
+        finally:
+            server.close()
+            for handler in list(self._handlers):
+                handler.cancel()
+            await asyncio.gather(*self._handlers, return_exceptions=True)
+            if socket is not None:
+                socket.unlink()  # noqa: ASYNC240 - of no length
+
+    async def act(self, request: Request) -> Reply:
+        """What Sploot would do."""
+        return getattr(self, f"_{request.route}")(request)  # type: ignore[no-any-return]  # each of them replies
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.ensure_future(self._line(reader, writer))
+        self._handlers.add(handler)
+        handler.add_done_callback(self._handlers.discard)
+
+    async def _line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.lines += 1
+        self.lines_max = max(self.lines_max, self.lines)
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, Drop):
+                while await self._serve(reader, writer):
+                    pass
+        finally:
+            self.lines -= 1
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        first, *rest = head.rstrip().split("\r\n")
+        method, target, _ = first.split(" ")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in rest)}
+        path = target.partition("?")[0]
+        route = ROUTES.get((method, path)) or ("asset" if path.startswith("/api/assets/") else "unknown")
+        is_upload = route == "upload"
+        self.uploads += is_upload
+        self.uploads_max = max(self.uploads_max, self.uploads)
+        try:
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
+            request = Request(route, method, target, headers, body)
+            self.requests.append(request)
+            self._arrived.set()
+            script = self._scripts[route]
+            reply = await (script.popleft() if script else self.always.get(route, self.act))(request)
+        finally:
+            self.uploads -= is_upload
+        writer.write(reply.encoded())
+        await writer.drain()
+        return reply.cut is None
+
+    def _health(self, _: Request) -> Reply:
+        return Reply(body={"status": "ok"})
+
+    def _limits(self, _: Request) -> Reply:
+        body = {"status": "ready", "limits": {"maxFileSize": self.bytes_max, "allowedTypes": TYPES}}
+        return Reply(body=body if self.features is None else {**body, "features": self.features})
+
+    def _check(self, request: Request) -> Reply:
+        asset = self.assets.get(request.json()["checksum"])
+        if asset is None or asset.sha256 in self.removed:
+            return Reply(body={"exists": False, "message": "Asset not found. Safe to upload."})
+        found = {"id": asset.id, "checksumSha256": asset.sha256, "hasEmbedding": asset.embedding is not None}
+        return Reply(body={"exists": True, "asset": found})
+
+    def _upload(self, request: Request) -> Reply:
+        form = parsed_form(request)
+        if form is None:
+            return Reply(500, {"error": "Upload failed"})
+        content, kind, tags = form
+        if kind not in TYPES:
+            return Reply(400, {"success": False, "error": "File type not supported. Use JPEG, PNG, WebP, or GIF"})
+        if len(content) > self.bytes_max:
+            return Reply(400, {"success": False, "error": "File is too large (10.0MB). Maximum size is 10MB"})
+        checksum = hashlib.sha256(content).hexdigest()
+        if checksum in self.removed:
+            return Reply(500, {"error": "Upload failed"})
+        known = self.assets.get(checksum)
+        asset = known or self.add(content, tags)
+        body = {"success": True, "isDuplicate": known is not None, "asset": {"id": asset.id, "checksum": checksum}}
+        return Reply(409 if known else 201, body)
+
+    def _statuses(self, request: Request) -> Reply:
+        by_id = {asset.id: asset for asset in self.assets.values() if asset.sha256 not in self.removed}
+        return Reply(body={"statuses": {each: self._status(by_id.get(each)) for each in request.json()["assetIds"]}})
+
+    def _status(self, asset: Asset | None) -> dict[str, Any]:
+        if asset is None:
+            return {"hasEmbedding": False, "status": "failed", "error": "Asset not found or access denied"}
+        made = asset.embedding
+        if made is None:
+            return {"hasEmbedding": False, "status": "pending"}
+        if self.features and not made["dim"]:
+            return {"hasEmbedding": False, "status": "failed", "error": made["error"]}
+        return {"hasEmbedding": True, "status": "ready"}  # Sploot says so of any row
+
+    def _assets(self, request: Request) -> Reply:
+        found = re.search(r"limit=(\d+)", request.target)
+        newest = list(reversed(self.assets.values()))[: int(found[1]) if found else 50]
+        return Reply(body={"assets": [{"id": each.id, "embedding": each.embedding} for each in newest]})
+
+    def _asset(self, request: Request) -> Reply:
+        for asset in self.assets.values():
+            if request.target == f"/api/assets/{asset.id}" and asset.sha256 not in self.removed:
+                return Reply(body={"asset": {"id": asset.id, "embedding": asset.embedding}})
+        return Reply(404, {"error": "Asset not found"})
+
+    def _search(self, request: Request) -> Reply:
+        results = [
+            {"id": each.id, "blobUrl": f"http://x/{each.id}", "similarity": 0.5} for each in self.assets.values()
+        ]
+        return Reply(body={"results": results[: request.json()["limit"]]})
+
+    def _unknown(self, _: Request) -> Reply:
+        return Reply(404, b"<html>not found</html>", HTML)
+
+
+def parsed_form(request: Request) -> tuple[bytes, str, list[str]] | None:
+    """Content, its declared type and the tags; None for what undici, which parses Sploot's forms, does not accept."""
+    found = re.fullmatch(r"multipart/form-data; boundary=([0-9A-Za-z-]{20,})", request.headers.get("content-type", ""))
+    if not found:
+        return None
+    line = b"--" + found[1].encode()
+    first, *parts, last = request.body.split(line)
+    if first or last != b"--\r\n" or not parts:
+        return None
+    content, tags = None, []
+    for part in parts:
+        head, _, rest = part.partition(b"\r\n\r\n")
+        if not head.startswith(b"\r\n") or not rest.endswith(b"\r\n") or b"filename*" in head or b"\\" in head:
+            return None
+        fields = dict(each.split(": ", 1) for each in head.decode().strip().split("\r\n"))
+        if fields["Content-Disposition"] == 'form-data; name="tags"':
+            tags = json.loads(rest[:-2])
+        elif re.fullmatch(r'form-data; name="file"; filename="\w+\.\w+"', fields["Content-Disposition"]):
+            content = rest[:-2], fields["Content-Type"]
+    return None if content is None else (*content, tags)
+
+
+def replying(*arguments: Any, **options: Any) -> Act:
+    """Answer so, and do nothing."""
+
+    async def act(_: Request) -> Reply:
+        return Reply(*arguments, **options)
+
+    return act
+
+
+async def dropping(_: Request) -> Reply:
+    """Hang up, and do nothing."""
+    raise Drop
+
+
+def storing_then(server: Scripted, after: Act) -> Act:
+    """Do what was asked, but answer otherwise."""
+
+    async def act(request: Request) -> Reply:
+        await server.act(request)
+        return await after(request)
+
+    return act
+
+
+def held(server: Scripted, release: asyncio.Event) -> Act:
+    """Do and answer what was asked, once `release` is set."""
+
+    async def act(request: Request) -> Reply:
+        await release.wait()
+        return await server.act(request)
+
+    return act

@@ -73,13 +73,13 @@ class FakeEmbedder:
         pass
 
 
-COMMAND = [sys.executable, "-c", "from sploot_server.app import main; main()"]
+COMMAND = [sys.executable, "-m", "sploot_server"]
 
 
 class ServerProcess:
-    """A real `sploot-server` on a Unix socket. `stop` and `kill` wait for its end."""
+    """A real `sploot-server`, on a Unix socket unless `port` is given. `stop` and `kill` wait for its end."""
 
-    def __init__(self, data: Path, *options: str) -> None:
+    def __init__(self, data: Path, *options: str, port: int | None = None) -> None:
         self.data = data
         self.socket = data / "s.sock"
         announcement, ready = os.pipe()
@@ -87,7 +87,7 @@ class ServerProcess:
             [
                 *COMMAND,
                 *("--data", str(data)),
-                *("--uds", str(self.socket)),
+                *(("--uds", str(self.socket)) if port is None else ("--port", str(port))),
                 *("--ready-fd", str(ready)),
                 *("--threads", "1"),
                 "--exit-with-stdin",

@@ -66,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     child.add_argument(
         "--ready-fd", type=int, metavar="N", help="descriptor that gets one line, the address, when ready"
     )
+    child.add_argument(
+        "--lock-wait",
+        type=float,
+        default=Config.lock_wait_s,
+        metavar="S",
+        help="for a predecessor to end (%(default)s)",
+    )
     child.add_argument("--log", type=Path, metavar="FILE", help="JSON lines go here instead of to standard error")
     child.add_argument("--log-level", choices=LEVELS, default="info")
     return parser
@@ -81,6 +88,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         mime_types=tuple(each.strip() for each in arguments.types.split(",") if each.strip()),
         embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
         worker_idle_s=arguments.worker_idle,
+        lock_wait_s=arguments.lock_wait,
     )
 
 

@@ -21,8 +21,10 @@ STOP_WORDS = frozenset(
 
 @functools.lru_cache(maxsize=4096)
 def fold(text: str) -> str:
-    """Case and accents gone: `CAFÉ` and `cafe` are one."""
-    return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    """Case and accents gone: `CAFÉ` and `cafe` are one (compatibility caseless matching, Unicode 3.13, D146)."""
+    for _ in range(2):
+        text = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in text if not unicodedata.combining(c))
 
 
 def squeeze(text: str) -> str:

@@ -36,8 +36,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Starts servers that do not outlive the test."""
     with contextlib.ExitStack() as stack:
 
-        def start(*options: str, data: Path | None = None) -> ServerProcess:
-            server = ServerProcess(data or tmp_path / "library", *options)
+        def start(*options: str, data: Path | None = None, port: int | None = None) -> ServerProcess:
+            server = ServerProcess(data or tmp_path / "library", *options, port=port)
             stack.callback(server.process.wait)
             stack.callback(server.process.kill)
             return server

@@ -1,0 +1,199 @@
+"""The library server as a process: its start, its end, and what a crash leaves."""
+
+import hashlib
+import json
+import os
+import random
+import socket
+import stat
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from toy_library import COMMAND, ServerProcess, picture
+
+Start = Callable[..., ServerProcess]
+
+
+def send(client: httpx.Client, data: bytes) -> httpx.Response:
+    return client.post("/api/upload", files={"file": ("a.jpg", data, "image/jpeg")})
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_socket_and_the_library_are_their_owners_alone(start: Start) -> None:
+    server = start()
+    assert server.address == f"unix:{server.socket}"
+    for path in (server.socket, server.data / "library.db", server.data / "blobs", server.data):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_sigterm_ends_it_with_success(start: Start) -> None:
+    server = start()
+    with server.client() as client:
+        assert send(client, picture("a")).status_code == 201
+    log = server.stop()
+    assert server.process.returncode == 0
+    assert [json.loads(line)["event"] for line in log.splitlines() if line.startswith("{")][-1] == "stopped"
+
+
+def test_an_upload_under_way_is_finished_before_the_end(start: Start) -> None:
+    server = start()
+    data = b"\xff\xd8\xff" + os.urandom(300_000)
+    body = (
+        b'--b0undary0b0undary0\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n'
+        + data
+        + b"\r\n--b0undary0b0undary0--\r\n"
+    )
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(server.socket))
+        line.sendall(
+            b"POST /api/upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            b"Content-Type: multipart/form-data; boundary=b0undary0b0undary0\r\n"
+            b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(body)
+        )
+        assert line.recv(100).startswith(b"HTTP/1.1 100")  # it is being served
+        line.sendall(body[:1000])
+        server.process.terminate()
+        line.sendall(body[1000:])
+        answer = line.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 201")
+    server.ended()
+    assert server.process.returncode == 0
+
+
+def test_it_ends_with_its_parent(start: Start) -> None:
+    server = start()
+    assert server.process.stdin is not None
+    server.process.stdin.close()
+    assert server.process.wait(timeout=30) == 0
+
+
+def test_a_second_server_on_the_same_library_is_refused(start: Start, tmp_path: Path) -> None:
+    server = start()
+    second = run("--data", str(server.data), "--uds", str(tmp_path / "t.sock"), "--lock-wait", "0.1")
+    assert second.returncode == 75
+    assert second.stderr == f"sploot-server: Another sploot-server already serves {server.data}.\n"
+    with server.client() as client:
+        assert client.get("/api/health").status_code == 200
+
+
+def test_a_successor_waits_for_its_predecessor(start: Start) -> None:
+    first = start()
+    stopping = threading.Timer(0.3, first.process.terminate)
+    stopping.start()
+    second = start("--lock-wait", "30", data=first.data)
+    stopping.join()
+    with second.client() as client:
+        assert client.get("/api/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--host", "0.0.0.0"], "--host 0.0.0.0 is not a loopback address"),
+        (["--port", "70000"], "--port 70000 is not a port"),
+        (["--types", "image/jpeg,image/tiff"], "--types has 'image/tiff'; allowed are image/jpeg,"),
+        (["--max-upload-bytes", "0"], "--max-upload-bytes 0 leaves no room"),
+        (["--threads", "0"], "--threads 0: allowed are 1 to 64"),
+        (["--uds", "/tmp/" + "x" * 120], "bytes long; at most 103 are allowed"),
+        (["--log", "/nowhere/at/all"], "--log /nowhere/at/all cannot be written"),
+    ],
+)
+def test_a_wrong_configuration_is_told_in_a_sentence(tmp_path: Path, options: list[str], sentence: str) -> None:
+    ended = run("--data", str(tmp_path), *options)
+    assert ended.returncode == 78
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_file_in_the_place_of_the_socket_is_left_alone(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    ended = run("--data", str(tmp_path), "--uds", str(precious))
+    assert (ended.returncode, precious.read_text()) == (78, "mine")
+
+
+def test_an_unreadable_library_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "library.db").write_bytes(b"something else" * 100)
+    ended = run("--data", str(tmp_path), "--uds", str(tmp_path / "s"))
+    assert ended.returncode == 78
+    assert "was left as it is" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules['numpy'] = None; from sploot_server.app import main; main()"
+    command = [COMMAND[0], "-c", hidden, "--data", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 78
+    assert ended.stderr == (
+        "sploot-server: the embedded library is not installed; `pip install 'sploot[local]'` brings it.\n"
+    )
+
+
+def test_it_listens_on_a_port_of_this_machine(start: Start) -> None:
+    server = start(port=0)
+    assert server.address.startswith("http://127.0.0.1:")
+    assert httpx.get(f"{server.address}/api/health").status_code == 200
+
+
+def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(start: Start) -> None:
+    """Four lanes upload while the server is killed, five times, under a seed that a failure prints."""
+    seed = random.randrange(2**32)
+    rng = random.Random(seed)
+    pictures = [b"\xff\xd8\xff" + rng.randbytes(rng.choice([100, 70_000, 300_000])) for _ in range(60)]
+    stored: set[int] = set()
+    for _ in range(5):
+        server = start()
+        enough = len(stored) + rng.randrange(1, 12)
+        upload_until_killed(server, pictures, stored, enough)
+    server = start()
+    with server.client() as client:
+        for number in stored:  # what was acknowledged is there, byte for byte
+            checksum = hashlib.sha256(pictures[number]).hexdigest()
+            check = client.post("/api/upload/check", json={"checksum": checksum}).json()
+            assert check["exists"], f"seed {seed}: lost {number}"
+            assert client.get(check["asset"]["blobUrl"]).content == pictures[number], f"seed {seed}"
+        for data in pictures:
+            assert send(client, data).status_code in (201, 409)
+        assets = client.get("/api/assets?limit=1000").json()["assets"]
+    expected = sorted(hashlib.sha256(data).hexdigest() for data in pictures)
+    assert sorted(asset["checksum"] for asset in assets) == expected, f"seed {seed}"
+    files = sorted(path.name for path in (server.data / "blobs").rglob("*") if path.is_file())
+    assert files == expected, f"seed {seed}"
+    assert list((server.data / "incoming").iterdir()) == []
+
+
+def upload_until_killed(server: ServerProcess, pictures: list[bytes], stored: set[int], enough: int) -> None:
+    waiting = iter([number for number in range(len(pictures)) if number not in stored])
+    lock = threading.Lock()
+
+    def lane() -> None:
+        with server.client() as client:
+            while True:
+                with lock:
+                    number = next(waiting, None)
+                if number is None:
+                    return
+                try:
+                    answer = send(client, pictures[number])
+                except httpx.TransportError:
+                    return
+                assert answer.status_code in (201, 409)
+                with lock:
+                    stored.add(number)
+                    if len(stored) >= enough:
+                        server.process.kill()
+
+    lanes = [threading.Thread(target=lane) for _ in range(4)]
+    for each in lanes:
+        each.start()
+    for each in lanes:
+        each.join()
+    server.kill()

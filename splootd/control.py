@@ -89,11 +89,15 @@ class Control:
         self.answers.draining = True
 
     async def run(self) -> None:
+        """Answer until `close`. Cancelled, it closes first: whoever listens is to see an end, not a torn line."""
         async with asyncio.TaskGroup() as group:
             news = group.create_task(self.answers.news.run(), name="news")
+            serving = group.create_task(self._server.serve(sockets=[self._listener]), name="control socket")
             try:
-                await self._server.serve(sockets=[self._listener])
+                await asyncio.shield(serving)
             finally:
+                self.close()
+                await serving
                 news.cancel()
 
     def close(self) -> None:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from splootd.bus import Bell, Bus, Listener
+from splootd.errors import StoreError
+from splootd.logs import logger
 from splootd.metrics import Traffic
 from splootd.protocol import Progress
 from splootd.store.listing import Listing
@@ -14,6 +16,7 @@ from splootd.wire import encode
 
 PAGE_EVENTS = 500
 HEARTBEAT_S = 15.0
+TROUBLE_PAUSE_S = 1.0
 TRANSFERS_S = 0.25  # between two views of the bytes that move
 PROGRESS_INTERVAL_S = 0.25  # at most four snapshots a second
 PROGRESS_HEARTBEAT_S = 1.0  # and at least one
@@ -37,12 +40,20 @@ class News:
         self._bus = bus
         self._bell = bell
         self._ended = asyncio.Event()
+        self._log = logger("news")
 
     async def run(self) -> None:
-        seen = await self._listing.newest_event()
+        seen: int | None = None
         while True:
             ticket = self._bell.ticket()
-            events = await self._listing.events(since=seen, limit=PAGE_EVENTS)
+            try:
+                if seen is None:
+                    seen = await self._listing.newest_event()
+                events = await self._listing.events(since=seen, limit=PAGE_EVENTS)
+            except StoreError as error:
+                self._log.warning("news cannot be read", error=error.title)
+                await asyncio.sleep(TROUBLE_PAUSE_S)
+                continue
             for event in events:
                 self._bus.publish(news(event))
                 seen = event.seq
@@ -76,9 +87,10 @@ class News:
         shown_at = said_at = loop.time()
         while not self._ended.is_set():
             entries, lost = await listener.take(TRANSFERS_S if shown or self._traffic.transfers else HEARTBEAT_S)
-            said = [sse("lost", {"count": lost})] if lost else []
-            said += [sse("item", entry, entry["seq"]) for entry in entries if entry["seq"] > seen]
+            said = [sse("item", entry, entry["seq"]) for entry in entries if entry["seq"] > seen]
             seen = max([seen, *(entry["seq"] for entry in entries)])
+            if lost:  # what comes when a mailbox is full is what gets lost
+                said.append(sse("lost", {"count": lost}))
             now = loop.time()
             if now - shown_at >= TRANSFERS_S and (moving := transfers(self._traffic.transfers)) != shown:
                 said.append(sse("transfers", {"transfers": moving}))

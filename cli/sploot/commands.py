@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sploot import exits
+from sploot.subcommands import Json, config_app, daemon_app, folders_app
 from sploot.terminal import tell_error
 from splootd import __version__
 
@@ -20,14 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-folders_app = typer.Typer(help="The watched folders and their health.", rich_markup_mode=None)
-config_app = typer.Typer(help="Read and change the configuration.", no_args_is_help=True, rich_markup_mode=None)
-daemon_app = typer.Typer(help="Start and stop the daemon.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(folders_app, name="folders", invoke_without_command=True)
 app.add_typer(config_app, name="config")
 app.add_typer(daemon_app, name="daemon")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Targets = Annotated[list[str], typer.Argument(metavar="PATH|ID...", help="Files, or the ids that `sploot list` shows.")]
 
 
@@ -197,23 +194,6 @@ def resume() -> int:
     return changing.resume()
 
 
-@folders_app.callback()
-def folders(context: typer.Context, as_json: Json = False) -> int:
-    if context.invoked_subcommand is not None:
-        return exits.DONE
-    from sploot import looking
-
-    return looking.folders(as_json=as_json)
-
-
-@folders_app.command("remove")
-def remove_folder(path: Annotated[str, typer.Argument(metavar="PATH")]) -> int:
-    """Stop watching a folder; what is queued stays queued."""
-    from sploot import changing
-
-    return changing.remove_folder(path)
-
-
 @app.command()
 def login(
     token_stdin: Annotated[bool, typer.Option("--token-stdin", help="Read the token from the input.")] = False,
@@ -242,67 +222,3 @@ def logs(
     from sploot import logs as it
 
     return it.logs(follow=follow, level=level)
-
-
-@config_app.command("get")
-def config_get(key: str, as_json: Json = False) -> int:
-    """The value of one key."""
-    from sploot import settings
-
-    return settings.get(key, as_json=as_json)
-
-
-@config_app.command("set")
-def config_set(key: str, value: str) -> int:
-    """Change one key; a running daemon begins anew with it."""
-    from sploot import settings
-
-    return settings.set_value(key, value)
-
-
-@config_app.command("list")
-def config_list(as_json: Json = False) -> int:
-    """All keys, with their values and what they may be."""
-    from sploot import settings
-
-    return settings.list_all(as_json=as_json)
-
-
-@config_app.command("path")
-def config_path() -> int:
-    """Where the file is."""
-    from sploot import settings
-
-    return settings.path()
-
-
-@daemon_app.command("start")
-def daemon_start() -> int:
-    """Start it, if it is not running."""
-    from sploot import daemon
-
-    return daemon.start_it()
-
-
-@daemon_app.command("stop")
-def daemon_stop() -> int:
-    """Let it finish what is under way, and end."""
-    from sploot import daemon
-
-    return daemon.stop_it()
-
-
-@daemon_app.command("restart")
-def daemon_restart() -> int:
-    """End it and start it again."""
-    from sploot import daemon
-
-    return daemon.restart()
-
-
-@daemon_app.command("run")
-def daemon_run() -> int:
-    """Run it here, in the foreground."""
-    from sploot import daemon
-
-    return daemon.run()

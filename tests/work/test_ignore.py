@@ -35,7 +35,9 @@ def test_downloads_under_way_and_what_the_system_keeps_are_ignored(name: bytes) 
     assert is_ignored_name(name)
 
 
-@pytest.mark.parametrize("name", [b"cat.png", b"part.png", b"a.part.png", b"no suffix", b"caf\xe9.png", b"two\nlines.gif"])
+@pytest.mark.parametrize(
+    "name", [b"cat.png", b"part.png", b"a.part.png", b"no suffix", b"caf\xe9.png", b"two\nlines.gif"]
+)
 def test_other_names_are_not(name: bytes) -> None:
     assert not is_ignored_name(name)
 
@@ -104,7 +106,8 @@ def test_a_fifo_in_place_of_the_rules_holds_nobody_up(tmp_path: Path) -> None:
 NAMES = ("a", "b", "ab", "a.gif", "b.png")
 PATTERNS = ("a", "/a", "a/", "*.gif", "!a.gif", "b*", "a/b", "**/b", "a/**", "!b", "/a/*", "!/a/b.png", "[ab]", "?b")
 PATHS = tuple(
-    "/".join(parts) for parts in (*((one,) for one in NAMES), *((one, two) for one in ("a", "b", "ab") for two in NAMES))
+    "/".join(parts)
+    for parts in (*((one,) for one in NAMES), *((one, two) for one in ("a", "b", "ab") for two in NAMES))
 )
 
 

@@ -1,0 +1,336 @@
+"""What a disk may hold after the power went: every state that a recorded run allows, worse than any real file system.
+
+Only what was fsynced is sure: a file's bytes by fsync of the file, a name by fsync of its folder. Anything else is
+there or not, in any combination: changes get lost, overtake one another, and a write is torn between sectors.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
+
+from lab.strace import Call, calls
+
+SECTOR_BYTES = 512
+KEPT = (0.1, 0.5, 0.9)  # how likely a change survives that was not synced
+TORN = 0.3  # how likely a surviving write is torn
+NOT_MODELLED = frozenset(
+    "creat pwritev pwritev2 sync_file_range truncate fallocate copy_file_range sendfile splice link linkat symlink "
+    "symlinkat".split()
+)
+SHARED_MEMORY = "-shm"  # SQLite's index of the log: written through memory, and made anew after a crash
+
+Tree = dict[str, bytes | None]  # path below the root to bytes, or None for a folder
+
+
+@dataclass(slots=True)
+class Change:
+    """Bytes written at an offset, or, without data, a new length."""
+
+    at: int
+    offset: int
+    data: bytes | None
+
+    def apply(self, content: bytearray, keeps_sector: Callable[[], bool] = lambda: True) -> None:
+        if self.data is None:
+            del content[self.offset :]
+            content.extend(bytes(self.offset - len(content)))
+            return
+        for start in range(0, len(self.data), SECTOR_BYTES):
+            if keeps_sector():
+                piece = self.data[start : start + SECTOR_BYTES]
+                where = self.offset + start
+                content.extend(bytes(max(0, where - len(content))))
+                content[where : where + len(piece)] = piece
+
+
+@dataclass(eq=False, slots=True)
+class File:
+    """The bytes that are sure, and the changes that are not."""
+
+    sure: bytearray = field(default_factory=bytearray)
+    unsure: list[Change] = field(default_factory=list)
+    position: int = 0  # of `write`, which goes on where it stopped; one descriptor per file writes so
+
+
+class Folder:
+    """A folder; its names are in `Names`."""
+
+
+Node = File | Folder
+
+
+@dataclass(slots=True)
+class Naming:
+    """A name that appears, disappears, or moves. It is sure when `home` is synced."""
+
+    at: int
+    node: Node
+    home: str
+    old: str | None
+    new: str | None
+
+    def apply(self, names: dict[str, Node]) -> None:
+        if self.old is not None and names.get(self.old) is self.node:
+            del names[self.old]
+        if self.new is not None:
+            names[self.new] = self.node
+
+
+@dataclass(frozen=True)
+class CrashState:
+    """One thing the disk may hold after the call `at`, and what the program had told others by then."""
+
+    at: int
+    how: str
+    tree: Tree
+    told: list[bytes]
+
+    def __repr__(self) -> str:
+        return f"after call {self.at}, {self.how}"
+
+    def put(self, folder: Path) -> None:
+        """Write it out into an empty folder."""
+        for path, content in sorted(self.tree.items()):
+            if content is None:
+                (folder / path).mkdir(exist_ok=True)
+            else:
+                (folder / path).write_bytes(content)
+
+
+class Disk:
+    """The files under `root` as a recorded run changes them, from the tree on that was there `before`."""
+
+    def __init__(self, root: Path, before: Tree) -> None:
+        self._root = str(root)
+        self._sure: dict[str, Node] = {
+            path: Folder() if content is None else File(bytearray(content)) for path, content in before.items()
+        }
+        self._unsure: list[Naming] = []
+        self._live: dict[str, Node] = dict(self._sure)
+
+    def apply(self, call: Call) -> bool:
+        """Whether the call has changed anything, or made it sure."""
+        if call.failed:
+            return False
+        if call.name in NOT_MODELLED and self._concerns(call):
+            raise ValueError(f"{call.name} is not modelled")
+        change = getattr(self, f"_{call.name}", None)
+        return bool(change and change(call))
+
+    def states(self, rng: random.Random, draws: int) -> Iterator[tuple[str, Tree]]:
+        """The four corners, and `draws` combinations by chance."""
+        for names in (False, True):
+            for content in (False, True):
+                how = f"unsynced names {'kept' if names else 'lost'}, unsynced bytes {'kept' if content else 'lost'}"
+                yield how, self._tree(lambda _, kept=names: kept, lambda _, kept=content: kept, lambda: True)
+        for _ in range(draws):
+            seed = rng.getrandbits(32)
+            chance = random.Random(seed)
+            kept = chance.choice(KEPT)
+            torn = chance.random() < TORN
+
+            def survives(_: object, chance: random.Random = chance, kept: float = kept) -> bool:
+                return chance.random() < kept
+
+            def keeps_sector(chance: random.Random = chance, torn: bool = torn) -> bool:
+                return not torn or chance.random() < 0.5
+
+            yield f"by chance {seed}", self._tree(survives, survives, keeps_sector)
+
+    def _tree(
+        self,
+        keeps_name: Callable[[Naming], bool],
+        keeps_change: Callable[[Change], bool],
+        keeps_sector: Callable[[], bool],
+    ) -> Tree:
+        names = dict(self._sure)
+        for naming in self._unsure:
+            if keeps_name(naming):
+                naming.apply(names)
+        tree: Tree = {}
+        for path, node in sorted(names.items()):
+            parent = str(PurePosixPath(path).parent)
+            if (parent != "." and tree.get(parent, b"") is not None) or path.endswith(SHARED_MEMORY):
+                continue  # in a folder that is not there
+            if isinstance(node, Folder):
+                tree[path] = None
+                continue
+            content = bytearray(node.sure)
+            for change in node.unsure:
+                if keeps_change(change):
+                    change.apply(content, keeps_sector)
+            tree[path] = bytes(content)
+        return tree
+
+    # One method for each call that changes something.
+
+    def _openat(self, call: Call) -> bool:
+        path = self._below(call.texts()[0].decode(), call.descriptors()[0][1])
+        if path is None or path == ".":
+            return False
+        node = self._live.get(path)
+        if node is None:
+            if "O_CREAT" not in call.arguments:
+                raise ValueError(f"{path} was there before the recording")
+            self._name(call, File(), None, path)
+            return True
+        if isinstance(node, File):
+            node.position = 0
+            if "O_APPEND" in call.arguments:
+                raise ValueError("appending is not modelled")
+            if "O_TRUNC" in call.arguments:
+                node.unsure.append(Change(call.ended, 0, None))
+                return True
+        return False
+
+    def _write(self, call: Call) -> bool:
+        node = self._open_file(call)
+        if node is None:
+            return False
+        node.unsure.append(Change(call.ended, node.position, call.texts()[0][: call.result]))
+        node.position += call.result
+        return True
+
+    def _pwrite64(self, call: Call) -> bool:
+        node = self._open_file(call)
+        if node is None:
+            return False
+        node.unsure.append(Change(call.ended, call.numbers()[-1], call.texts()[0][: call.result]))
+        return True
+
+    def _ftruncate(self, call: Call) -> bool:
+        node = self._open_file(call)
+        if node is None:
+            return False
+        node.unsure.append(Change(call.ended, call.numbers()[-1], None))
+        return True
+
+    def _fsync(self, call: Call) -> bool:
+        path = self._open_path(call)
+        if path is None:
+            return False
+        node = self._live.get(path)
+        if isinstance(node, File):
+            self._settle_file(node, call.began)
+        else:
+            self._settle_folder(path, call.began)
+        return True
+
+    _fdatasync = _fsync
+
+    def _mkdir(self, call: Call) -> bool:
+        path = self._below(call.texts()[0].decode())
+        return path is not None and self._name(call, Folder(), None, path)
+
+    def _rename(self, call: Call) -> bool:
+        old, new = (self._below(text.decode()) for text in call.texts())
+        if (old is None) != (new is None):
+            raise ValueError("a move into or out of the recorded folder is not modelled")
+        if old is None or new is None:
+            return False
+        if isinstance(self._live[old], Folder):
+            raise ValueError("the move of a folder is not modelled")
+        return self._name(call, self._live[old], old, new)
+
+    def _unlink(self, call: Call) -> bool:
+        path = self._below(call.texts()[0].decode(), *(name for _, name in call.descriptors()[:1]))
+        return path is not None and self._name(call, self._live[path], path, None)
+
+    _unlinkat = _rmdir = _unlink
+
+    def _mmap(self, call: Call) -> bool:
+        shared = "MAP_SHARED" in call.arguments and "PROT_WRITE" in call.arguments
+        if shared and any((below := self._below(name)) and not below.endswith(SHARED_MEMORY) for _, name in
+                          call.descriptors()):
+            raise ValueError("writing through memory is not modelled")
+        return False
+
+    def _name(self, call: Call, node: Node, old: str | None, new: str | None) -> bool:
+        home = str(PurePosixPath(new or old or "").parent)
+        naming = Naming(call.ended, node, home, old, new)
+        naming.apply(self._live)
+        self._unsure.append(naming)
+        return True
+
+    def _settle_file(self, file: File, before: int) -> None:
+        """What was changed before the sync began is sure when it has returned."""
+        for change in file.unsure:
+            if change.at < before:
+                change.apply(file.sure)
+        file.unsure = [change for change in file.unsure if change.at >= before]
+
+    def _settle_folder(self, path: str, before: int) -> None:
+        settled = [naming for naming in self._unsure if naming.home == path and naming.at < before]
+        for naming in settled:
+            naming.apply(self._sure)
+        # A move that is sure has made the name it came from history, whatever becomes of that one's folder.
+        moved = {naming.node: naming.at for naming in settled if naming.old is not None}
+        self._unsure = [
+            naming for naming in self._unsure if naming not in settled and naming.at >= moved.get(naming.node, 0)
+        ]
+
+    def _open_file(self, call: Call) -> File | None:
+        """The file that is written to, if it is one of ours."""
+        path = self._open_path(call)
+        node = None if path is None else self._live[path]
+        assert not isinstance(node, Folder)
+        return node
+
+    def _open_path(self, call: Call) -> str | None:
+        """What the first argument is open on, if it is ours and still has a name."""
+        deleted = call.arguments.split(",", 1)[0].endswith(">(deleted)")
+        return None if deleted else self._below(call.descriptors()[0][1])
+
+    def _below(self, path: str, folder: str = "/") -> str | None:
+        """The path below the root, `.` for itself; None for what is elsewhere."""
+        whole = PurePosixPath(folder, path)
+        return str(whole.relative_to(self._root)) if whole.is_relative_to(self._root) else None
+
+    def _concerns(self, call: Call) -> bool:
+        named = [name for _, name in call.descriptors()] + [text.decode("latin-1") for text in call.texts()]
+        return any(self._below(name) is not None for name in named)
+
+
+def crash_states(
+    log: Path,
+    root: Path,
+    heard: Callable[[Call], Iterable[bytes]],
+    rng: random.Random,
+    *,
+    points_max: int,
+    draws: int,
+    before: Tree | None = None,
+) -> Iterator[CrashState]:
+    """What `root` may hold after a power cut at any of `points_max` moments of a recorded run, and at its end.
+
+    `heard` says what a call tells the outside. A state that comes again, with nothing more told, is given once.
+    """
+    record = list(calls(log))
+    moments = _moments(record, Disk(root, before or {}))
+    chosen = {*rng.sample(moments, min(points_max, len(moments))), record[-1].ended}
+    disk, told, seen = Disk(root, before or {}), list[bytes](), set[bytes]()
+    for call in record:
+        told = told + news if (news := list(heard(call))) else told
+        disk.apply(call)
+        if call.ended not in chosen:
+            continue
+        for how, tree in disk.states(rng, draws):
+            key = _fingerprint(tree, len(told))
+            if key not in seen:
+                seen.add(key)
+                yield CrashState(call.ended, how, tree, told)
+
+
+def _moments(record: list[Call], disk: Disk) -> list[int]:
+    """The calls that changed something: what is told between two of them is known at the second."""
+    return [call.ended for call in record if disk.apply(call)]
+
+
+def _fingerprint(tree: Tree, told: int) -> bytes:
+    digest = blake2b(b"%d" % told, digest_size=16)
+    for path, content in sorted(tree.items()):
+        digest.update(b"%s\0%s\0" % (path.encode(), b"folder" if content is None else b"%d" % len(content)))
+        digest.update(content or b"")
+    return digest.digest()

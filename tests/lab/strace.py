@@ -1,0 +1,106 @@
+"""What a program asks of the kernel: recorded by strace, and disturbed by it at a chosen moment."""
+
+import functools
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Whatever changes files or tells somebody something. Those that `disks` does not model make it refuse the recording.
+CHANGING = (
+    "openat,creat,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,fsync,fdatasync,sync_file_range,ftruncate,"
+    "truncate,fallocate,copy_file_range,sendfile,splice,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,"
+    "unlinkat,rmdir,mkdir,mkdirat,mmap"
+)
+DATA_BYTES_MAX = 4 << 20  # of one call; longer data would be cut off
+
+_LINE = re.compile(r"(\d+) +(.*)\n?")
+_CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|\?|0x[0-9a-f]+)(?:<[^>]*>)?(?: .*)?")
+_UNFINISHED = re.compile(r"(\w+)\((.*) <unfinished \.\.\.>")
+_RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
+_TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
+_DESCRIPTOR = re.compile(r"(-?\d+|AT_FDCWD)<([^>]*)>")
+
+
+@functools.cache
+def why_not() -> str:
+    """Why strace cannot be used here; empty when it can."""
+    if shutil.which("strace") is None:
+        return "strace is not installed (on Debian: apt-get install strace)"
+    tried = subprocess.run(["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "true"], capture_output=True)
+    return f"strace may not trace here: {tried.stderr.decode()}" if tried.returncode else ""
+
+
+def recording(log: Path) -> list[str]:
+    """What to put before a command to record all that changes something."""
+    return [*_strace(log), "-y", "-xx", "-s", str(DATA_BYTES_MAX), "-e", f"trace={CHANGING}"]
+
+
+def disturbing(log: Path, *injections: str) -> list[str]:
+    """What to put before a command to disturb it: `fdatasync:error=EIO:when=3`. Each thread counts for itself."""
+    names = ",".join(sorted({name for each in injections for name in each.split(":")[0].split(",")}))
+    return [*_strace(log), "-e", f"trace={names}", *(f"--inject={each}" for each in injections)]
+
+
+def _strace(log: Path) -> list[str]:
+    return ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "signal=none", "-o", str(log)]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that has returned. `began` and `ended` are lines of the record: calls of several threads overlap."""
+
+    name: str
+    arguments: str
+    result: int
+    began: int
+    ended: int
+
+    @property
+    def failed(self) -> bool:
+        return self.result < 0
+
+    def descriptors(self) -> list[tuple[int | None, str]]:
+        """(number, what it was opened on); the number is None for the working folder."""
+        found = _DESCRIPTOR.findall(_TEXT.sub("", self.arguments))
+        return [(None if number == "AT_FDCWD" else int(number), _decoded(name).decode()) for number, name in found]
+
+    def texts(self) -> list[bytes]:
+        """The strings among the arguments: paths or data."""
+        found = list(_TEXT.finditer(self.arguments))
+        if any(each[2] for each in found):
+            raise ValueError(f"{self.name}: strace has cut off its data")
+        return [_decoded(each[1]) for each in found]
+
+    def numbers(self) -> list[int]:
+        """The decimal arguments, without descriptors."""
+        return [int(each) for each in re.findall(r"(?<=, )-?\d+(?=,|$)", self.arguments)]
+
+
+def calls(log: Path) -> Iterator[Call]:
+    """The calls of a recording in the order of their ends. Those without an end never took place."""
+    begun: dict[str, tuple[int, str]] = {}
+    with log.open(encoding="ascii") as lines:
+        for number, line in enumerate(lines):
+            thread, rest = _LINE.fullmatch(line).groups()  # type: ignore[union-attr]
+            if unfinished := _UNFINISHED.fullmatch(rest):
+                begun[thread] = (number, f"{unfinished[1]}({unfinished[2]}")
+                continue
+            began = number
+            if resumed := _RESUMED.fullmatch(rest):
+                began, start = begun.pop(thread)
+                rest = start + resumed[2]
+            call = _CALL.fullmatch(rest)
+            if call and call[3] != "?":
+                yield Call(call[1], call[2], int(call[3], 0), began, number)
+
+
+def _decoded(text: str) -> bytes:
+    return bytes.fromhex(text.replace("\\x", ""))
+
+
+def run_killed(command: Sequence[str], log: Path, at: int, syscalls: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command that is killed when one of its threads makes its `at`-th call of `syscalls`."""
+    return subprocess.run([*disturbing(log, f"{syscalls}:signal=KILL:when={at}"), *command], capture_output=True)

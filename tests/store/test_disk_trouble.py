@@ -1,0 +1,228 @@
+"""A disk that is full or fails: what was acknowledged stays, callers are told what is known, and the work goes on."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from splootd.errors import StoreFailed, StoreFull
+from splootd.store.database import Database
+
+PAGE_BYTES = 4096
+LARGE = 200  # pages
+
+
+def insert(name: str, *, pages: int = 0) -> Callable[[sqlite3.Connection], str]:
+    """An operation that needs about so many pages of room, and returns the name it has inserted."""
+
+    def op(connection: sqlite3.Connection) -> str:
+        connection.execute("INSERT INTO settings VALUES (?, ?, 0)", (name, "x" * pages * PAGE_BYTES))
+        return name
+
+    return op
+
+
+def names(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT name FROM settings WHERE name <> 'stopped_cleanly'")}
+
+
+@contextlib.contextmanager
+def no_large_files() -> Iterator[None]:
+    """Writes beyond the limit fail with EFBIG, which SQLite reports as an I/O error; `LARGE` needs more than it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512 << 10, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_without_room_nothing_is_written_and_with_room_the_work_goes_on(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "queue.db")
+    await database.write(insert("before"))
+    limit = await database.write(lambda c: c.execute("PRAGMA page_count").fetchone()[0] + 3)
+    unlimited = await database.write(lambda c: c.execute("PRAGMA max_page_count").fetchone()[0])
+    await database.write(lambda c: c.execute(f"PRAGMA max_page_count = {limit}").fetchone()[0])
+    together = await asyncio.gather(
+        database.write(insert("small")), database.write(insert("big", pages=10)), return_exceptions=True
+    )
+    assert [type(result) for result in together] == [StoreFull, StoreFull]  # one commit, so both
+    assert "is full: nothing was written" in str(together[0])
+    assert await database.read(names) == {"before"}
+    await database.write(insert("small"))  # there is room for this one
+    await database.write(lambda c: c.execute(f"PRAGMA max_page_count = {unlimited}").fetchone()[0])
+    await database.write(insert("big", pages=10))
+    await database.close()
+    reopened = await Database.open(tmp_path / "queue.db")
+    assert reopened.was_clean
+    assert await reopened.read(names) == {"before", "small", "big"}
+    await reopened.close()
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount: {mounted.stderr}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+async def test_a_disk_that_really_is_full_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(1 << 20))
+        database = await Database.open(disk / "queue.db")
+        stored: set[str] = set()
+
+        async def fill() -> None:
+            while len(stored) < 1_000:
+                stored.add(await database.write(insert(str(len(stored)), pages=4)))
+
+        with pytest.raises(StoreFull):
+            await fill()
+        for _ in range(3):  # and again, while it stays full
+            with pytest.raises(StoreFull):
+                await database.write(insert("too much", pages=400))
+        assert await database.read(names) == stored
+        ballast.unlink()
+        stored.add(await database.write(insert("after", pages=20)))
+        await database.close()
+        reopened = await Database.open(disk / "queue.db")
+        await reopened.check()
+        assert await reopened.read(names) == stored
+        await reopened.close()
+
+
+async def test_after_an_io_error_the_outcome_is_unknown_and_the_database_is_opened_anew(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "queue.db")
+    with no_large_files():
+        results = await asyncio.gather(
+            database.write(insert("one", pages=LARGE)), database.write(insert("two", pages=LARGE)), return_exceptions=True
+        )
+    assert [type(result) for result in results] == [StoreFailed, StoreFailed]
+    assert "could not be read or written" in str(results[0])
+    assert "before" in await database.read(names)
+    await database.write(insert("after"))
+    assert {"before", "after"} <= await database.read(names)
+    await database.close()
+    reopened = await Database.open(tmp_path / "queue.db")
+    assert reopened.was_clean
+    assert {"before", "after"} <= await reopened.read(names)
+    await reopened.close()
+
+
+async def test_failures_apart_from_each_other_never_end_the_process(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "queue.db")
+    for number in range(5):
+        with no_large_files(), pytest.raises(StoreFailed):
+            await database.write(insert(f"lost {number}", pages=LARGE))
+        await database.write(insert(f"kept {number}"))
+    assert {f"kept {number}" for number in range(5)} <= await database.read(names)
+    await database.close()
+
+
+async def test_the_second_failure_in_a_row_ends_the_process(tmp_path: Path) -> None:
+    """Whoever runs it in a task group gets the error; whoever waits or writes is told."""
+    database = await Database.open(tmp_path / "queue.db")
+    running = asyncio.ensure_future(database.run())
+    await database.write(insert("before"))
+    with no_large_files():
+        with pytest.raises(StoreFailed):
+            await database.write(insert("one", pages=LARGE))
+        await database.write(lambda connection: None)  # a commit of nothing proves nothing
+        waiting = asyncio.gather(
+            database.write(insert("two", pages=LARGE)),
+            database.write(insert("bulk one"), bulk=True),
+            database.write(insert("bulk two"), bulk=True),
+            return_exceptions=True,
+        )
+        assert [type(result) for result in await waiting] == [StoreFailed] * 3
+        with pytest.raises(StoreFailed, match="could not be read or written"):
+            await running
+    with pytest.raises(StoreFailed, match="closed"):
+        await database.write(insert("three"))
+    await database.close()
+    reopened = await Database.open(tmp_path / "queue.db")
+    assert not reopened.was_clean
+    assert "before" in await reopened.read(names)
+    await reopened.close()
+
+
+async def test_readers_outlive_the_reopening(tmp_path: Path) -> None:
+    """A read that was under way when the writer failed still gets its answer."""
+    database = await Database.open(tmp_path / "queue.db")
+    loop = asyncio.get_running_loop()
+
+    async def fail() -> None:
+        with no_large_files(), pytest.raises(StoreFailed):
+            await database.write(insert("lost", pages=LARGE))
+
+    def slow(connection: sqlite3.Connection) -> set[str]:
+        failing = asyncio.run_coroutine_threadsafe(fail(), loop)
+        return names(connection) if failing else set()
+
+    assert await database.read(slow) == {"before"}
+    await database.write(insert("after"))
+    assert {"before", "after"} <= await database.read(names)
+    await database.close()
+
+
+async def test_another_program_that_holds_the_file_is_named_and_survived(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "queue.db")
+    await database.write(lambda c: c.execute("PRAGMA busy_timeout = 0").fetchall())
+    other = sqlite3.connect(database.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for _ in range(3):
+        with pytest.raises(StoreFailed, match="in use by another program: nothing was written"):
+            await database.write(insert("a"))
+    other.close()
+    await database.write(insert("a"))
+    await database.close()
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from splootd.store.database import Database
+
+async def main():
+    database = await Database.open(Path(sys.argv[1]))
+    def op(number):
+        return lambda c: c.execute("INSERT INTO settings VALUES (?, '', 0)", (str(number),)).rowcount
+    for start in range(0, 1_000_000, 20):
+        await asyncio.gather(*(database.write(op(number)) for number in range(start, start + 20)))
+        print(start + 20, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def acknowledged_by_a_process_that_is_killed(path: Path) -> int:
+    with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        acknowledged = [int(writer.stdout.readline()) for _ in range(30)]
+        writer.kill()
+    return acknowledged[-1]
+
+
+async def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    acknowledged = acknowledged_by_a_process_that_is_killed(path)
+    database = await Database.open(path)
+    assert not database.was_clean
+    assert {str(number) for number in range(acknowledged)} <= await database.read(names)
+    await database.close()

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from splootd.store.ledger import Ledger, server_id
 from splootd.store.listing import Listing
 from splootd.store.queue import Queue
 
+Opener = Callable[[Path], Awaitable[Database]]
 URL = "https://library.test"
 RECOUNT = """
 SELECT server_id, state, priority, duplicate, state = 'pending' AND next_at IS NOT NULL AS delayed, count(*), sum(size)

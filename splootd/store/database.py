@@ -134,8 +134,13 @@ class Database:
         self._readers = await self._connect_readers()
 
     async def _examine(self) -> None:
-        """On a connection that cannot write, not even when it is closed: what is refused stays as it is."""
-        connection = await _Connection.open(self.path, schema.prepare_reader, mode="ro")
+        """On a connection that cannot write, not even when it is closed: what is refused stays as it is.
+
+        Only a crash while the file was made, or switched to its write-ahead log, leaves a journal: it must be undone
+        before anything can be read.
+        """
+        interrupted = Path(f"{self.path}-journal").exists()
+        connection = await _Connection.open(self.path, schema.prepare_reader, mode="rw" if interrupted else "ro")
         try:
             self.was_clean = await connection.run(partial(schema.examine, path=self.path))
             if not self.was_clean and self.path.stat().st_size <= CHECK_AT_OPEN_BYTES_MAX:

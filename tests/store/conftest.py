@@ -2,7 +2,23 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from storekit import Store, opened
+from storekit import Opener, Store, opened
+
+from splootd.store.database import Database
+
+
+@pytest.fixture
+async def open_database() -> AsyncIterator[Opener]:
+    """Opens databases, and closes them however the test ends: a connection's thread outlives a failed test."""
+    databases: list[Database] = []
+
+    async def open_one(path: Path) -> Database:
+        databases.append(await Database.open(path))
+        return databases[-1]
+
+    yield open_one
+    for database in databases:
+        await database.close()
 
 
 @pytest.fixture

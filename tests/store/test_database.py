@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from storekit import Opener
 
 from splootd.errors import StoreDamaged, StoreFailed, StoreNewer
 from splootd.store import schema
@@ -34,8 +35,8 @@ def fingerprint(path: Path) -> str:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "queue.db")
+async def database(tmp_path: Path, open_database: Opener) -> AsyncIterator[Database]:
+    database = await open_database(tmp_path / "queue.db")
     yield database
     await database.close()
 
@@ -167,8 +168,8 @@ async def test_cancelled_callers_leave_no_transaction_open_and_undo_no_neighbour
     }
 
 
-async def test_what_waits_is_written_before_the_database_closes(tmp_path: Path) -> None:
-    database = await Database.open(tmp_path / "queue.db")
+async def test_what_waits_is_written_before_the_database_closes(tmp_path: Path, open_database: Opener) -> None:
+    database = await open_database(tmp_path / "queue.db")
     writes = [asyncio.ensure_future(database.write(insert(str(n)), bulk=n % 2 == 0)) for n in range(20)]
     await asyncio.sleep(0)
     await database.close()
@@ -178,31 +179,31 @@ async def test_what_waits_is_written_before_the_database_closes(tmp_path: Path) 
     with pytest.raises(StoreFailed, match="closed"):
         await database.read(names)
     await database.close()  # again is no harm
-    reopened = await Database.open(tmp_path / "queue.db")
+    reopened = await open_database(tmp_path / "queue.db")
     assert len(await reopened.read(names)) == 20
     await reopened.close()
 
 
-async def test_a_clean_stop_is_known_at_the_next_start(tmp_path: Path) -> None:
+async def test_a_clean_stop_is_known_at_the_next_start(tmp_path: Path, open_database: Opener) -> None:
     path = tmp_path / "queue.db"
-    database = await Database.open(path)
+    database = await open_database(path)
     assert database.was_clean
     shutil.copy(path, tmp_path / "copy.db")
     shutil.copy(f"{path}-wal", tmp_path / "copy.db-wal")
     await database.close()
     assert [name for name in contents(tmp_path) if name.startswith("queue")] == ["queue.db"]  # and no log beside it
-    again = await Database.open(path)
+    again = await open_database(path)
     assert again.was_clean
     await again.close()
-    crashed = await Database.open(tmp_path / "copy.db")
+    crashed = await open_database(tmp_path / "copy.db")
     assert not crashed.was_clean
     await crashed.close()
 
 
-async def test_after_a_power_cut_all_that_was_acknowledged_is_there(tmp_path: Path) -> None:
+async def test_after_a_power_cut_all_that_was_acknowledged_is_there(tmp_path: Path, open_database: Opener) -> None:
     """The files as they are in the middle of a transaction open as they were before it."""
     path, cut = tmp_path / "queue.db", tmp_path / "cut.db"
-    database = await Database.open(path)
+    database = await open_database(path)
     for number in range(50):
         await database.write(insert(str(number)))
 
@@ -213,24 +214,26 @@ async def test_after_a_power_cut_all_that_was_acknowledged_is_there(tmp_path: Pa
 
     await database.write(crash)
     await database.close()
-    reopened = await Database.open(cut)
+    reopened = await open_database(cut)
     assert await reopened.read(names) == {str(number) for number in range(50)}
     await reopened.close()
 
 
-async def test_a_newer_database_is_refused_untouched(tmp_path: Path) -> None:
+async def test_a_newer_database_is_refused_untouched(tmp_path: Path, open_database: Opener) -> None:
     path = tmp_path / "queue.db"
-    database = await Database.open(path)
+    database = await open_database(path)
     await database.write(lambda connection: connection.execute("PRAGMA user_version = 99").fetchall())
     await database.close()
     before = fingerprint(path)
     with pytest.raises(StoreNewer, match=r"queue\.db was made by a newer version .* \(schema 99; this one knows 1\)"):
-        await Database.open(path)
+        await open_database(path)
     assert fingerprint(path) == before
 
 
 @pytest.mark.parametrize("kind", ["text", "foreign", "cut off", "garbled"])
-async def test_a_file_that_is_no_queue_or_a_damaged_one_is_refused_untouched(tmp_path: Path, kind: str) -> None:
+async def test_a_file_that_is_no_queue_or_a_damaged_one_is_refused_untouched(
+    tmp_path: Path, kind: str, open_database: Opener
+) -> None:
     path = tmp_path / "queue.db"
     if kind == "text":
         path.write_text("Dear diary, " * 1_000)
@@ -239,19 +242,19 @@ async def test_a_file_that_is_no_queue_or_a_damaged_one_is_refused_untouched(tmp
         connection.execute("CREATE TABLE bookmarks (url)")
         connection.close()
     else:
-        await _unclean_copy(path)
+        await _unclean_copy(path, open_database)
         whole = path.read_bytes()
         half = len(whole) // 2
         path.write_bytes(whole[:half] if kind == "cut off" else whole[:half] + os.urandom(4096) + whole[half + 4096 :])
     before = fingerprint(path)
     with pytest.raises(StoreDamaged, match=r"queue\.db .* It was left as it is\."):
-        await Database.open(path)
+        await open_database(path)
     assert fingerprint(path) == before
 
 
-async def _unclean_copy(path: Path) -> None:
+async def _unclean_copy(path: Path, open_database: Opener) -> None:
     """A database of some size at `path`, as a crash leaves it, with nothing in its log."""
-    live = await Database.open(path.with_name("live.db"))
+    live = await open_database(path.with_name("live.db"))
 
     def fill(connection: sqlite3.Connection) -> None:
         connection.executemany(INSERT, [(f"name {number}", "v" * 200) for number in range(1_000)])
@@ -261,22 +264,22 @@ async def _unclean_copy(path: Path) -> None:
     await live.close()
 
 
-async def test_a_file_that_cannot_be_opened_is_named_in_a_sentence(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_opened_is_named_in_a_sentence(tmp_path: Path, open_database: Opener) -> None:
     with pytest.raises(StoreFailed, match=r"nowhere/queue\.db could not be read or written"):
-        await Database.open(tmp_path / "nowhere" / "queue.db")
+        await open_database(tmp_path / "nowhere" / "queue.db")
 
 
-async def test_an_empty_file_becomes_a_queue(tmp_path: Path) -> None:
+async def test_an_empty_file_becomes_a_queue(tmp_path: Path, open_database: Opener) -> None:
     (tmp_path / "queue.db").touch()
-    database = await Database.open(tmp_path / "queue.db")
+    database = await open_database(tmp_path / "queue.db")
     await database.write(insert("a"))
     await database.close()
 
 
-async def test_any_path_will_do(tmp_path: Path) -> None:
+async def test_any_path_will_do(tmp_path: Path, open_database: Opener) -> None:
     folder = tmp_path / os.fsdecode(b"50% #1? \xff\n")
     folder.mkdir()
-    database = await Database.open(folder / "queue.db")
+    database = await open_database(folder / "queue.db")
     await database.write(insert("a"))
     await database.backup(folder / "copy.db")
     await database.close()
@@ -284,14 +287,14 @@ async def test_any_path_will_do(tmp_path: Path) -> None:
 
 
 async def test_a_backup_of_a_database_in_use_holds_all_that_was_acknowledged(
-    database: Database, tmp_path: Path
+    database: Database, tmp_path: Path, open_database: Opener
 ) -> None:
     await database.write(insert("before"))
     writes = [asyncio.ensure_future(database.write(insert(str(number)))) for number in range(50)]
     await database.backup(tmp_path / "copy.db")
     await asyncio.gather(*writes)
     await database.backup(tmp_path / "copy.db")  # in place of the former
-    copy = await Database.open(tmp_path / "copy.db")
+    copy = await open_database(tmp_path / "copy.db")
     assert await copy.read(names) == {"before", *map(str, range(50))}
     await copy.close()
 
@@ -304,34 +307,36 @@ async def test_a_backup_that_fails_leaves_nothing_and_harms_nothing(database: Da
 
 
 async def test_a_migration_keeps_the_rows_and_a_copy_from_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_database: Opener
 ) -> None:
     path = tmp_path / "queue.db"
-    database = await Database.open(path)
+    database = await open_database(path)
     await database.write(insert("kept"))
     await database.close()
     steps = schema.migrations() | {2: "ALTER TABLE servers ADD COLUMN name TEXT; UPDATE servers SET name = url;"}
     monkeypatch.setattr(schema, "migrations", lambda: steps)
-    migrated = await Database.open(path)
+    migrated = await open_database(path)
     assert await migrated.read(names) == {"kept"}
     assert await migrated.read(lambda connection: connection.execute("SELECT name FROM servers").fetchall()) == []
     await migrated.close()
     monkeypatch.undo()
     with pytest.raises(StoreNewer):
-        await Database.open(path)
-    former = await Database.open(tmp_path / "queue.db.v1.backup")
+        await open_database(path)
+    former = await open_database(tmp_path / "queue.db.v1.backup")
     assert await former.read(names) == {"kept"}
     await former.close()
 
 
-async def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_migration_that_fails_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_database: Opener
+) -> None:
     path = tmp_path / "queue.db"
-    await (await Database.open(path)).close()
+    await (await open_database(path)).close()
     steps = schema.migrations() | {2: "DROP TABLE counts; SELECT nonsense;"}
     monkeypatch.setattr(schema, "migrations", lambda: steps)
     with pytest.raises(StoreFailed, match="no such column"):
-        await Database.open(path)
+        await open_database(path)
     monkeypatch.undo()
-    database = await Database.open(path)
+    database = await open_database(path)
     assert await database.read(lambda connection: connection.execute("SELECT count(*) FROM counts").fetchone()[0]) == 0
     await database.close()

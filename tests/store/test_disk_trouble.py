@@ -7,13 +7,14 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from storekit import Opener
 
 from splootd.errors import StoreFailed, StoreFull
-from splootd.store.database import Database
 
 PAGE_BYTES = 4096
 LARGE = 200  # pages
@@ -44,8 +45,10 @@ def no_large_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-async def test_without_room_nothing_is_written_and_with_room_the_work_goes_on(tmp_path: Path) -> None:
-    database = await Database.open(tmp_path / "queue.db")
+async def test_without_room_nothing_is_written_and_with_room_the_work_goes_on(
+    tmp_path: Path, open_database: Opener
+) -> None:
+    database = await open_database(tmp_path / "queue.db")
     await database.write(insert("before"))
     limit = await database.write(lambda c: c.execute("PRAGMA page_count").fetchone()[0] + 3)
     unlimited = await database.write(lambda c: c.execute("PRAGMA max_page_count").fetchone()[0])
@@ -60,7 +63,7 @@ async def test_without_room_nothing_is_written_and_with_room_the_work_goes_on(tm
     await database.write(lambda c: c.execute(f"PRAGMA max_page_count = {unlimited}").fetchone()[0])
     await database.write(insert("big", pages=10))
     await database.close()
-    reopened = await Database.open(tmp_path / "queue.db")
+    reopened = await open_database(tmp_path / "queue.db")
     assert reopened.was_clean
     assert await reopened.read(names) == {"before", "small", "big"}
     await reopened.close()
@@ -81,11 +84,13 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
-async def test_a_disk_that_really_is_full_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+async def test_a_disk_that_really_is_full_loses_nothing_that_was_acknowledged(
+    tmp_path: Path, open_database: Opener
+) -> None:
     with small_disk(tmp_path / "disk", "2m") as disk:
         ballast = disk / "ballast"
         ballast.write_bytes(bytes(1 << 20))
-        database = await Database.open(disk / "queue.db")
+        database = await open_database(disk / "queue.db")
         stored: set[str] = set()
 
         async def fill() -> None:
@@ -101,17 +106,22 @@ async def test_a_disk_that_really_is_full_loses_nothing_that_was_acknowledged(tm
         ballast.unlink()
         stored.add(await database.write(insert("after", pages=20)))
         await database.close()
-        reopened = await Database.open(disk / "queue.db")
+        reopened = await open_database(disk / "queue.db")
         await reopened.check()
         assert await reopened.read(names) == stored
         await reopened.close()
 
 
-async def test_after_an_io_error_the_outcome_is_unknown_and_the_database_is_opened_anew(tmp_path: Path) -> None:
-    database = await Database.open(tmp_path / "queue.db")
+async def test_after_an_io_error_the_outcome_is_unknown_and_the_database_is_opened_anew(
+    tmp_path: Path, open_database: Opener
+) -> None:
+    database = await open_database(tmp_path / "queue.db")
+    await database.write(insert("before"))
     with no_large_files():
         results = await asyncio.gather(
-            database.write(insert("one", pages=LARGE)), database.write(insert("two", pages=LARGE)), return_exceptions=True
+            database.write(insert("one", pages=LARGE)),
+            database.write(insert("two", pages=LARGE)),
+            return_exceptions=True,
         )
     assert [type(result) for result in results] == [StoreFailed, StoreFailed]
     assert "could not be read or written" in str(results[0])
@@ -119,14 +129,14 @@ async def test_after_an_io_error_the_outcome_is_unknown_and_the_database_is_open
     await database.write(insert("after"))
     assert {"before", "after"} <= await database.read(names)
     await database.close()
-    reopened = await Database.open(tmp_path / "queue.db")
+    reopened = await open_database(tmp_path / "queue.db")
     assert reopened.was_clean
     assert {"before", "after"} <= await reopened.read(names)
     await reopened.close()
 
 
-async def test_failures_apart_from_each_other_never_end_the_process(tmp_path: Path) -> None:
-    database = await Database.open(tmp_path / "queue.db")
+async def test_failures_apart_from_each_other_never_end_the_process(tmp_path: Path, open_database: Opener) -> None:
+    database = await open_database(tmp_path / "queue.db")
     for number in range(5):
         with no_large_files(), pytest.raises(StoreFailed):
             await database.write(insert(f"lost {number}", pages=LARGE))
@@ -135,9 +145,9 @@ async def test_failures_apart_from_each_other_never_end_the_process(tmp_path: Pa
     await database.close()
 
 
-async def test_the_second_failure_in_a_row_ends_the_process(tmp_path: Path) -> None:
+async def test_the_second_failure_in_a_row_ends_the_process(tmp_path: Path, open_database: Opener) -> None:
     """Whoever runs it in a task group gets the error; whoever waits or writes is told."""
-    database = await Database.open(tmp_path / "queue.db")
+    database = await open_database(tmp_path / "queue.db")
     running = asyncio.ensure_future(database.run())
     await database.write(insert("before"))
     with no_large_files():
@@ -156,33 +166,41 @@ async def test_the_second_failure_in_a_row_ends_the_process(tmp_path: Path) -> N
     with pytest.raises(StoreFailed, match="closed"):
         await database.write(insert("three"))
     await database.close()
-    reopened = await Database.open(tmp_path / "queue.db")
+    reopened = await open_database(tmp_path / "queue.db")
     assert not reopened.was_clean
     assert "before" in await reopened.read(names)
     await reopened.close()
 
 
-async def test_readers_outlive_the_reopening(tmp_path: Path) -> None:
+async def test_readers_outlive_the_reopening(tmp_path: Path, open_database: Opener) -> None:
     """A read that was under way when the writer failed still gets its answer."""
-    database = await Database.open(tmp_path / "queue.db")
-    loop = asyncio.get_running_loop()
+    database = await open_database(tmp_path / "queue.db")
+    await database.write(insert("before"))
+    reopened = threading.Event()
+
+    def slow(connection: sqlite3.Connection) -> set[str]:
+        assert reopened.wait(timeout=30)
+        return names(connection)
 
     async def fail() -> None:
         with no_large_files(), pytest.raises(StoreFailed):
             await database.write(insert("lost", pages=LARGE))
 
-    def slow(connection: sqlite3.Connection) -> set[str]:
-        failing = asyncio.run_coroutine_threadsafe(fail(), loop)
-        return names(connection) if failing else set()
-
-    assert await database.read(slow) == {"before"}
+    reading = asyncio.create_task(database.read(slow))
+    former = database._writer
+    failing = asyncio.create_task(fail())
+    async with asyncio.timeout(30):
+        while database._writer is former:
+            await asyncio.sleep(0)
+    reopened.set()
+    assert await reading == {"before"}
+    await failing
     await database.write(insert("after"))
     assert {"before", "after"} <= await database.read(names)
-    await database.close()
 
 
-async def test_another_program_that_holds_the_file_is_named_and_survived(tmp_path: Path) -> None:
-    database = await Database.open(tmp_path / "queue.db")
+async def test_another_program_that_holds_the_file_is_named_and_survived(tmp_path: Path, open_database: Opener) -> None:
+    database = await open_database(tmp_path / "queue.db")
     await database.write(lambda c: c.execute("PRAGMA busy_timeout = 0").fetchall())
     other = sqlite3.connect(database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -219,10 +237,10 @@ def acknowledged_by_a_process_that_is_killed(path: Path) -> int:
     return acknowledged[-1]
 
 
-async def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+async def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, open_database: Opener) -> None:
     path = tmp_path / "queue.db"
     acknowledged = acknowledged_by_a_process_that_is_killed(path)
-    database = await Database.open(path)
+    database = await open_database(path)
     assert not database.was_clean
     assert {str(number) for number in range(acknowledged)} <= await database.read(names)
     await database.close()

@@ -13,7 +13,7 @@ from sploot import exits, render
 from sploot.client import Client, LostError
 from sploot.paths import absolute, listed
 from sploot.progress import Meter, Screen, ending
-from sploot.reach import client
+from sploot.reach import NoDaemonError, client
 from sploot.terminal import complain, print_json, style
 from sploot.text import safe
 from splootd.errors import RequestError
@@ -112,7 +112,7 @@ def _wait(asking: Client, add: int, wish: Wish) -> int:
 def _watch(asking: Client, add: int, ends_at: float, screen: Screen) -> Progress | None:
     """Draw how far it has come; the last that was seen of it, when it has ended or the time is up."""
     meter, note, last = Meter(), "", None
-    for snapshot in _snapshots(asking, add, ends_at):
+    for snapshot in _snapshots(add, ends_at):
         if snapshot is not None:
             last = snapshot
             meter.note(last, time.monotonic())
@@ -124,10 +124,10 @@ def _watch(asking: Client, add: int, ends_at: float, screen: Screen) -> Progress
     return last
 
 
-def _snapshots(asking: Client, add: int, ends_at: float) -> Iterator[Progress | None]:
+def _snapshots(add: int, ends_at: float) -> Iterator[Progress | None]:
     """How far it has come, again and again, None whenever it is time to draw without anything new.
 
-    It goes on over the end of a daemon and the start of the next, until `ends_at`.
+    It goes on until `ends_at`, over the death of a daemon too, but not when the user has stopped it.
     """
     while time.monotonic() < ends_at:
         try:
@@ -137,8 +137,8 @@ def _snapshots(asking: Client, add: int, ends_at: float) -> Iterator[Progress | 
                     if time.monotonic() >= ends_at:
                         return
         except LostError:
-            pass
-        asking.ask(GetStatus(), Status)  # the stream has ended with its daemon: this waits for the next one
+            continue
+        raise NoDaemonError("the daemon was stopped; what is queued waits until it runs again", "sploot daemon start")
 
 
 def _until(ends_at: float) -> Callable[[], float]:

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from sploot import exits, render
 from sploot.client import Client, LostError
-from sploot.reach import client
+from sploot.reach import NoDaemonError, client
 from sploot.terminal import print_json, style
 from splootd.protocol import GetEvents, GetStatus, Status
 from splootd.wire import encode
@@ -43,7 +43,8 @@ def follow(*, as_json: bool = False) -> int:
         try:
             _follow(asking, lambda now: _redraw(now, as_json=as_json))
         except LostError:
-            asking.ask(GetStatus(), Status)  # the daemon ended: this waits for, or starts, the next one
+            continue  # it died; the next daemon has news too
+        raise NoDaemonError("the daemon was stopped", "sploot daemon start")
 
 
 def _follow(asking: Client, draw: Callable[[Status], None]) -> None:

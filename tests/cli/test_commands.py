@@ -243,6 +243,27 @@ def test_waiting_for_what_is_dropped_meanwhile_ends(home: Home):
     assert "1 file was skipped" in out
 
 
+def test_waiting_goes_on_over_the_death_of_the_daemon_and_ends_with_its_stop(home: Home):
+    home.ok("pause")
+    waiting = subprocess.Popen(
+        home.command("add", picture(home, "a.png"), "--wait"),
+        env=home.variables(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert waiting.stderr is not None
+    assert "0 of 1 file" in waiting.stderr.readline()
+    assert home.kill_daemon(signal.SIGKILL)
+    assert "0 of 1 file" in waiting.stderr.readline()
+    assert "0 of 1 file" in waiting.stderr.readline()
+    home.ok("daemon", "stop")
+    _, err = waiting.communicate(timeout=LIMIT_S)
+    assert waiting.returncode == 3
+    assert "the daemon was stopped; what is queued waits" in err
+    assert home.ok("daemon", "stop") == "The daemon is not running.\n"
+
+
 # Changing.
 
 

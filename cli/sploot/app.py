@@ -5,6 +5,7 @@ Nothing heavy is imported on this page: a plain `sploot status` is answered with
 
 import os
 import sys
+from pathlib import Path
 
 from sploot import exits
 from splootd.errors import ConfigError, RequestError, SplootError
@@ -15,8 +16,7 @@ _WRONG_USAGE = frozenset({"malformed", "too_many", "nothing_named", "no_token"})
 
 def main() -> int:
     """Run the command that the arguments name; the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name that the locale cannot say
+    _prepare_streams()
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
@@ -34,6 +34,15 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - nobody but a developer has any use for a traceback
         code = _unexpected(error)
     return code
+
+
+def _prepare_streams() -> None:
+    """Let nothing that is printed fail: not a name that the locale cannot say, nor a stream that was closed before."""
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115 - open to the end, like the others
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or Path(os.devnull).open("w")
+        stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
 
 
 def _run(arguments: list[str]) -> int:

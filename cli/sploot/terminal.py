@@ -6,6 +6,7 @@ import sys
 from typing import Any, TextIO
 
 from sploot.render import Style
+from sploot.text import safe
 
 
 def style(stream: TextIO | None = None) -> Style:
@@ -27,6 +28,6 @@ def complain(sentence: str) -> None:
 def tell_error(title: str, hint: str | None) -> None:
     """An error as people meet it: what happened, and what to do."""
     paint = style(sys.stderr)
-    complain(f"{paint.bad('error:')} {title}")
+    complain(f"{paint.bad('error:')} {safe(title)}")
     if hint:
-        complain(f"{paint.bold('hint:')} {hint}")
+        complain(f"{paint.bold('hint:')} {safe(hint)}")

@@ -418,6 +418,22 @@ def test_a_reader_that_has_had_enough_is_no_error(shared: Home):
     listing.stderr.close()
 
 
+def test_closed_streams_are_no_error(shared: Home):
+    shared.ok("status")
+    command = " ".join(str(part) for part in shared.command("status"))
+    done = subprocess.run(
+        ["sh", "-c", f"{command} <&- >&-"], env=shared.variables(), stderr=subprocess.PIPE, check=False, timeout=LIMIT_S
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_an_error_about_a_name_cannot_command_the_terminal(shared: Home):
+    done = shared.run("why", "\x1b[31mred\n.png")
+    assert done.returncode == 1
+    assert "\x1b" not in done.stderr
+    assert r"\x1b[31mred\n.png is not in the queue" in done.stderr
+
+
 def test_the_log_is_readable(shared: Home):
     shared.ok("status")
     assert "daemon: started" in shared.ok("logs")

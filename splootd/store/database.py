@@ -139,7 +139,7 @@ class Database:
         Only a crash while the file was made, or switched to its write-ahead log, leaves a journal: it must be undone
         before anything can be read.
         """
-        interrupted = Path(f"{self.path}-journal").exists()
+        interrupted = self.path.with_name(f"{self.path.name}-journal").exists()
         connection = await _Connection.open(self.path, schema.prepare_reader, mode="rw" if interrupted else "ro")
         try:
             self.was_clean = await connection.run(partial(schema.examine, path=self.path))

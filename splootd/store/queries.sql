@@ -1,10 +1,12 @@
 -- Every statement of the store, by name. A test explains each of them: none may walk over the table of items.
+-- INDEXED BY holds SQLite to the index that was made for a question, whatever its statistics say: with few rows it
+-- guesses wrong, and keeps its plan when there are many. NOT INDEXED leaves the ids alone to lead to the rows.
 
 -- name: claim
 -- The next item of one shard and one class, first in, first out.
 UPDATE items SET state = 'uploading', lease = :lease, updated_at = :now
 WHERE id = (
-  SELECT id FROM items
+  SELECT id FROM items INDEXED BY items_claimable
   WHERE server_id = :server_id AND shard = :shard AND priority = :priority AND state = 'pending' AND next_at IS NULL
   ORDER BY added_at, id LIMIT 1)
 RETURNING *;
@@ -13,7 +15,7 @@ RETURNING *;
 -- The next urgent item of any shard.
 UPDATE items SET state = 'uploading', lease = :lease, updated_at = :now
 WHERE id = (
-  SELECT id FROM items
+  SELECT id FROM items INDEXED BY items_urgent
   WHERE server_id = :server_id AND priority = 0 AND state = 'pending' AND next_at IS NULL
   ORDER BY added_at, id LIMIT 1)
 RETURNING *;
@@ -82,45 +84,47 @@ ON CONFLICT DO UPDATE SET ready = iif(asset_id = excluded.asset_id, max(ready, e
 
 -- name: pardon
 -- The server was sick, not they.
-UPDATE items SET attempts = attempts - 1, updated_at = :now
+UPDATE items NOT INDEXED SET attempts = attempts - 1, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state = 'pending' AND attempts > 0
 RETURNING id;
 
 -- name: give_back
 -- A claim whose caller was gone before it learned of it.
-UPDATE items SET state = iif(latest, 'pending', 'gone'), lease = NULL, fault = iif(latest, fault, 'vanished'),
+UPDATE items INDEXED BY items_leased SET state = iif(latest, 'pending', 'gone'), lease = NULL, fault = iif(latest, fault, 'vanished'),
   reason = iif(latest, reason, :superseded), updated_at = :now
 WHERE state = 'uploading' AND lease = :lease;
 
 -- name: recover
 -- What another boot had leased: its daemon is dead, the lock proves it.
-UPDATE items SET state = iif(latest, 'pending', 'gone'), lease = NULL, fault = iif(latest, 'disturbed', 'vanished'),
+UPDATE items INDEXED BY items_leased SET state = iif(latest, 'pending', 'gone'), lease = NULL, fault = iif(latest, 'disturbed', 'vanished'),
   reason = iif(latest, :reason, :superseded), updated_at = :now
-WHERE state = 'uploading' AND substr(lease, 1, length(:boot) + 1) <> :boot || ':'
+WHERE state = 'uploading' AND lease > '' AND substr(lease, 1, length(:boot) + 1) <> :boot || ':'
 RETURNING id, fault, reason;
 
 -- name: promote
 -- Delayed items whose time has come, the earliest first.
 UPDATE items SET next_at = NULL, updated_at = :now
 WHERE id IN (
-  SELECT id FROM items
+  SELECT id FROM items INDEXED BY items_delayed
   WHERE server_id = :server_id AND state = 'pending' AND next_at IS NOT NULL AND next_at <= :now
   ORDER BY next_at LIMIT :limit)
 RETURNING id;
 
 -- name: next_due
 -- When the first of the delayed items is due.
-SELECT min(next_at) FROM items WHERE server_id = :server_id AND state = 'pending' AND next_at IS NOT NULL;
+SELECT min(next_at) FROM items INDEXED BY items_delayed
+WHERE server_id = :server_id AND state = 'pending' AND next_at IS NOT NULL;
 
 -- name: due_embeddings
 -- What the server is to be asked about now, the oldest first.
-SELECT id, asset_id, accepted_at FROM items
+SELECT id, asset_id, accepted_at FROM items INDEXED BY items_embedding
 WHERE server_id = :server_id AND state = 'embedding' AND next_at <= :now
 ORDER BY accepted_at, id LIMIT :limit;
 
 -- name: next_embedding_due
 -- When the server is to be asked next.
-SELECT min(next_at) FROM items WHERE server_id = :server_id AND state = 'embedding';
+SELECT min(next_at) FROM items INDEXED BY items_to_ask
+WHERE server_id = :server_id AND state = 'embedding';
 
 -- name: ask_again
 -- The server is still working on it.
@@ -128,7 +132,7 @@ UPDATE items SET next_at = :next_at WHERE id = :id AND server_id = :server_id AN
 
 -- name: finish
 -- Searchable.
-UPDATE items SET state = 'ready', next_at = NULL, updated_at = :now
+UPDATE items NOT INDEXED SET state = 'ready', next_at = NULL, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state = 'embedding'
 RETURNING sha256;
 
@@ -151,7 +155,7 @@ RETURNING sha256;
 
 -- name: revive
 -- A fresh start, and before all others.
-UPDATE items SET state = 'pending', priority = 0, attempts = 0, next_at = NULL, duplicate = 0, fault = NULL,
+UPDATE items NOT INDEXED SET state = 'pending', priority = 0, attempts = 0, next_at = NULL, duplicate = 0, fault = NULL,
   reason = NULL, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state IN ('dead', 'skipped', 'gone')
   AND latest = 1
@@ -159,22 +163,25 @@ RETURNING id;
 
 -- name: dead_after
 -- One batch of dead letters.
-SELECT id FROM items WHERE server_id = :server_id AND state = 'dead' AND id > :after ORDER BY id LIMIT :limit;
+SELECT id FROM items INDEXED BY items_by_state
+WHERE state = 'dead' AND id > :after AND server_id = :server_id
+ORDER BY id LIMIT :limit;
 
 -- name: dead_of_fault_after
 -- One batch of the dead letters of one kind.
-SELECT id FROM items WHERE server_id = :server_id AND state = 'dead' AND fault = :fault AND id > :after
+SELECT id FROM items INDEXED BY items_dead
+WHERE server_id = :server_id AND state = 'dead' AND fault = :fault AND id > :after
 ORDER BY id LIMIT :limit;
 
 -- name: bump
 -- To the front.
-UPDATE items SET priority = 0, next_at = NULL, updated_at = :now
+UPDATE items NOT INDEXED SET priority = 0, next_at = NULL, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state = 'pending'
 RETURNING id;
 
 -- name: forget
 -- Out of the queue; never off the disk or the server.
-UPDATE items SET state = 'skipped', next_at = NULL, fault = 'forgotten', reason = :reason, updated_at = :now
+UPDATE items NOT INDEXED SET state = 'skipped', next_at = NULL, fault = 'forgotten', reason = :reason, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state IN ('pending', 'dead', 'gone')
 RETURNING id;
 
@@ -242,7 +249,7 @@ ON CONFLICT DO NOTHING;
 
 -- name: roots_left
 -- What has still to be walked.
-SELECT roots.id, add_id, path, folder_id FROM roots JOIN adds ON adds.id = add_id
+SELECT roots.id, add_id, path, folder_id FROM roots INDEXED BY roots_left JOIN adds ON adds.id = add_id
 WHERE done_at IS NULL AND server_id = :server_id
 ORDER BY roots.id;
 
@@ -301,7 +308,8 @@ UPDATE contents SET removed_at = :now WHERE server_id = :server_id AND sha256 = 
 
 -- name: asset_removed
 -- The server no longer has the content with this id.
-UPDATE contents SET removed_at = :now WHERE server_id = :server_id AND asset_id = :asset_id AND removed_at IS NULL;
+UPDATE contents INDEXED BY contents_by_asset SET removed_at = :now
+WHERE server_id = :server_id AND asset_id = :asset_id AND removed_at IS NULL;
 
 -- name: forget_content
 -- As if the server had never had it.
@@ -325,19 +333,21 @@ SELECT * FROM items WHERE id < :before AND server_id = :server_id ORDER BY id DE
 
 -- name: items_by_state
 -- The newest items in one state.
-SELECT * FROM items WHERE state = :state AND id < :before AND server_id = :server_id ORDER BY id DESC LIMIT :limit;
+SELECT * FROM items INDEXED BY items_by_state
+WHERE state = :state AND id < :before AND server_id = :server_id
+ORDER BY id DESC LIMIT :limit;
 
 -- name: items_by_folder
 -- The newest items of one folder, in one state or in any.
-SELECT * FROM items
-WHERE folder_id = :folder_id AND id < :before AND server_id = :server_id AND +state = coalesce(:state, state)
+SELECT * FROM items INDEXED BY items_by_folder
+WHERE folder_id = :folder_id AND id < :before AND server_id = :server_id AND state = coalesce(:state, state)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: items_by_fault
 -- The newest items with one fault, in one state and folder or in any.
-SELECT * FROM items
-WHERE fault = :fault AND id < :before AND server_id = :server_id AND +state = coalesce(:state, state)
-  AND +folder_id IS coalesce(:folder_id, folder_id)
+SELECT * FROM items INDEXED BY items_by_fault
+WHERE fault = :fault AND id < :before AND server_id = :server_id AND state = coalesce(:state, state)
+  AND folder_id IS coalesce(:folder_id, folder_id)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: item

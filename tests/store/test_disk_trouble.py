@@ -190,7 +190,7 @@ async def test_readers_outlive_the_reopening(tmp_path: Path, open_database: Open
     former = database._writer
     failing = asyncio.create_task(fail())
     async with asyncio.timeout(30):
-        while database._writer is former:
+        while database._writer is former:  # noqa: ASYNC110 - nobody is told of it
             await asyncio.sleep(0)
     reopened.set()
     assert await reading == {"before"}

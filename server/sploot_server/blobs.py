@@ -5,7 +5,6 @@ and its folder fsynced, in this order, before `keep` returns.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import secrets
@@ -77,23 +76,23 @@ class FileBlobs:
         return self._blobs / checksum[:2] / checksum[2:4] / checksum
 
     def place(self, temporary: Path, checksum: str) -> None:
-        """Move a finished, fsynced file to its place. Blocks."""
+        """Move a finished, fsynced file to its place. Blocks.
+
+        The folder with the new name is fsynced first: with most file systems that commits its parents' entries too, and
+        the fsyncs of these are then almost free. Two threads may both do it: once too often is harmless.
+        """
         target = self.path(checksum)
-        self._make_durable_folder(target.parent)
+        fresh = [folder for folder in (target.parent, target.parent.parent) if folder not in self._durable_folders]
+        if fresh:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary.replace(target)
         _fsync_folder(target.parent)
+        for folder in fresh:
+            _fsync_folder(folder.parent)
+        self._durable_folders.update(fresh)  # at most 256 + 65,536 of them
 
     async def remove(self, checksum: str) -> None:
         await asyncio.to_thread(self.path(checksum).unlink, missing_ok=True)
-
-    def _make_durable_folder(self, folder: Path) -> None:
-        """Two threads may both do this for one folder: once too often is harmless, too seldom is not."""
-        if folder in self._durable_folders or folder == self._blobs:
-            return
-        self._make_durable_folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        _fsync_folder(folder.parent)
-        self._durable_folders.add(folder)  # at most 256 + 65,536 of them
 
 
 class IncomingFile:
@@ -107,6 +106,7 @@ class IncomingFile:
         self._hash = hashlib.sha256()
         self._buffer = bytearray()
         self._file: BinaryIO | None = None
+        self._kept = False
 
     @property
     def checksum(self) -> str:
@@ -134,8 +134,8 @@ class IncomingFile:
     ) -> None:
         if self._file is not None:
             self._file.close()
-            with contextlib.suppress(FileNotFoundError):  # kept
-                self._temporary.unlink()
+            if not self._kept:
+                self._temporary.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         if self._file is None:
@@ -152,6 +152,7 @@ class IncomingFile:
         assert self._file is not None
         os.fsync(self._file.fileno())
         self._blobs.place(self._temporary, self.checksum)
+        self._kept = True
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -109,6 +109,8 @@ async def _serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
+            ws="none",
             timeout_keep_alive=KEEP_ALIVE_S,
             limit_concurrency=CONNECTIONS_MAX,
             timeout_graceful_shutdown=config.drain_s,

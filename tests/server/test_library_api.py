@@ -1,7 +1,9 @@
 """Sploot's API as a client meets it, in process."""
 
 import asyncio
+import errno
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -385,3 +387,20 @@ async def test_a_bad_search_is_refused(client: httpx.AsyncClient, body: dict[str
 @pytest.mark.parametrize("query", ['"', "* OR (", "'; DROP TABLE assets; --", "\u0000", "\u732b", "!!!", "NEAR(a b)"])
 async def test_no_query_is_a_syntax_error(client: httpx.AsyncClient, query: str) -> None:
     assert (await client.post("/api/search", json={"query": query})).status_code == 200
+
+
+async def test_a_full_disk_is_told_and_survived(
+    client: httpx.AsyncClient, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        refused = await upload(client, picture("a"))
+    assert (refused.status_code, refused.json()["error"]) == (
+        507,
+        "The disk of the library is full; nothing was stored",
+    )
+    assert list((config.data / "incoming").iterdir()) == []
+    assert (await upload(client, picture("a"))).status_code == 201

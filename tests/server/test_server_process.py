@@ -197,3 +197,29 @@ def upload_until_killed(server: ServerProcess, pictures: list[bytes], stored: se
     for each in lanes:
         each.join()
     server.kill()
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(start: Start) -> None:
+    server = start()
+    with socket.socket(socket.AF_UNIX) as line, server.client() as client:
+        line.connect(str(server.socket))
+        line.sendall(
+            b"POST /api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n"
+            b"Content-Type: multipart/form-data; boundary=b0undary0b0undary0\r\n\r\n"
+            b'--b0undary0b0undary0\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n\xff\xd8\xff'
+        )
+        line.sendall(bytes(600_000))
+        while not list((server.data / "incoming").iterdir()):
+            client.get("/api/health")
+        line.close()
+        while list((server.data / "incoming").iterdir()):
+            client.get("/api/health")
+        assert client.get("/api/assets").json()["pagination"]["total"] == 0
+
+
+def test_a_refused_client_that_sends_before_it_listens_hears_why(start: Start) -> None:
+    server = start()
+    with server.client() as client:
+        refused = send(client, picture("x" * 20_000_000))
+        assert (refused.status_code, refused.json()["error"][:17]) == (413, "File is too large")
+        assert client.get("/api/health").status_code == 200

@@ -63,8 +63,8 @@ SELECT 1, CAST('/memes/' || i AS BLOB), i, i, 1, i, i % 3, i % 16, i, i, 1, i % 
 LEAD = [
     "UPDATE items SET next_at = 5 WHERE id % 10 = 1",
     "UPDATE items SET state = 'uploading', lease = 'b:' || id WHERE id % 10 > 2",
-    "UPDATE items SET state = 'embedding', lease = NULL, asset_id = id, sha256 = randomblob(32), accepted_at = id,"
-    " next_at = id WHERE id % 10 > 3",
+    """UPDATE items SET state = 'embedding', lease = NULL, asset_id = id, sha256 = randomblob(32), accepted_at = id,
+      next_at = id WHERE id % 10 > 3""",
     "UPDATE items SET state = 'ready', next_at = NULL WHERE id % 10 > 5",
     "UPDATE items SET state = 'dead', next_at = NULL, fault = 'f' || id % 5, reason = 'r' WHERE id % 50 = 5",
 ]
@@ -98,8 +98,8 @@ def faults(connection: sqlite3.Connection) -> list[str]:
         ]
         if name in HOT and "TEMP B-TREE" in steps:
             found.append(f"{name} sorts")
-        found += [f"{name} misses {index}" for index in INDEXES.get(name, ()) if f" {index} " not in f"{steps} "]
-    found += [f"{index} is of no use" for index, sql in PLAIN.items() if f" {index} " not in plan(connection, sql)]
+        found += [f"{name} misses {index}" for index in INDEXES.get(name, ()) if index not in steps.split()]
+    found += [f"{index} is of no use" for index, sql in PLAIN.items() if index not in plan(connection, sql).split()]
     return found
 
 

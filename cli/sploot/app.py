@@ -40,7 +40,7 @@ def _prepare_streams() -> None:
     """Let nothing that is printed fail: not a name that the locale cannot say, nor a stream that was closed before."""
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115 - open to the end, like the others
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name) or Path(os.devnull).open("w")
+        stream = getattr(sys, name) or Path(os.devnull).open("w")  # noqa: SIM115 - as above
         stream.reconfigure(errors="backslashreplace")
         setattr(sys, name, stream)
 

@@ -6,7 +6,6 @@ An HTTP library would cost more time to import than most commands take.
 import json
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,8 +215,3 @@ def _event(text: bytes) -> News | None:
     if "data" not in fields:
         return None
     return fields.get("event", "message"), json.loads(fields["data"])
-
-
-def deadline(timeout_s: float | None) -> float:
-    """A moment on the monotonic clock."""
-    return time.monotonic() + timeout_s if timeout_s is not None else float("inf")

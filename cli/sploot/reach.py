@@ -9,6 +9,7 @@ from splootd.config import Paths
 from splootd.errors import SplootError
 
 ATTEMPTS_MAX = 3
+MAY_LISTEN = frozenset({os.getuid(), 0})
 
 
 class NoDaemonError(SplootError):
@@ -24,6 +25,8 @@ def client() -> Client:
 def running(socket: Path) -> Connection | None:
     """A connection to the daemon, or None when there is no daemon."""
     try:
+        if socket.parent.stat().st_uid not in MAY_LISTEN:
+            raise NoDaemonError(f"{socket.parent} belongs to somebody else", "what is said there, they would hear")
         return Connection(socket)
     except (FileNotFoundError, ConnectionRefusedError):
         return None

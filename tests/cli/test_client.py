@@ -1,16 +1,117 @@
-"""The command line's own HTTP client."""
+"""The command line's own HTTP client: what it makes of torn, broken and foreign answers."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sploot.client import Connection
+import pytest
+from sploot import reach
+from sploot.client import Client, Connection
+from sploot.reach import NoDaemonError, running
 
 from splootd.control import bind
-from splootd.protocol import GetEvents
+from splootd.errors import RequestError, SplootError
+from splootd.protocol import Done, GetEvents, Pause
+
+LIMIT_S = 20
+HEAD = b"HTTP/1.1 200 OK\r\nSploot-Version: 0.1.0\r\nSploot-Api: 1.0\r\n"
+DONE = HEAD + b"Content-Length: 19\r\n\r\n" + b'{"message": "done"}'
 
 
-def test_the_client_reads_a_stream_whose_pieces_are_torn(tmp_path: Path):
+@contextmanager
+def answering(path: Path, *answers: bytes) -> Iterator[list[bytes]]:
+    """A daemon of a few words: one connection for each of `answers`, closed after it. Yields what it was asked."""
+    listener, asked = bind(path), list[bytes]()
+    listener.settimeout(LIMIT_S)
+
+    def answer() -> None:
+        for each in answers:
+            peer, _ = listener.accept()
+            with peer:
+                peer.settimeout(LIMIT_S)
+                asked.append(peer.recv(65_536))
+                peer.sendall(each)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    yield asked
+    thread.join(LIMIT_S)
+    listener.close()
+
+
+@contextmanager
+def client_of(path: Path, warn: Callable[[str], None] = print) -> Iterator[Client]:
+    client = Client(lambda: Connection(path), warn)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def key_of(message: bytes) -> bytes:
+    (line,) = [line for line in message.split(b"\r\n") if line.startswith(b"Idempotency-Key: ")]
+    return line
+
+
+@pytest.mark.parametrize("torn", [b"", DONE[:20], DONE[:-5]])
+def test_a_lost_answer_is_asked_for_again_under_the_same_key(tmp_path: Path, torn: bytes):
+    path = tmp_path / "s.sock"
+    with answering(path, torn, DONE) as asked, client_of(path) as client:
+        assert client.ask(Pause(), Done) == Done("done")
+    assert len(asked) == 2
+    assert key_of(asked[0]) == key_of(asked[1])
+
+
+def test_an_answer_that_is_lost_twice_is_an_error(tmp_path: Path):
+    path = tmp_path / "s.sock"
+    with answering(path, b"", b""), client_of(path) as client, pytest.raises(SplootError, match="hung up"):
+        client.ask(Pause(), Done)
+
+
+def test_a_problem_becomes_an_error_with_its_code(tmp_path: Path):
+    path = tmp_path / "s.sock"
+    body = b'{"code": "no_way", "title": "this cannot be", "status": 400, "hint": "do that"}'
+    answer = HEAD.replace(b"200 OK", b"400 Bad Request") + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with answering(path, answer), client_of(path) as client, pytest.raises(RequestError) as caught:
+        client.ask(Pause(), Done)
+    assert (caught.value.code, caught.value.title, caught.value.hint) == ("no_way", "this cannot be", "do that")
+
+
+@pytest.mark.parametrize("body", [b"not json", b"[]", b'{"other": 1}'])
+def test_an_answer_that_nobody_agreed_on_is_said(tmp_path: Path, body: bytes):
+    path = tmp_path / "s.sock"
+    answer = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with answering(path, answer), client_of(path) as client, pytest.raises(SplootError, match="cannot be understood"):
+        client.ask(Pause(), Done)
+
+
+def test_another_version_is_noted_and_another_language_refused(tmp_path: Path):
+    path, said = tmp_path / "s.sock", list[str]()
+    with answering(path, DONE.replace(b"0.1.0", b"9.9.9")), client_of(path, said.append) as client:
+        client.ask(Pause(), Done)
+    assert "the daemon is version 9.9.9" in said[0]
+    with (
+        answering(path, DONE.replace(b"Api: 1.0", b"Api: 2.0")),
+        client_of(path) as client,
+        pytest.raises(SplootError, match="version") as caught,
+    ):
+        client.ask(Pause(), Done)
+    assert "sploot daemon restart" in (caught.value.hint or "")
+
+
+def test_a_folder_of_somebody_else_is_not_spoken_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "run" / "s.sock"
+    listener = bind(path)
+    owner = path.parent.stat().st_uid
+    monkeypatch.setattr(reach, "MAY_LISTEN", frozenset({owner + 1}))
+    with pytest.raises(NoDaemonError, match="belongs to somebody else"):
+        running(path)
+    listener.close()
+
+
+def test_a_stream_is_read_however_it_is_torn(tmp_path: Path):
     """A chunk may arrive in any number of pieces, and an event may be spread over chunks."""
     listener = bind(tmp_path / "s.sock")
     connection = Connection(tmp_path / "s.sock")

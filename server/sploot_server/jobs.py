@@ -73,10 +73,10 @@ class EmbeddingQueue:
                 raise outcome
         for suspect in outcomes:  # one of them broke the worker: alone, only the guilty one does it again
             if isinstance(suspect, Job):
-                await self._attempt(suspect)
+                await self._attempt(suspect, alone=True)
         return len(jobs)
 
-    async def _attempt(self, job: Job) -> Job | None:
+    async def _attempt(self, job: Job, *, alone: bool = False) -> Job | None:
         """Read one picture and store the outcome; the job itself if it was lost together with others."""
         async with self._slots:
             try:
@@ -86,7 +86,7 @@ class EmbeddingQueue:
             except Unavailable:
                 raise  # not this picture's fault: see `run`
             except Lost as error:
-                if not error.alone:
+                if not (error.alone or alone):
                     return job
                 await self._fail(job, str(error))
             except Exception as error:  # noqa: BLE001 - whatever the worker met, it concerns this picture only

@@ -47,8 +47,9 @@ def owned(data: Path, wait_s: float) -> Iterator[None]:
         os.close(fd)
 
 
-def bind(config: Config) -> socket.socket:
-    """The listening socket. Call it while the data folder is owned: a Unix socket found there is then a stale one.
+@contextlib.contextmanager
+def listening(config: Config) -> Iterator[socket.socket]:
+    """The bound socket. Use it while the data folder is owned: a Unix socket found there is then a stale one.
 
     Not left to uvicorn, which takes over the path of a living server and opens it to everybody.
     """
@@ -68,8 +69,11 @@ def bind(config: Config) -> socket.socket:
         raise ConfigError(
             f"Cannot listen on {config.uds or f'{config.host}:{config.port}'}: {error.strerror}."
         ) from error
-    listener.listen(BACKLOG)
-    return listener
+    with listener:
+        listener.listen(BACKLOG)
+        yield listener
+    if config.uds is not None:
+        config.uds.unlink(missing_ok=True)
 
 
 def address_of(listener: socket.socket) -> str:
@@ -112,7 +116,8 @@ def when_stdin_ends(then: Callable[[], object]) -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 4096):
                 pass
-        then()
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            then()
 
     threading.Thread(target=watch, name="stdin-watch", daemon=True).start()
 

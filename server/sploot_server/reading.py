@@ -21,7 +21,7 @@ from sploot_server.embedding import Reading, Unreadable
 from sploot_server.meaning import Meaning
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
-PIXELS_MAX = 100_000_000  # 300 MB once decoded; a JPEG is decoded at a smaller scale and never needs that
+PIXELS_MAX = 40_000_000  # to be decoded: twice 160 MB with transparency. JPEGs are decoded at a smaller scale
 SIDE_PX = 1472  # twice what the detector looks at, so that the recogniser sees small print sharper
 FRAMES_MAX = 100  # of an animation, the middle one of these is read as well as the first
 TEXT_CHARS_MAX = 10_000
@@ -46,10 +46,15 @@ class Reader:
         try:
             with Image.open(path, formats=FORMATS) as image:
                 width, height = _seen_size(image)
+                _refuse_bomb(image)
                 lines = dict.fromkeys(line for frame in _frames(image) for line in self._lines(frame))
         except UnidentifiedImageError as error:
             raise Unreadable("The picture cannot be read: its content is not what its first bytes promise.") from error
-        except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
+        except OSError as error:
+            if error.errno is not None:  # the disk's fault, not the picture's
+                raise
+            raise Unreadable(f"The picture cannot be read: {error}.") from error
+        except (SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise besides
             raise Unreadable(f"The picture cannot be read: {error}.") from error
         text = "\n".join(lines)[:TEXT_CHARS_MAX]
         vector = self._meaning.passage(text) if text and self._meaning else None
@@ -88,16 +93,20 @@ def _session(model: Path) -> InferenceSession:
 
 def _seen_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
-    if width * height > PIXELS_MAX:
-        raise Unreadable(
-            f"The picture is {width} x {height} pixels; at most {PIXELS_MAX // 1_000_000} million are read."
-        )
     return (height, width) if image.getexif().get(EXIF_ORIENTATION) in ROTATED else (width, height)
+
+
+def _refuse_bomb(image: Image.Image) -> None:
+    """Let a JPEG be decoded no larger than needed; raise Unreadable if even so it would be too much."""
+    width, height = image.size
+    image.draft("RGB", (SIDE_PX, SIDE_PX))
+    if image.width * image.height > PIXELS_MAX:
+        most = PIXELS_MAX // 1_000_000
+        raise Unreadable(f"The picture is {width} x {height} pixels; at most {most} million are read.")
 
 
 def _frames(image: Image.Image) -> Iterator[npt.NDArray[np.uint8]]:
     """The first frame, and of an animation one from its middle, where the punch line tends to be."""
-    image.draft("RGB", (SIDE_PX, SIDE_PX))
     yield _pixels(image)
     frames = min(getattr(image, "n_frames", 1), FRAMES_MAX)
     if frames > 1:
@@ -107,12 +116,11 @@ def _frames(image: Image.Image) -> Iterator[npt.NDArray[np.uint8]]:
 
 def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Upright, at most SIDE_PX on its longer side, as rows of BGR."""
-    upright: Any = ImageOps.exif_transpose(image)
-    if upright.has_transparency_data:
-        ground = Image.new("RGB", upright.size, GREY)
-        upright = upright.convert("RGBA")
-        ground.paste(upright, mask=upright)
-        upright = ground
-    upright = upright.convert("RGB")
-    upright.thumbnail((SIDE_PX, SIDE_PX), reducing_gap=2.0)
-    return np.ascontiguousarray(np.asarray(upright)[:, :, ::-1])
+    frame: Any = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    frame.thumbnail((SIDE_PX, SIDE_PX), reducing_gap=2.0)
+    frame = ImageOps.exif_transpose(frame)
+    if frame.mode == "RGBA":
+        ground = Image.new("RGB", frame.size, GREY)
+        ground.paste(frame, mask=frame)
+        frame = ground
+    return np.ascontiguousarray(np.asarray(frame)[:, :, ::-1])

@@ -172,7 +172,7 @@ class Api:
         asset, existed = await self._library.generate_embedding(request.path_params["id"])
         made = asset.embedding
         if made.state is EmbeddingState.FAILED:
-            return JSONResponse({"success": False, "error": made.error, "status": made.state.value}, 500)
+            return JSONResponse({"success": False, "error": made.error, "status": made.state.value}, 422)
         if made.state is not EmbeddingState.READY:
             body = {"success": True, "message": "Embedding queued", "status": made.state.value, "embedding": None}
             return JSONResponse(body, 202)

@@ -23,7 +23,7 @@ from sploot_server.embedding import Embedder
 from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
 from sploot_server.notify import Notifier
-from sploot_server.process import Server, address_of, bind, owned, when_stdin_ends
+from sploot_server.process import Server, address_of, listening, owned, when_stdin_ends
 from sploot_server.refusals import HANDLERS, Door
 from sploot_server.routes import Api
 from sploot_server.search import Search
@@ -77,7 +77,7 @@ def run(config: Config, *, exit_with_stdin: bool, announce: Callable[[str], None
     os.umask(0o077)  # the library and its socket are their owner's alone
     with (
         owned(config.data, config.lock_wait_s),
-        bind(config) as listener,
+        listening(config) as listener,
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
     ):
         runner.run(_serve(config, listener, exit_with_stdin=exit_with_stdin, announce=announce))

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from sploot_server import bodies
 from sploot_server.config import Config
+from sploot_server.embedding import Unreadable
 from toy_library import FakeEmbedder, picture
 
 
@@ -217,7 +218,6 @@ async def test_health_answers_get_and_head(client: httpx.AsyncClient) -> None:
 
 
 async def test_statuses_tell_the_truth(client: httpx.AsyncClient, embedder: FakeEmbedder) -> None:
-    embedder.faults["bad"] = [ValueError("never")] * 99
     ready, wordless = await made(client, "words"), await made(client, "")
     embedder.hold = asyncio.Event()
     waiting = (await upload(client, picture("later"))).json()["asset"]["id"]
@@ -259,6 +259,17 @@ async def test_an_embedding_is_generated_on_demand(client: httpx.AsyncClient) ->
     assert generated.json()["embedding"]["dimension"] == 64
     assert (again.status_code, again.json()["message"]) == (200, "Embedding already exists")
     assert (await client.post("/api/assets/unknown/generate-embedding")).status_code == 404
+
+
+async def test_what_cannot_be_embedded_says_why(client: httpx.AsyncClient, embedder: FakeEmbedder) -> None:
+    embedder.faults["bad"] = [Unreadable("It is broken.")] * 99
+    asset_id = (await upload(client, picture("bad"))).json()["asset"]["id"]
+    refused = await client.post(f"/api/assets/{asset_id}/generate-embedding")
+    assert (refused.status_code, refused.json()["error"]) == (422, "It is broken.")
+    assert (await client.get(f"/api/assets/{asset_id}/embedding-status")).json()["error"] == "It is broken."
+    embedder.faults.clear()
+    again = await client.post(f"/api/assets/{asset_id}/generate-embedding")
+    assert (again.status_code, again.json()["embedding"]["modelName"]) == (200, "fake")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def test_sigterm_ends_it_with_success(start: Start) -> None:
         assert send(client, picture("a")).status_code == 201
     log = server.stop()
     assert server.process.returncode == 0
+    assert not server.socket.exists()
     assert [json.loads(line)["event"] for line in log.splitlines() if line.startswith("{")][-1] == "stopped"
 
 

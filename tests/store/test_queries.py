@@ -115,7 +115,7 @@ def connection(
             pass
 
     asyncio.run(make())
-    connection = sqlite3.connect(path, isolation_level=None)
+    connection = sqlite3.connect(path, isolation_level=None, cached_statements=0)  # or it explains what was before
     connection.execute("INSERT INTO folders VALUES (1, x'2f', 1, 1, 1, '[]', 0, NULL, NULL, 0)")
     for statement in [FILL, *LEAD, *(["ANALYZE"] if request.param == "analysed" else [])]:
         connection.execute(statement)

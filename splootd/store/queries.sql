@@ -62,7 +62,7 @@ RETURNING id;
 
 -- name: yield_path
 -- What would go on waiting, but has lost its path to another file meanwhile, has nothing left to wait for.
-UPDATE items SET state = 'gone', lease = NULL, fault = 'vanished', reason = :superseded, updated_at = :now
+UPDATE items SET state = 'gone', lease = NULL, fault = 'vanished', reason = :reason, updated_at = :now
 WHERE id = :id AND state = 'uploading' AND lease = :lease AND latest = 0
 RETURNING id;
 

@@ -1,0 +1,357 @@
+"""The laws of the queue, one example each; test_queue_machine.py looks for those nobody has thought of."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+from storekit import Store, digest, origin, version
+
+from splootd.core.failure import Fault
+from splootd.core.item import Leased, Priority, State, shard_of
+from splootd.store.queue import Queue
+
+SHARD = shard_of(b"/memes/0.png")
+IN_SHARD = [path for number in range(2_000) if shard_of(path := b"/memes/%d.png" % number) == SHARD]
+
+
+async def fill(store: Store, *priorities: Priority, now: float = 0.0) -> list[int]:
+    """One item of each priority, all in `SHARD`."""
+    start = len(store.disk)
+    return [
+        (await store.put(IN_SHARD[start + n], version(start + n), origin(priority), now=now)).item_id
+        for n, priority in enumerate(priorities)
+    ]
+
+
+async def claimed_ids(store: Store, count: int, *, chance: float = 0.0) -> list[int]:
+    leases = [await store.queue.claim(SHARD, now=1.0, chance=chance) for _ in range(count)]
+    return [leased.item.id for leased in leases if leased]
+
+
+async def test_urgent_is_always_first(store: Store) -> None:
+    normal, background, urgent = await fill(store, Priority.NORMAL, Priority.BACKGROUND, Priority.URGENT)
+    assert await claimed_ids(store, 3, chance=0.99) == [urgent, background, normal]
+
+
+@pytest.mark.parametrize(
+    ("chance", "first"), [(0.0, "normal"), (0.79, "normal"), (0.8, "background"), (0.99, "background")]
+)
+async def test_chance_decides_between_normal_and_background(store: Store, chance: float, first: str) -> None:
+    background, normal = await fill(store, Priority.BACKGROUND, Priority.NORMAL)
+    ids = {"normal": normal, "background": background}
+    assert (await claimed_ids(store, 1, chance=chance)) == [ids[first]]
+
+
+@pytest.mark.parametrize("priority", [Priority.NORMAL, Priority.BACKGROUND])
+async def test_either_class_is_served_when_the_other_is_empty(store: Store, priority: Priority) -> None:
+    (item_id,) = await fill(store, priority)
+    assert await claimed_ids(store, 1, chance=0.99 if priority is Priority.NORMAL else 0.0) == [item_id]
+
+
+async def test_four_of_five_claims_are_normal_when_both_wait(store: Store) -> None:
+    chance = random.Random(80)
+    await store.run(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) INSERT INTO items (server_id,"
+        " path, size, mtime_ns, device, inode, priority, shard, added_at, updated_at, tags, force)"
+        " SELECT 1, CAST(i AS BLOB), 1, 1, 1, i, 1 + i % 2, 3, 0, 0, '[]', 0 FROM n"
+    )
+    claims = await asyncio.gather(*(store.queue.claim(3, now=1.0, chance=chance.random()) for _ in range(500)))
+    normal = sum(leased is not None and leased.item.priority is Priority.NORMAL for leased in claims)
+    assert 0.75 < normal / len(claims) < 0.85
+
+
+async def test_first_in_first_out_within_a_class(store: Store) -> None:
+    late = await fill(store, Priority.NORMAL, Priority.NORMAL, now=5.0)
+    early = await fill(store, Priority.NORMAL, Priority.NORMAL, now=1.0)
+    assert await claimed_ids(store, 4) == early + late  # by added time, then by id
+
+
+async def test_an_item_is_claimed_only_from_its_own_shard_and_server(store: Store) -> None:
+    (item_id,) = await fill(store, Priority.NORMAL)
+    other_server = Queue(store.database, server_id=99, boot="boot1", bells=store.bells)
+    for shard in set(range(16)) - {SHARD}:
+        assert await store.queue.claim(shard, now=1.0, chance=0.0) is None
+    assert await other_server.claim(SHARD, now=1.0, chance=0.0) is None
+    assert await claimed_ids(store, 1) == [item_id]
+
+
+async def test_claim_urgent_takes_the_oldest_of_any_shard_and_nothing_else(store: Store) -> None:
+    await store.put(b"/normal", version(1))
+    late = await store.put(b"/late", version(2), origin(Priority.URGENT), now=5.0)
+    early = await store.put(b"/early", version(3), origin(Priority.URGENT), now=1.0)
+    claims = [await store.queue.claim_urgent(now=9.0) for _ in range(3)]
+    assert [leased and leased.item.id for leased in claims] == [early.item_id, late.item_id, None]
+
+
+async def test_no_item_is_claimed_twice(store: Store) -> None:
+    await fill(store, *[Priority.NORMAL] * 20)
+    claims = await asyncio.gather(*(store.queue.claim(SHARD, now=1.0, chance=0.0) for _ in range(30)))
+    ids = [leased.item.id for leased in claims if leased]
+    leases = {leased.lease for leased in claims if leased}
+    assert len(ids) == len(set(ids)) == len(leases) == 20
+
+
+async def test_what_is_not_due_is_never_claimed(store: Store) -> None:
+    (item_id,) = await fill(store, Priority.URGENT)
+    leased = await store.claim(item_id)
+    assert await store.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="500", next_at=10.0, now=1.0)
+    assert await store.queue.claim(SHARD, now=100.0, chance=0.0) is None
+    assert await store.queue.claim_urgent(now=100.0) is None
+    assert await store.queue.next_due() == 10.0
+    assert await store.queue.promote(now=9.9) == 0
+    assert await store.queue.promote(now=10.0) == 1
+    assert await store.queue.next_due() is None
+    assert await claimed_ids(store, 1) == [item_id]
+
+
+async def test_a_retry_keeps_its_place(store: Store) -> None:
+    first, second = await fill(store, Priority.NORMAL, Priority.NORMAL)
+    leased = await store.queue.claim(SHARD, now=1.0, chance=0.0)
+    assert leased is not None
+    assert await store.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="500", next_at=2.0, now=1.0)
+    item = await store.item(first)
+    assert (item.state, item.attempts, item.fault, item.reason) == (State.PENDING, 1, "server_fault", "500")
+    await store.queue.promote(now=2.0)
+    assert await claimed_ids(store, 2) == [first, second]
+
+
+async def test_waiting_is_not_counted_and_may_end_at_once(store: Store) -> None:
+    (item_id,) = await fill(store, Priority.NORMAL)
+    leased = await store.claim(item_id)
+    assert await store.queue.wait(leased, fault=Fault.SERVER_SICK, reason="sick", next_at=None, now=1.0)
+    assert (await store.item(item_id)).attempts == 0
+    assert await claimed_ids(store, 1) == [item_id]
+
+
+async def test_a_file_that_has_changed_waits_as_its_new_version_and_starts_afresh(store: Store) -> None:
+    (item_id,) = await fill(store, Priority.NORMAL)
+    leased = await store.claim(item_id)
+    await store.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="500", next_at=2.0, now=1.0)
+    leased = await store.claim(item_id)
+    changed = version(77)
+    assert await store.queue.wait(
+        leased, fault=Fault.DISTURBED, reason="changed", next_at=5.0, now=1.0, version=changed
+    )
+    item = await store.item(item_id)
+    assert (item.version, item.attempts, item.next_at, item.fault) == (changed, 0, 5.0, None)
+
+
+Answer = Callable[[Store, Leased], Awaitable[bool]]
+ANSWERS: dict[str, Answer] = {
+    "accept": lambda store, leased: store.accept(leased),
+    "accept at once": lambda store, leased: store.accept(leased, embedded=True),
+    "retry": lambda s, x: s.queue.retry(x, fault=Fault.SERVER_FAULT, reason="r", next_at=9.0, now=9.0),
+    "wait": lambda s, x: s.queue.wait(x, fault=Fault.DISTURBED, reason="r", next_at=None, now=9.0, version=version(9)),
+    "bury": lambda s, x: s.queue.bury(x, fault=Fault.REFUSED, reason="r", now=9.0),
+    "skip": lambda s, x: s.queue.skip(x, fault=Fault.UNSUPPORTED, reason="r", now=9.0),
+    "vanish": lambda s, x: s.queue.vanish(x, reason="r", now=9.0),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("meanwhile", ["claimed again", "pending", *(set(State) - {State.PENDING, State.UPLOADING})])
+async def test_a_ghost_changes_nothing(store: Store, answer: str, meanwhile: str) -> None:
+    """A lane that was given up for lost comes back, whatever has become of its item."""
+    item_id = (await store.put(b"/memes/0.png", version(0))).item_id
+    ghost = await store.claim(item_id)
+    await store.queue.wait(ghost, fault=Fault.DISTURBED, reason="given up for lost", next_at=None, now=1.0)
+    if meanwhile != State.PENDING:
+        leased = await store.claim(item_id)
+        if meanwhile in (State.EMBEDDING, State.READY):
+            assert await store.accept(leased, embedded=meanwhile == State.READY)
+        elif meanwhile != "claimed again":
+            name = {State.DEAD: "bury", State.GONE: "vanish", State.SKIPPED: "skip"}[State(meanwhile)]
+            assert await ANSWERS[name](store, leased)
+    tables = ("items", "contents", "attempts", "events", "counts")
+    before = [await store.rows(f"SELECT * FROM {table}") for table in tables]
+    assert await ANSWERS[answer](store, ghost) is False
+    assert [await store.rows(f"SELECT * FROM {table}") for table in tables] == before
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_an_answer_counts_once(store: Store, answer: str) -> None:
+    item_id = (await store.put(b"/memes/0.png", version(0))).item_id
+    leased = await store.claim(item_id)
+    assert await ANSWERS[answer](store, leased) is True
+    assert await ANSWERS[answer](store, leased) is False
+
+
+async def test_accepting_writes_the_ledger_in_the_same_transaction(store: Store) -> None:
+    item_id = await store.new_in(State.EMBEDDING, 1)
+    item = await store.item(item_id)
+    content = await store.ledger.content(digest(item_id))
+    assert content is not None
+    assert (item.asset_id, item.sha256, content.asset_id, content.ready) == (
+        f"a{item_id}",
+        digest(item_id),
+        f"a{item_id}",
+        False,
+    )
+    await store.queue.finish([item_id], now=5.0)
+    content = await store.ledger.content(digest(item_id))
+    assert content is not None
+    assert content.ready
+    assert (await store.item(item_id)).state is State.READY
+
+
+async def test_finishing_touches_only_what_is_embedding(store: Store) -> None:
+    ids = {
+        state: await store.new_in(state, number) for number, state in enumerate(State) if state is not State.UPLOADING
+    }
+    await store.queue.finish(ids.values(), now=5.0)
+    assert {state: (await store.item(item_id)).state for state, item_id in ids.items()} == {
+        state: State.READY if state is State.EMBEDDING else state for state in ids
+    }
+
+
+async def test_the_oldest_that_are_due_are_asked_about_first(store: Store) -> None:
+    ids = [await store.new_in(State.EMBEDDING, number) for number in range(5)]
+    await store.queue.ask_again(dict(zip(ids, [3.0, 9.0, 1.0, 2.0, 9.0], strict=True)))
+    assert [each.item_id for each in await store.queue.due_embeddings(now=3.0, limit=2)] == [ids[0], ids[2]]
+    assert [each.item_id for each in await store.queue.due_embeddings(now=3.0, limit=50)] == [ids[0], ids[2], ids[3]]
+    assert await store.queue.next_embedding_due() == 1.0
+
+
+async def test_an_embedding_that_failed_is_a_dead_letter_and_a_removed_one_stays_removed(store: Store) -> None:
+    failed, removed = await store.new_in(State.EMBEDDING, 1), await store.new_in(State.EMBEDDING, 2)
+    await store.queue.embedding_failed(failed, fault=Fault.EMBEDDING_FAILED, reason="no text", now=5.0)
+    await store.queue.removed(removed, reason="deleted there", now=6.0)
+    assert (await store.item(failed)).state is State.DEAD
+    assert ((await store.item(removed)).state, (await store.item(removed)).fault) == (State.SKIPPED, Fault.REMOVED)
+    content = await store.ledger.content(digest(removed))
+    assert content is not None
+    assert content.removed_at == 6.0
+    assert [each.verdict for each in await store.listing.attempts(failed)] == ["bury"]
+    before = await store.rows("SELECT * FROM items")
+    await store.queue.embedding_failed(removed, fault=Fault.EMBEDDING_FAILED, reason="late", now=7.0)
+    await store.queue.removed(failed, reason="late", now=7.0)
+    assert await store.rows("SELECT * FROM items") == before
+
+
+async def test_recovery_gives_back_what_other_boots_had_and_nothing_else(store: Store) -> None:
+    theirs = await store.claim((await store.put(b"/theirs", version(1))).item_id)
+    later = store.queue_of("boot10")  # which begins like the other's name
+    await store.queue.bump([(await store.put(b"/ours", version(2))).item_id], now=0.0)
+    ours = await later.claim_urgent(now=1.0)
+    assert ours is not None
+    assert await later.recover(now=2.0) == 1
+    assert await later.recover(now=2.0) == 0
+    item = await store.item(theirs.item.id)
+    assert (item.state, item.attempts, item.fault) == (State.PENDING, 0, "disturbed")
+    assert (await store.item(ours.item.id)).state is State.UPLOADING
+    assert await store.accept(theirs) is False
+    assert [each.fault for each in await store.listing.attempts(theirs.item.id)] == ["disturbed"]
+
+
+async def test_a_claim_that_nobody_learns_of_is_given_back(store: Store) -> None:
+    """A lane that is cancelled while it claims would leave an item leased until the next start."""
+    (item_id,) = await fill(store, Priority.NORMAL)
+    claiming = asyncio.create_task(store.queue.claim(SHARD, now=1.0, chance=0.0))
+    while (await store.item(item_id)).state is State.PENDING:
+        pass
+    claiming.cancel()
+    (result,) = await asyncio.gather(claiming, return_exceptions=True)
+    if isinstance(result, asyncio.CancelledError):  # it was in time
+        again = await store.queue.claim(SHARD, now=2.0, chance=0.0)
+        assert again is not None
+        assert again.item.id == item_id
+
+
+async def test_the_sick_servers_faults_are_forgiven(store: Store) -> None:
+    ids = await fill(store, Priority.NORMAL, Priority.NORMAL, Priority.NORMAL)
+    for item_id in ids[:2]:
+        leased = await store.claim(item_id)
+        await store.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="500", next_at=9.0, now=1.0)
+    await store.claim(ids[1])
+    await store.queue.pardon(ids, now=2.0)
+    assert [(await store.item(item_id)).attempts for item_id in ids] == [0, 1, 0]  # the second is under way
+
+
+async def test_reviving_gives_a_fresh_start_before_all_others(store: Store) -> None:
+    dead = await store.new_in(State.DEAD, 1)
+    await store.put(b"/other", version(2), origin(Priority.URGENT), now=5.0)
+    assert (await store.item(dead)).attempts == 1
+    assert await store.queue.revive(ids=[dead], now=9.0) == [dead]
+    item = await store.item(dead)
+    assert (item.state, item.priority, item.attempts, item.fault, item.next_at) == (State.PENDING, 0, 0, None, None)
+    leased = await store.queue.claim_urgent(now=9.0)
+    assert leased is not None
+    assert leased.item.id == dead
+
+
+async def test_by_id_gone_and_skipped_ones_are_revived_too_and_no_others(store: Store) -> None:
+    ids = {
+        state: await store.new_in(state, number) for number, state in enumerate(State) if state is not State.UPLOADING
+    }
+    revived = await store.queue.revive(ids=list(ids.values()), now=5.0)
+    assert sorted(revived) == sorted(ids[state] for state in (State.DEAD, State.GONE, State.SKIPPED))
+
+
+async def test_dead_letters_are_revived_by_fault_or_all(store: Store) -> None:
+    ids = [await store.new_in(State.DEAD, number) for number in range(3)]
+    other = await store.claim((await store.put(b"/other", version(9))).item_id)
+    await store.queue.bury(other, fault=Fault.EMPTY, reason="empty", now=1.0)
+    gone = await store.new_in(State.GONE, 10)
+    assert await store.queue.revive(fault=Fault.EMPTY, now=2.0) == [other.item.id]
+    assert await store.queue.revive(all_dead=True, now=2.0) == ids
+    assert (await store.item(gone)).state is State.GONE
+
+
+async def test_thousands_are_revived_in_bounded_batches(store: Store) -> None:
+    await store.run(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) INSERT INTO items (server_id,"
+        " path, size, mtime_ns, device, inode, priority, shard, added_at, updated_at, tags, force)"
+        " SELECT 1, CAST(i AS BLOB), 1, 1, 1, i, 1, i % 16, 0, 0, '[]', 0 FROM n"
+    )
+    await store.run("UPDATE items SET state = 'uploading', lease = 'x'")
+    await store.run("UPDATE items SET state = 'dead', lease = NULL, fault = 'refused', reason = 'r'")
+    assert len(await store.queue.revive(all_dead=True, now=1.0)) == 2_500
+    assert (await store.listing.counts()).by_state[State.DEAD] == 0
+    await store.assert_sums_are_right()
+
+
+async def test_bumping_moves_what_waits_to_the_front_even_if_it_is_not_due(store: Store) -> None:
+    ids = {
+        state: await store.new_in(state, number) for number, state in enumerate(State) if state is not State.UPLOADING
+    }
+    leased = await store.claim(ids[State.PENDING])
+    await store.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="500", next_at=99.0, now=1.0)
+    assert await store.queue.bump(list(ids.values()), now=2.0) == [ids[State.PENDING]]
+    claimed = await store.queue.claim_urgent(now=2.0)
+    assert claimed is not None
+    assert claimed.item.id == ids[State.PENDING]
+
+
+async def test_forgetting_takes_out_of_the_queue_and_leaves_alone_what_is_under_way(store: Store) -> None:
+    ids = {state: await store.new_in(state, number) for number, state in enumerate(State)}
+    forgotten = await store.queue.forget(list(ids.values()), now=5.0)
+    assert sorted(forgotten) == sorted(ids[state] for state in (State.PENDING, State.DEAD, State.GONE))
+    assert {(await store.item(item_id)).fault for item_id in forgotten} == {"forgotten"}
+    assert (await store.item(ids[State.UPLOADING])).state is State.UPLOADING
+
+
+async def test_bells_ring_for_what_has_become_possible(store: Store) -> None:
+    def tickets() -> tuple[asyncio.Event, asyncio.Event, asyncio.Event]:
+        return store.bells.work.ticket(), store.bells.embedding.ticket(), store.bells.news.ticket()
+
+    work, embedding, news = tickets()
+    (item_id,) = await fill(store, Priority.NORMAL)
+    assert (work.is_set(), embedding.is_set(), news.is_set()) == (True, False, True)
+    leased = await store.claim(item_id)
+    work, embedding, news = tickets()
+    await store.accept(leased)
+    assert (work.is_set(), embedding.is_set(), news.is_set()) == (False, True, True)
+    work, embedding, news = tickets()
+    await store.queue.finish([item_id], now=2.0)
+    assert (work.is_set(), embedding.is_set(), news.is_set()) == (False, False, True)
+
+
+async def test_a_story_keeps_its_last_twenty_lines(store: Store) -> None:
+    item_id = (await store.put(b"/a", version(1))).item_id
+    for number in range(30):
+        leased = await store.claim(item_id)
+        await store.queue.wait(leased, fault=Fault.UNREACHABLE, reason=f"{number}", next_at=None, now=float(number))
+    story = await store.listing.attempts(item_id)
+    assert [each.reason for each in story] == [str(number) for number in range(10, 30)]
+    assert (story[0].at, story[0].fault, story[0].verdict) == (10.0, "unreachable", "wait")

@@ -156,7 +156,8 @@ class Answers:
             all_dead=request.all,
             now=self._parts.clock.now(),
         )
-        return protocol.Changed(tuple(ids), tuple(str(each) for each in request.ids if each not in set(ids)))
+        left = set(request.ids) - set(ids)
+        return protocol.Changed(tuple(ids), tuple(str(each) for each in request.ids if each in left))
 
     async def bump(self, request: protocol.Bump) -> protocol.Changed:
         return await self._change(request.targets, self._parts.queue.bump)

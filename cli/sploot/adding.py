@@ -60,9 +60,11 @@ def _send(asking: Client, paths: Iterable[str], request: Add, wish: Wish) -> tup
     for batch in _batches(paths):
         reply = asking.ask(replace(request, paths=batch, add=total.add), Added)
         code = max(code, _complain_about(reply.paths))
-        shown = reply.paths if wish.as_json else ()
         total = Added(
-            reply.add, dict(Counter(total.counts) + Counter(reply.counts)), total.paths + shown, walking=reply.walking
+            reply.add,
+            dict(Counter(total.counts) + Counter(reply.counts)),
+            total.paths + (reply.paths if wish.as_json else ()),
+            walking=total.walking or reply.walking,
         )
     return total, code
 
@@ -82,11 +84,13 @@ def _batches(paths: Iterable[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _complain_about(outcomes: Iterable[PathOutcome]) -> int:
+    """Say what went wrong with single paths, or below them; the exit code that it calls for."""
     code = exits.DONE
     for each in outcomes:
-        if each.outcome not in FINE:
+        is_fine = each.outcome in FINE
+        if each.detail or not is_fine:
             complain(safe(each.detail or f"{each.path}: {each.outcome}"))
-            code = exits.NOT_FOUND
+        code = code if is_fine else exits.NOT_FOUND
     return code
 
 

@@ -152,14 +152,20 @@ class Walk:
 
 @contextlib.asynccontextmanager
 async def walking(
-    folder: Path, *, memory_bytes: int = 100_000_000, token: str = "", token_command: str = ""
+    folder: Path,
+    *,
+    memory_bytes: int = 100_000_000,
+    token: str = "",
+    token_command: str = "",
+    socket: Path | None = None,
 ) -> AsyncIterator[Walk]:
+    """A walk to the scripted server, or to whatever server listens on `socket`."""
     async with contextlib.AsyncExitStack() as closing:
         store = await closing.enter_async_context(opened(folder / "queue.db"))
         sploot, clock = Scripted(), JumpClock()
         await closing.enter_async_context(sploot.serving(folder / "s"))
         credentials = Credentials(folder / "token", clock, token=token, token_command=token_command)
-        server = Server("local", credentials=credentials, connections=4, socket=folder / "s")
+        server = Server("local", credentials=credentials, connections=4, socket=socket or folder / "s")
         closing.push_async_callback(server.close)
         gate, traffic, budget = Gate(clock, credentials), Traffic(clock), MemoryBudget(memory_bytes)
         uploader = Uploader(

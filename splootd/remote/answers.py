@@ -174,9 +174,9 @@ def _report(value: Any) -> EmbeddingReport:
 
 def _embedding(asset: dict[str, Any]) -> EmbeddingReport:
     """The truth, as an asset tells it: Sploot's own `status` stays `pending` for ever, a failed one has dimension 0."""
-    embedding = asset.get("embedding")
-    if not isinstance(embedding, dict):
+    if asset.get("embedding", ...) is None:
         return EmbeddingReport(EmbeddingStatus.PENDING)
+    embedding = _field(asset, "embedding", dict)
     dimension = embedding.get("dim")
     if isinstance(dimension, int) and dimension > 0:
         return EmbeddingReport(EmbeddingStatus.READY)

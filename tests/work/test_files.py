@@ -1,0 +1,209 @@
+"""Reading: one version from beginning to end, within a fixed memory, and never blocked."""
+
+import asyncio
+import hashlib
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from walkkit import HEAD, jpeg
+
+from splootd.core.item import Version
+from splootd.errors import (
+    Exhausted,
+    FileChanged,
+    FileEmpty,
+    FileTooLarge,
+    FileUnreadable,
+    FileVanished,
+    ItemError,
+    NotAFile,
+    NotAnImage,
+    Unsupported,
+)
+from splootd.remote.answers import Limits
+from splootd.work import files
+from splootd.work.files import HELD_BYTES_MAX, MemoryBudget, amount, called, look, read
+
+LIMITS = Limits(10 * 1024 * 1024, frozenset({"image/jpeg", "image/png"}))
+
+
+def put(path: Path, content: bytes) -> tuple[bytes, Version]:
+    path.write_bytes(content)
+    return os.fsencode(path), look(os.fsencode(path))
+
+
+def descriptors() -> set[Path]:
+    return set(Path("/dev/fd").iterdir())
+
+
+async def sent(path: bytes, version: Version, budget: MemoryBudget | None = None) -> tuple[bytes, bytes]:
+    """What would be sent, and its hash."""
+    async with read(path, version, budget=budget or MemoryBudget(100_000_000), limits=LIMITS) as content:
+        return b"".join([piece async for piece in content.pieces()]), content.sha256
+
+
+@pytest.mark.parametrize("size", [30, 256 * 1024, HELD_BYTES_MAX, HELD_BYTES_MAX + 1, 5_000_000, 7_654_321])
+async def test_what_is_sent_is_what_was_hashed(tmp_path: Path, size: int) -> None:
+    content = HEAD + os.urandom(size - len(HEAD))
+    budget = MemoryBudget(100_000_000)
+    whole, sha256 = await sent(*put(tmp_path / "a.jpg", content), budget)
+    assert whole == content
+    assert sha256 == hashlib.sha256(content).digest()
+    assert budget.taken == 0
+
+
+async def test_a_large_file_takes_little_memory(tmp_path: Path) -> None:
+    path, version = put(tmp_path / "a.jpg", HEAD + os.urandom(9_000_000))
+    budget = MemoryBudget(100_000_000)
+    async with read(path, version, budget=budget, limits=LIMITS) as content:
+        assert content.data is None
+        async for _ in content.pieces():
+            assert budget.taken == files.SEND_BYTES
+
+
+async def test_readers_wait_for_memory_and_all_get_their_turn(tmp_path: Path) -> None:
+    budget, contents = MemoryBudget(1_000_000), {}
+    for number in range(20):
+        contents[number] = HEAD + os.urandom(100_000 * number)
+    paths = [put(tmp_path / f"{number}.jpg", content) for number, content in contents.items()]
+    results = await asyncio.gather(*(sent(path, version, budget) for path, version in paths))
+    assert [whole for whole, _ in results] == list(contents.values())
+    assert budget.taken == 0
+
+
+async def test_the_type_is_by_magic_bytes_and_never_by_name(tmp_path: Path) -> None:
+    path, version = put(tmp_path / "lies.png", jpeg("a"))
+    async with read(path, version, budget=MemoryBudget(1_000_000), limits=LIMITS) as content:
+        assert (content.mime, content.extension) == ("image/jpeg", "jpg")
+        assert content.name == f"{hashlib.sha256(jpeg('a')).hexdigest()[:12]}.jpg"
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "words"),
+    [
+        (b"", FileEmpty, "is empty"),
+        (b"no picture", NotAnImage, "not an image"),
+        (b"GIF89a...;", Unsupported, "image/gif; the server takes jpeg, png"),
+        (jpeg("a", LIMITS.bytes_max + 1), FileTooLarge, "at most 10.5 MB"),
+    ],
+)
+async def test_what_the_server_would_not_take_is_not_even_read(
+    tmp_path: Path, content: bytes, error: type[ItemError], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        await sent(*put(tmp_path / "a.jpg", content))
+
+
+async def test_exactly_the_limit_is_taken(tmp_path: Path) -> None:
+    content = jpeg("a", LIMITS.bytes_max)
+    assert (await sent(*put(tmp_path / "a.jpg", content)))[0] == content
+
+
+async def test_another_version_than_the_one_asked_for_is_a_change(tmp_path: Path) -> None:
+    path, version = put(tmp_path / "a.jpg", jpeg("a"))
+    put(tmp_path / "a.jpg", jpeg("other"))
+    with pytest.raises(FileChanged):
+        await sent(path, version)
+
+
+async def test_a_file_that_is_cut_short_while_it_is_sent_is_a_change(tmp_path: Path) -> None:
+    path, version = put(tmp_path / "a.jpg", HEAD + bytes(3_000_000))
+    async with read(path, version, budget=MemoryBudget(100_000_000), limits=LIMITS) as content:
+        os.truncate(path, 1_000_000)
+        with pytest.raises(FileChanged):
+            [piece async for piece in content.pieces()]
+
+
+async def test_the_last_piece_of_changed_bytes_is_never_given_out(tmp_path: Path) -> None:
+    path, version = put(tmp_path / "a.jpg", HEAD + bytes(2_000_000))
+    async with read(path, version, budget=MemoryBudget(100_000_000), limits=LIMITS) as content:
+        with (tmp_path / "a.jpg").open("r+b") as stream:
+            stream.seek(1_999_999)
+            stream.write(b"x")
+        pieces = content.pieces()
+        for _ in range(content.size // files.SEND_BYTES):
+            await anext(pieces)
+        with pytest.raises(FileChanged):
+            await anext(pieces)
+
+
+def test_looking_at_what_is_no_regular_file(tmp_path: Path) -> None:
+    with pytest.raises(FileVanished):
+        look(os.fsencode(tmp_path / "nowhere"))
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    for name in ("fifo", "link", "."):
+        with pytest.raises(NotAFile):
+            look(os.fsencode(tmp_path / name))
+
+
+@pytest.mark.parametrize("make", ["fifo", "socket", "link", "loop", "folder"])
+async def test_reading_what_is_no_regular_file_ends_at_once(tmp_path: Path, make: str) -> None:
+    path, version = put(tmp_path / "a.jpg", jpeg("a"))
+    (tmp_path / "a.jpg").unlink()
+    match make:
+        case "fifo":
+            os.mkfifo(path)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(path)
+        case "link":
+            (tmp_path / "a.jpg").symlink_to("b.jpg")
+        case "loop":
+            (tmp_path / "a.jpg").symlink_to("a.jpg")
+        case "folder":
+            (tmp_path / "a.jpg").mkdir()
+    with pytest.raises(NotAFile):
+        await sent(path, version)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (FileNotFoundError(2, "no such file"), FileVanished),
+        (NotADirectoryError(20, "not a directory"), FileVanished),
+        (PermissionError(13, "denied"), FileUnreadable),
+        (OSError(5, "Input/output error"), FileUnreadable),
+        (OSError(24, "Too many open files"), Exhausted),
+        (OSError(12, "Cannot allocate memory"), Exhausted),
+        (MemoryError(), Exhausted),
+    ],
+)
+async def test_what_the_system_says_becomes_one_of_our_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: type[ItemError]
+) -> None:
+    def refuse(*_: object) -> int:
+        raise error
+
+    path, version = put(tmp_path / "a.jpg", jpeg("a"))
+    budget = MemoryBudget(1_000_000)
+    monkeypatch.setattr("splootd.work.files.os.open", refuse)
+    with pytest.raises(expected):
+        await sent(path, version, budget)
+    assert budget.taken == 0
+
+
+async def test_no_descriptor_is_left_open_however_reading_ends(tmp_path: Path) -> None:
+    path, version = put(tmp_path / "a.jpg", HEAD + os.urandom(3_000_000))
+    before = descriptors()
+    for steps in range(0, 60, 3):
+        reading = asyncio.create_task(sent(path, version))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    assert descriptors() == before
+
+
+def test_names_are_fit_for_a_sentence() -> None:
+    assert called(b"/memes/cat.png") == "cat.png"
+    assert called(b"/memes/caf\xe9.png") == "caf\\xe9.png"
+    assert called(b"/memes/two\nlines\x1b[31m.png") == "two\\nlines\\x1b[31m.png"
+    assert len(called(b"/" + b"x" * 255)) <= files.NAME_CHARS_MAX
+
+
+def test_sizes_are_fit_for_a_sentence() -> None:
+    sizes = [1, 999, 1_000, 14_200_000, 10 * 1024 * 1024, 3_000_000_000]
+    assert [amount(size) for size in sizes] == ["1 byte", "999 bytes", "1 KB", "14.2 MB", "10.5 MB", "3 GB"]

@@ -16,12 +16,12 @@ from splootd import __version__, logs
 from splootd.bus import Bells, Bus
 from splootd.clock import Clock
 from splootd.config import Config, Paths
-from splootd.control import Control, bind
+from splootd.control.door import Control, bind
+from splootd.control.parts import Parts
 from splootd.credentials import Credentials
 from splootd.errors import AlreadyRunning, ConfigError, SplootError
 from splootd.gate import Gate
 from splootd.metrics import Traffic
-from splootd.parts import Parts
 from splootd.remote.api import Server
 from splootd.store.arrivals import Arrivals
 from splootd.store.database import Database
@@ -99,6 +99,7 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
         )
         tracker = Tracker(queue, server, gate, clock, bells)
         janitor = Janitor(database, paths.state / "backups", clock)
+        library = EmbeddedLibrary(paths, gate, idle_s=config.library_idle_s)
         parts = Parts(
             boot=boot,
             config=config,
@@ -115,6 +116,7 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
             traffic=traffic,
             credentials=credentials,
             shutdown=stop.set,
+            more_needs=library.needs,
         )
         control = Control(listener, parts)
 
@@ -125,7 +127,7 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
         workers: list[Worker] = [database, control, intake, watcher, uploader, tracker, janitor]
         if config.is_local:
             gate.server_down("the embedded library is starting")
-            workers.append(EmbeddedLibrary(paths, gate, idle_s=config.library_idle_s))
+            workers.append(library)
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(worker.run(), name=type(worker).__name__) for worker in workers]
             _stop_on_signals(stop)

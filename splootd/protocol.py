@@ -302,6 +302,7 @@ class ItemRow:
     duplicate: bool
     folder: str | None
     tags: tuple[str, ...]
+    fault: str | None = None  # the code that `--reason` takes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """How requests and replies travel: GET sends fields as a query, POST as a JSON body. Standard library only."""
 
+import functools
 import types
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -27,11 +28,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
+@functools.cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass's fields: working them out costs more than using them."""
+    return get_type_hints(kind)
+
+
 def decode(kind: type[T], data: Any, where: str = "") -> T:
     """`data` from JSON as a `kind`; MalformedError if it is none. Unknown keys are left aside: keys are only added."""
     if not isinstance(data, dict):
         raise MalformedError(f"{where or kind.__name__}: an object is expected")
-    hints = get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]  # a class is hashable, whatever its instances are
     values = {
         entry.name: _typed(hints[entry.name], data[entry.name], f"{where}{entry.name}")
         for entry in fields(kind)  # type: ignore[arg-type]  # every kind that is asked for is a dataclass
@@ -85,7 +92,7 @@ def decode_query(kind: type[T], text: str) -> T:
         given = dict(parse_qsl(text, errors="surrogateescape", keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX))
     except ValueError as error:
         raise MalformedError(f"the query cannot be read: {error}") from None
-    hints = get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]  # a class is hashable, whatever its instances are
     values: dict[str, Any] = {}
     for name, word in given.items():
         hint = hints.get(name)

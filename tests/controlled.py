@@ -13,11 +13,11 @@ from sploot.client import Client, Connection
 from splootd.bus import Bells, Bus
 from splootd.clock import Clock
 from splootd.config import Config
-from splootd.control import Control, bind
+from splootd.control.door import Control, bind
 from splootd.credentials import Credentials
 from splootd.gate import Gate
 from splootd.metrics import Traffic
-from splootd.parts import Parts
+from splootd.control.parts import Parts
 from splootd.protocol import (
     Add,
     Added,

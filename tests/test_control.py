@@ -15,8 +15,10 @@ import pytest_asyncio
 from controlled import LIMIT_S, House, controlled, parse
 from sploot.client import Connection
 
-from splootd import __version__, control, transport
-from splootd.control import bind
+from splootd import __version__
+from splootd.control import door as control
+from splootd.control import transport
+from splootd.control.door import bind
 from splootd.protocol import API
 
 

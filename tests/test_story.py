@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from splootd.control.story import REMEDY, Holdup, clock_time, needs, next_step
 from splootd.core.failure import HANDLING, Fault, Verdict
 from splootd.core.item import Item, Priority, State, Version
 from splootd.protocol import FolderRow
-from splootd.story import REMEDY, Holdup, clock_time, needs, next_step
 
 NOW = 1_767_276_000.0  # 2026-01-01 14:00:00 UTC
 FREE = Holdup(paused=False, state="ok", retry_at=None)

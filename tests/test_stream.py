@@ -76,7 +76,7 @@ async def test_bytes_that_move_are_shown_until_they_have_arrived(house: House):
 
 
 async def test_silence_is_broken_by_a_sign_of_life(house: House, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("splootd.stream.HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("splootd.control.stream.HEARTBEAT_S", 0.01)
     news = house.control.answers.news.events(None)
     await anext(news)
     assert (await anext(news)).startswith(b":")

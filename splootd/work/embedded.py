@@ -9,6 +9,7 @@ from pathlib import Path
 from splootd.config import Paths
 from splootd.gate import Gate
 from splootd.logs import logger
+from splootd.protocol import Need
 
 READY_TIMEOUT_S = 30.0
 RESTART_DELAY_S = 1.0
@@ -29,7 +30,14 @@ class EmbeddedLibrary:
         self._gate = gate
         self._idle_s = idle_s
         self._child: asyncio.subprocess.Process | None = None
+        self._is_missing = False
         self._log = logger("embedded")
+
+    def needs(self) -> tuple[Need, ...]:
+        """What only the user can do for it."""
+        if not self._is_missing:
+            return ()
+        return (Need("the embedded library is not installed", 1, "pip install 'sploot[local]'"),)
 
     @property
     def pid(self) -> int | None:
@@ -40,7 +48,8 @@ class EmbeddedLibrary:
         while True:
             lived_s, code = await self.run_once()
             delay_s = RESTART_DELAY_S if lived_s > STEADY_S else delay_s
-            if code == NOT_INSTALLED:
+            self._is_missing = code == NOT_INSTALLED
+            if self._is_missing:
                 delay_s = RESTART_DELAY_MAX_S
                 self._gate.server_down(f"the embedded library cannot start: {self._last_words()}")
             else:

@@ -11,7 +11,7 @@ from sploot import reach
 from sploot.client import Client, Connection
 from sploot.reach import NoDaemonError, running
 
-from splootd.control import bind
+from splootd.control.door import bind
 from splootd.errors import RequestError, SplootError
 from splootd.protocol import Done, GetEvents, Pause
 

@@ -137,7 +137,7 @@ def test_an_added_file_is_there_in_every_view(shared: Home):
     (row,) = [row for row in shared.rows() if row["path"] == path]
     assert list(row) == [
         *("id", "path", "state", "priority", "shard", "size", "sha256", "asset_id", "attempts", "added_at"),
-        *("updated_at", "next_at", "reason", "duplicate", "folder", "tags"),
+        *("updated_at", "next_at", "reason", "duplicate", "folder", "tags", "fault"),
     ]
     assert row["state"] in ("pending", "uploading")
     assert "cat.png" in shared.ok("list")

@@ -5,10 +5,11 @@ import resource
 import sys
 from pathlib import Path
 
-from splootd import __version__, protocol, views
+from splootd import __version__, protocol
+from splootd.control import views
+from splootd.control.parts import Parts
+from splootd.control.story import needs
 from splootd.core.item import State
-from splootd.parts import Parts
-from splootd.story import needs
 
 
 async def status(parts: Parts, started_at: float, *, draining: bool) -> protocol.Status:

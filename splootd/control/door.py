@@ -23,13 +23,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from splootd import __version__
-from splootd.answers import Answers
+from splootd.control.answers import Answers
+from splootd.control.once import Once
+from splootd.control.parts import Parts
+from splootd.control.transport import BoundedHttp, Server
 from splootd.errors import ConfigError, ItemError, RequestError, ServerError, SplootError
 from splootd.logs import logger
-from splootd.once import Once
-from splootd.parts import Parts
 from splootd.protocol import API, BODY_BYTES_MAX, REQUESTS, AnyRequest, GetEvents, Problem, Request
-from splootd.transport import BoundedHttp, Server
 from splootd.wire import MalformedError, decode, decode_query, encode
 
 KEEP_ALIVE_S = 30

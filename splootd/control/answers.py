@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sized
 from enum import StrEnum
 from typing import Protocol, TypeVar, assert_never
 
-from splootd import protocol, views
+from splootd import protocol
+from splootd.control import views
+from splootd.control.parts import Parts
+from splootd.control.status import folder_rows, status
+from splootd.control.story import Holdup, next_step
+from splootd.control.stream import News
 from splootd.core.failure import Fault
 from splootd.core.item import Item, Priority, State
 from splootd.errors import RequestError
-from splootd.parts import Parts
-from splootd.status import folder_rows, status
-from splootd.story import Holdup, next_step
-from splootd.stream import News
 
 SEARCH_MAX = 100
 TARGETS_MAX = 10_000

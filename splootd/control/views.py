@@ -41,6 +41,7 @@ def item_row(item: Item, folders: Mapping[int, str]) -> protocol.ItemRow:
         duplicate=item.duplicate,
         folder=None if item.folder_id is None else folders.get(item.folder_id),
         tags=item.tags,
+        fault=item.fault,
     )
 
 

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from splootd.bus import Bell, Bus, Listener
+from splootd.control.views import news, transfers
 from splootd.errors import StoreError
 from splootd.logs import logger
 from splootd.metrics import Traffic
 from splootd.protocol import Progress
 from splootd.store.listing import Listing
-from splootd.views import news, transfers
 from splootd.wire import encode
 
 PAGE_EVENTS = 500

@@ -1,0 +1,1 @@
+"""The control API: what commands and pages ask of the daemon, over HTTP on its own socket."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,6 +10,7 @@ from storekit import Store, digest, origin, version
 
 from splootd.core.failure import Fault
 from splootd.core.item import Leased, Priority, State, shard_of
+from splootd.errors import StoreFailed
 from splootd.store.queue import Queue
 
 SHARD = shard_of(b"/memes/0.png")
@@ -244,18 +246,27 @@ async def test_recovery_gives_back_what_other_boots_had_and_nothing_else(store: 
     assert [each.fault for each in await store.listing.attempts(theirs.item.id)] == ["disturbed"]
 
 
-async def test_a_claim_that_nobody_learns_of_is_given_back(store: Store) -> None:
-    """A lane that is cancelled while it claims would leave an item leased until the next start."""
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), StoreFailed("unknown")])
+async def test_a_claim_that_nobody_learns_of_is_given_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Else it would stay leased until the next start: its lane was cancelled, or COMMIT ended with an I/O error."""
     (item_id,) = await fill(store, Priority.NORMAL)
-    claiming = asyncio.create_task(store.queue.claim(SHARD, now=1.0, chance=0.0))
-    while (await store.item(item_id)).state is State.PENDING:
-        pass
-    claiming.cancel()
-    (result,) = await asyncio.gather(claiming, return_exceptions=True)
-    if isinstance(result, asyncio.CancelledError):  # it was in time
-        again = await store.queue.claim(SHARD, now=2.0, chance=0.0)
-        assert again is not None
-        assert again.item.id == item_id
+    write = store.database.write
+
+    async def write_and_lose(op: Callable[[sqlite3.Connection], object], *, bulk: bool = False) -> None:
+        await write(op, bulk=bulk)
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.database, "write", write_and_lose)
+        with pytest.raises(type(error)):
+            await store.queue.claim(SHARD, now=1.0, chance=0.0)
+    assert (await store.item(item_id)).state is State.UPLOADING
+    again = await store.queue.claim(SHARD, now=2.0, chance=0.0)
+    assert again is not None
+    assert again.item.id == item_id
+    assert await store.accept(again)
 
 
 async def test_the_sick_servers_faults_are_forgiven(store: Store) -> None:

@@ -1,0 +1,167 @@
+from storekit import Store, digest, origin, version
+
+from splootd.core.failure import Fault
+from splootd.core.item import Priority, State
+from splootd.store import upkeep
+from splootd.store.listing import Progress
+from splootd.store.upkeep import prune
+
+
+async def test_the_counts_add_up(store: Store) -> None:
+    for number, state in enumerate(State):
+        for more in range(number + 1):
+            await store.new_in(state, 100 * number + more)
+    counts = await store.listing.counts()
+    assert counts.by_state == {state: number + 1 for number, state in enumerate(State)}
+    assert counts.bytes_by_state == {state: 100 * (number + 1) for number, state in enumerate(State)}
+    assert counts.total == 28
+    await store.assert_sums_are_right()
+
+
+async def test_duplicates_and_delayed_ones_are_counted_apart(store: Store) -> None:
+    leased = await store.claim((await store.put(b"/a", version(1))).item_id)
+    await store.queue.accept(leased, asset_id="a", sha256=digest(1), duplicate=True, embedded=True, now=1.0)
+    await store.put(b"/b", version(2), origin(Priority.BACKGROUND), settles_at=5.0)
+    await store.put(b"/c", version(3))
+    counts = await store.listing.counts()
+    assert (counts.duplicates, counts.delayed) == (1, 1)
+    assert counts.by_priority_pending == {Priority.URGENT: 0, Priority.NORMAL: 1, Priority.BACKGROUND: 1}
+    await store.queue.promote(now=5.0)
+    assert (await store.listing.counts()).delayed == 0
+
+
+async def test_pages_follow_each_other_without_gap_or_repetition(store: Store) -> None:
+    folder = await store.arrivals.watch(b"/m", device=1, inode=1, priority=Priority.NORMAL, tags=[], now=0.0)
+    ids = [(await store.put(b"/%d" % n, version(n), origin(folder_id=folder.id))).item_id for n in range(7)]
+    for filters in (
+        {},
+        {"state": State.PENDING},
+        {"folder_id": folder.id},
+        {"folder_id": folder.id, "state": State.PENDING},
+    ):
+        seen: list[int] = []
+        while page := await store.listing.items(before=seen[-1] if seen else None, limit=3, **filters):
+            seen += [item.id for item in page]
+        assert seen == ids[::-1]
+
+
+async def test_a_list_shows_what_it_is_asked_for(store: Store) -> None:
+    folder = await store.arrivals.watch(b"/m", device=1, inode=1, priority=Priority.NORMAL, tags=[], now=0.0)
+    ids = {state: await store.new_in(state, number) for number, state in enumerate(State)}
+    inside = (await store.put(b"/m/a", version(99), origin(folder_id=folder.id))).item_id
+    await store.queue.bury(await store.claim(inside), fault=Fault.REFUSED, reason="r", now=1.0)
+
+    async def listed(**filters: object) -> set[int]:
+        return {item.id for item in await store.listing.items(limit=100, **filters)}
+
+    assert await listed() == {*ids.values(), inside}
+    assert await listed(state=State.DEAD) == {ids[State.DEAD], inside}
+    assert await listed(folder_id=folder.id) == {inside}
+    assert await listed(folder_id=folder.id, state=State.READY) == set()
+    assert await listed(fault="refused") == {ids[State.DEAD], inside}
+    assert await listed(fault="refused", folder_id=folder.id) == {inside}
+    assert await listed(fault="refused", state=State.READY) == set()
+    assert await listed(fault="vanished") == {ids[State.GONE]}
+    assert await store.listing.item(10_000) is None
+    assert await store.listing.by_path(b"/nowhere") == []
+
+
+async def test_progress_of_an_add(store: Store) -> None:
+    options = {"priority": Priority.NORMAL, "tags": (), "force": False, "now": 1.0}
+    add = await store.arrivals.start_add("key", paths=[b"/m"], **options)
+    ids = [(await store.put(b"/m/%d" % n, version(n, size=10 + n), origin(add_id=add))).item_id for n in range(4)]
+    await store.put(b"/other", version(50))
+    await store.queue.accept(
+        await store.claim(ids[0]), asset_id="a", sha256=digest(1), duplicate=True, embedded=True, now=1.0
+    )
+    await store.accept(await store.claim(ids[1]))
+    await store.queue.bury(await store.claim(ids[2]), fault=Fault.REFUSED, reason="r", now=1.0)
+    states = {State.READY: 1, State.EMBEDDING: 1, State.DEAD: 1, State.PENDING: 1}
+    progress = await store.listing.progress(add)
+    assert progress == Progress(
+        total=4,
+        by_state={state: states.get(state, 0) for state in State},
+        bytes_total=10 + 11 + 12 + 13,
+        bytes_done=10 + 11 + 12,
+        duplicates=1,
+        walking=True,
+    )
+    await store.arrivals.root_done((await store.arrivals.roots_left())[0].id, now=2.0)
+    assert not (await store.listing.progress(add)).walking
+
+
+async def test_events_tell_each_change_once_in_the_order_of_the_commits(store: Store) -> None:
+    assert (await store.listing.newest_event(), await store.listing.oldest_event()) == (0, 0)
+    item_id = await store.new_in(State.READY, 1)
+    events = await store.listing.events(since=0, limit=100)
+    # The claim of the kit makes it urgent first, which is news too.
+    assert [event.state for event in events] == [State.PENDING, State.PENDING, State.UPLOADING, State.READY]
+    assert [event.seq for event in events] == [1, 2, 3, 4]
+    assert {(event.item_id, event.path) for event in events} == {(item_id, b"/memes/1.png")}
+    assert await store.listing.newest_event() == 4
+    assert [event.seq for event in await store.listing.events(since=2, limit=1)] == [3]
+    await store.offer(b"/memes/1.png")  # known: no news
+    assert await store.listing.newest_event() == 4
+
+
+async def test_search_results_are_found_on_this_disk(store: Store) -> None:
+    for path in (b"/a", b"/copy"):
+        leased = await store.claim((await store.put(path, version(len(path)))).item_id)
+        await store.queue.accept(leased, asset_id="same", sha256=digest(1), duplicate=False, embedded=True, now=1.0)
+    await store.new_in(State.READY, 7)
+    assert await store.listing.by_assets(["same", "unknown"]) == {"same": b"/copy"}
+
+
+async def test_settings_are_kept(store: Store) -> None:
+    assert await store.listing.setting("paused") is None
+    await store.listing.set_setting("paused", "yes", now=1.0)
+    await store.listing.set_setting("paused", "no", now=2.0)
+    assert await store.listing.setting("paused") == "no"
+
+
+async def test_the_ledger_forgets_by_force_and_learns_of_what_was_removed(store: Store) -> None:
+    item_id = await store.new_in(State.READY, 1)
+    await store.ledger.removed(digest(item_id), now=5.0)
+    await store.ledger.removed(f"a{item_id}", now=9.0)  # it was known already
+    content = await store.ledger.content(digest(item_id))
+    assert content is not None
+    assert content.removed_at == 5.0
+    await store.ledger.forget(digest(item_id))
+    assert await store.ledger.content(digest(item_id)) is None
+
+
+async def test_a_content_that_is_sent_again_is_no_longer_removed(store: Store) -> None:
+    item_id = await store.new_in(State.READY, 1)
+    await store.ledger.removed(f"a{item_id}", now=5.0)
+    again = await store.claim((await store.put(b"/again", version(2))).item_id)
+    await store.queue.accept(again, asset_id="new", sha256=digest(item_id), duplicate=False, embedded=False, now=6.0)
+    content = await store.ledger.content(digest(item_id))
+    assert content is not None
+    assert (content.asset_id, content.ready, content.removed_at) == ("new", False, None)
+
+
+async def test_what_is_kept_for_a_while_only_is_pruned(store: Store) -> None:
+    options = {"priority": Priority.NORMAL, "tags": (), "force": False}
+    old = await store.arrivals.start_add("old", paths=[b"/a"], now=0.0, **options)
+    await store.arrivals.root_done((await store.arrivals.roots_left())[0].id, now=1.0)
+    await store.arrivals.start_add("still walking", paths=[b"/b"], now=0.0, **options)
+    await store.arrivals.start_add("new", paths=[], now=upkeep.ADDS_KEPT_S, **options)
+    await store.put(b"/a/1", version(1), origin(add_id=old))
+    await store.arrivals.remember("old", "r", now=0.0)
+    now = upkeep.ADDS_KEPT_S + 2.0
+    await store.arrivals.remember("new", "r", now=now - upkeep.REPLIES_KEPT_S)
+    assert await prune(store.database, now=now) == 2
+    assert (await store.arrivals.reply("old"), await store.arrivals.reply("new")) == (None, "r")
+    assert [row[0] for row in await store.rows("SELECT key FROM adds ORDER BY id")] == ["still walking", "new"]
+    assert (await store.listing.progress(old)).total == 1  # its items are still known by it
+    assert await prune(store.database, now=now) == 0
+
+
+async def test_of_the_news_only_the_newest_are_kept(store: Store) -> None:
+    await store.put(b"/a", version(1))
+    await store.run(
+        "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 102345)"
+        " INSERT INTO events SELECT i, 0, 1, 'pending' FROM n"
+    )
+    assert await prune(store.database, now=0.0) == 2_345
+    assert (await store.listing.oldest_event(), await store.listing.newest_event()) == (2_346, 102_345)

@@ -12,11 +12,16 @@ import pytest
 from storekit import Store, opened
 from watchkit import LIMIT_S, LONG_AGO_S, PNG, Post, manned, put, until
 
+from splootd.clock import Clock
+from splootd.config import Config
 from splootd.core.item import Priority, State
 from splootd.errors import StoreFull
+from splootd.protocol import Add
+from splootd.work.intake import Intake
+from splootd.work.kernel import watched_inodes
 from splootd.work.patrol import Rhythm, Watch, WatchRefused
 from splootd.work.walk import Tree
-from splootd.work.watcher import NotifyWatch
+from splootd.work.watcher import NotifyWatch, Watcher
 
 Told = Callable[[set[bytes]], None]
 Died = Callable[[str], None]
@@ -341,6 +346,8 @@ async def test_links_out_of_the_folder_are_not_followed(store: Store, memes: Pat
         await post.until_named(memes / "sub" / "x.png")
         put(memes / "sub" / "y.png")
         await post.until_named(memes / "sub" / "x.png", memes / "sub" / "y.png")
+        inodes = watched_inodes()
+        assert inodes is None or outside.stat().st_ino not in inodes
 
 
 async def test_a_folder_watched_inside_another_has_its_files_to_itself(post: Post, memes: Path) -> None:
@@ -466,3 +473,16 @@ async def test_what_an_add_finds_in_a_new_folder_counts_for_the_add(post: Post, 
     await post.until_walked(added)
     await post.until_state(await post.folder(memes), "watching")
     assert (await post.store.listing.progress(added.add or 0)).total == 100
+
+
+async def test_a_walk_that_a_crash_cut_off_is_finished_before_its_folder_is_watched(store: Store, memes: Path) -> None:
+    """Or else the watcher would take from the add what it has promised to find."""
+    put(memes / "x.png")
+    clock = Clock()
+    intake = Intake(store.arrivals, clock, settle_s=0)
+    await intake.add(Add((str(memes),)), "key")  # nobody walks: as if the daemon had ended here
+    watcher = Watcher(store.arrivals, intake, clock, Config())
+    await watcher.run_once()
+    assert watcher._lookouts == {}
+    (folder,) = await store.arrivals.folders()
+    assert watcher.health(folder.id) == ("scanning", None)

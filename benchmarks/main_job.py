@@ -1,0 +1,161 @@
+"""The main job in figures: `python benchmarks/main_job.py [--images 1000] [--files 10000] [--known 100000]`.
+
+Runs the real programs in an empty home under a scratch folder and prints what a user would notice: how soon `add`
+returns and the first upload starts, how long until everything is searchable, what `status` costs with few and with many
+items, how much memory the daemon takes, and how fast the store saves and restores a thousand items.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+import memes
+from homes import Home, home_in
+from storekit import opened, origin, version
+
+from splootd.store.arrivals import Candidate
+
+ROUNDS = 15
+
+
+def ms(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f} ms"
+
+
+def timed(action: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def events(home: Home, until: str) -> dict[str, Any]:
+    """The first event with the state `until`, read from the control socket's stream."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.connect(str(home.folder / "sploot" / "run" / "splootd.sock"))
+        door.sendall(b"GET /v1/events?since=0 HTTP/1.1\r\nHost: sploot\r\n\r\n")
+        for line in door.makefile("rb"):
+            if line.startswith(b"data: ") and json.loads(line[6:]).get("state") == until:
+                return dict(json.loads(line[6:]))
+    raise AssertionError("the stream ended")
+
+
+def peak_rss_mb(home: Home) -> float:
+    lines = Path(f"/proc/{home.daemon_pid()}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def show(what: str, figure: str) -> None:
+    print(f"{what:<78} {figure}", flush=True)
+
+
+def images(scratch: Path, count: int) -> None:
+    """Real captioned images, all the way to searchable."""
+    folder = scratch / "images"
+    memes.make(folder, count=count, seed=1)
+    with home_in(scratch / "cold") as home:
+        show(
+            f"`add` of {count:,} images into an empty home, daemon not running",
+            ms(timed(lambda: home.ok("add", str(folder)))),
+        )
+    with home_in(scratch / "warm") as home:
+        home.ok("status")
+        until_up(home)
+        asked_at = time.time()
+        took_s = timed(lambda: home.ok("add", str(folder)))
+        first = events(home, "uploading")["at"]
+        show(f"`add` of {count:,} images into an empty home, daemon running", ms(took_s))
+        show("  from the command's start to the first upload's", ms(seconds(first) - asked_at))
+        started = time.perf_counter()
+        home.ok("add", str(folder), "--wait", timeout_s=3600)
+        show(f"  until all {count:,} are searchable", f"{time.perf_counter() - started + took_s:,.0f} s")
+        status(home, f"{count:,}")
+
+
+def until_up(home: Home) -> None:
+    while json.loads(home.ok("status", "--json"))["server"]["state"] != "ok":
+        pass
+
+
+def seconds(iso: str) -> float:
+    return datetime.fromisoformat(iso).timestamp()
+
+
+def status(home: Home, items: str) -> None:
+    took = [timed(lambda: home.ok("status")) for _ in range(ROUNDS)]
+    show(f"`status` with {items} items, wall time, median of {ROUNDS}", ms(statistics.median(took)))
+
+
+def files(scratch: Path, count: int) -> None:
+    """Many files of 200 KB, to the last byte stored; then many known ones."""
+    folder = scratch / "files"
+    memes.mass(folder, count=count, size_bytes=200_000, seed=2)
+    with home_in(scratch / "many") as home:
+        home.ok("status")
+        until_up(home)
+        started = time.perf_counter()
+        home.ok("add", str(folder))
+        while (items := home.json("status")["items"])["pending"] + items["uploading"] or items["total"] < count:
+            pass
+        show(f"{count:,} files of 200 KB: until all are stored", f"{time.perf_counter() - started:,.0f} s")
+        show("  the daemon's memory at its highest", f"{peak_rss_mb(home):.0f} MB")
+
+
+def known(scratch: Path, count: int) -> None:
+    folder = scratch / "known"
+    folder.mkdir()
+    source = memes.mass(scratch / "one", count=1, size_bytes=4_000, seed=3)[0].read_bytes()
+    for number in range(count):
+        (folder / f"{number:06}.jpg").write_bytes(source)
+    with home_in(scratch / "much") as home:
+        home.ok("pause")
+        home.ok("add", str(folder))
+        while home.json("status")["items"]["total"] < count:
+            pass
+        status(home, f"{count:,}")
+
+
+async def saving(scratch: Path, count: int = 1000) -> None:
+    """Save and restore `count` items in the store alone."""
+    async with opened(scratch / "queue.db") as store:
+        batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(count)]
+        started = time.perf_counter()
+        await store.arrivals.offer(batch, origin(), still_there=lambda path, version: True, now=1.0)
+        show(f"the store saves {count:,} items", ms(time.perf_counter() - started))
+        started = time.perf_counter()
+        rows = await store.listing.items(limit=count)
+        assert len(rows) == count
+        show(f"the store restores {count:,} items", ms(time.perf_counter() - started))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--known", type=int, default=100_000)
+    arguments = parser.parse_args()
+    show("processors", str(os.cpu_count()))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        asyncio.run(saving(folder))
+        if arguments.images:
+            images(folder, arguments.images)
+        if arguments.files:
+            files(folder, arguments.files)
+        if arguments.known:
+            known(folder, arguments.known)
+
+
+if __name__ == "__main__":
+    main()

@@ -59,7 +59,7 @@ class Inbox:
     def tell(self, paths: set[bytes]) -> None:
         """Something happened at these paths."""
         self.is_active = True
-        if len(paths) >= FLOOD:
+        if len(paths) >= FLOOD or self._tree.root in paths:  # the folder itself may have gone
             self.wants_check = True
             self.called.ring()
         if len(self._told) + len(paths) > CHANGES_MAX:

@@ -269,9 +269,10 @@ class Patrol:
 
 
 def is_here(folder: Folder) -> bool:
-    """Whether the very folder that is watched is still at its path."""
+    """Whether the very folder that is watched is still at its path, and can be read."""
     try:
         status = os.stat(folder.path)  # noqa: PTH116 - pathlib takes no bytes
     except OSError:
         return False
-    return stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) == (folder.device, folder.inode)
+    is_same = stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) == (folder.device, folder.inode)
+    return is_same and os.access(folder.path, os.R_OK | os.X_OK)

@@ -296,6 +296,23 @@ async def test_a_root_that_was_deleted_and_made_again_is_watched_again(post: Pos
     assert (await post.folder(memes)).inode == memes.stat().st_ino
 
 
+async def test_the_loss_of_a_root_is_noticed_at_once(store: Store, memes: Path) -> None:
+    async with manned(store, rhythm=replace(CALM, again_s=0.05)) as post:
+        folder = await post.watch(memes)
+        memes.rmdir()
+        await post.until_state(folder, "missing")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+async def test_a_root_that_may_not_be_read_any_more_is_unreadable(post: Post, memes: Path) -> None:
+    folder = await post.watch(memes)
+    memes.chmod(0)
+    await post.until_state(folder, "unreadable")
+    memes.chmod(0o700)
+    put(memes / "x.png")
+    await post.until_named(memes / "x.png")
+
+
 async def test_a_root_that_was_swapped_for_another_is_looked_at_anew(post: Post, memes: Path, tmp_path: Path) -> None:
     await post.watch(memes)
     other = tmp_path / "other"

@@ -78,7 +78,7 @@ def _read(path: bytes) -> bytes:
 
 def _compile(lines: Iterable[str]) -> GitIgnoreSpec | None:
     """The spec of all lines that are patterns; as in git, one that is none matches nothing and spoils nothing."""
-    # `a/**` means what is in `a`; pathspec takes it for `a/` itself too, which would keep us from what `!a/b` takes back.
+    # `a/**` means what is in `a`. pathspec takes it for `a/` too, which would keep us from what `!a/b` takes back.
     good = [line + "/*" if line.endswith("/**") else line for line in lines if _is_pattern(line)]
     return GitIgnoreSpec.from_lines(good) if good else None
 

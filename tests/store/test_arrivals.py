@@ -301,3 +301,4 @@ async def test_what_is_named_again_while_it_is_on_its_way_belongs_to_the_later_c
     assert (await store.item(pending)).priority is Priority.URGENT
     assert ((await store.listing.progress(1)).total, (await store.listing.progress(2)).total) == (0, 1)
     assert (await store.item(ready)).priority is Priority.URGENT  # as it was claimed, before
+    await store.assert_sums_are_right()

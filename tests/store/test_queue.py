@@ -172,6 +172,20 @@ async def test_a_ghost_changes_nothing(store: Store, answer: str, meanwhile: str
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
+async def test_a_ghost_changes_nothing_either_when_its_item_has_lost_its_path(store: Store, answer: str) -> None:
+    item_id = (await store.put(b"/a", version(1))).item_id
+    ghost = await store.claim(item_id)
+    await store.queue.wait(ghost, fault=Fault.DISTURBED, reason="given up for lost", next_at=None, now=1.0)
+    await store.claim(item_id)
+    await store.put(b"/b", version(2))
+    del store.disk[b"/b"]
+    await store.put(b"/a", version(2))
+    before = await store.item(item_id)
+    assert await ANSWERS[answer](store, ghost) is False
+    assert await store.item(item_id) == before
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
 async def test_an_answer_counts_once(store: Store, answer: str) -> None:
     item_id = (await store.put(b"/memes/0.png", version(0))).item_id
     leased = await store.claim(item_id)
@@ -232,11 +246,11 @@ async def test_an_embedding_that_failed_is_a_dead_letter_and_a_removed_one_stays
 
 
 async def test_recovery_gives_back_what_other_boots_had_and_nothing_else(store: Store) -> None:
-    theirs = await store.claim((await store.put(b"/theirs", version(1))).item_id)
-    later = store.queue_of("boot10")  # which begins like the other's name
-    await store.queue.bump([(await store.put(b"/ours", version(2))).item_id], now=0.0)
-    ours = await later.claim_urgent(now=1.0)
-    assert ours is not None
+    await store.put(b"/theirs", version(1), origin(Priority.URGENT))
+    theirs = await store.queue_of("boot10").claim_urgent(now=0.0)  # whose name begins like ours
+    ours = await store.claim((await store.put(b"/ours", version(2))).item_id, now=1.0)
+    assert theirs is not None
+    later = store.queue
     assert await later.recover(now=2.0) == 1
     assert await later.recover(now=2.0) == 0
     item = await store.item(theirs.item.id)

@@ -1,0 +1,105 @@
+"""What an earlier version has written, this one can read. The files in data/ stay for ever."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+from storekit import URL, Store, digest, opened
+
+from splootd.core.item import Priority, State
+from splootd.store import schema
+
+DATA = Path(__file__).parent / "data"
+
+# id, path, state, priority, attempts, next_at, fault, asset id, duplicate, folder, tags, force
+V1 = [
+    (1, b"/memes/0.png", State.PENDING, 1, 0, None, None, None, False, None, (), False),
+    (2, b"/memes/1.png", State.UPLOADING, 0, 0, None, None, None, False, None, (), False),
+    (3, b"/memes/2.png", State.EMBEDDING, 0, 0, 0.0, None, "a3", False, None, (), False),
+    (4, b"/memes/3.png", State.READY, 0, 0, None, None, "a4", False, None, (), False),
+    (5, b"/memes/4.png", State.DEAD, 0, 1, None, "refused", None, False, None, (), False),
+    (6, b"/memes/5.png", State.GONE, 0, 0, None, "vanished", None, False, None, (), False),
+    (7, b"/memes/6.png", State.SKIPPED, 0, 0, None, "unsupported", None, False, None, (), False),
+    (8, b"/memes/\xff\n.png", State.PENDING, 2, 0, 1_012.0, None, None, False, 1, ("from", "folder"), True),
+    (9, b"/memes/retried", State.PENDING, 0, 1, 1_030.0, "server_fault", None, False, 1, ("from", "folder"), True),
+    (10, b"/memes/duplicate", State.READY, 0, 0, None, None, "twin", True, 1, ("from", "folder"), True),
+    (11, b"/memes/22.png", State.SKIPPED, 0, 0, None, "removed", "a11", False, None, (), False),
+    (12, b"/memes/3.png", State.PENDING, 1, 0, None, None, None, False, None, (), False),
+]
+
+
+def copy_of(name: str, folder: Path) -> Path:
+    return Path(shutil.copy(DATA / name, folder / "queue.db"))
+
+
+def test_every_version_has_its_file() -> None:
+    for number in schema.migrations():
+        connection = sqlite3.connect(f"file:{DATA}/v{number}.db?mode=ro&immutable=1", uri=True)
+        assert connection.execute("PRAGMA user_version").fetchone() == (number,)
+        connection.close()
+
+
+async def test_all_files_become_the_newest_schema(tmp_path: Path) -> None:
+    """As if they had been made by it."""
+
+    async def described(path: Path) -> list[tuple[str, ...]]:
+        async with opened(path) as store:
+            return await store.rows("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name")
+
+    newest = await described(tmp_path / "new.db")
+    for number in schema.migrations():
+        assert await described(copy_of(f"v{number}.db", tmp_path)) == newest
+
+
+async def test_version_1_is_read_whole(tmp_path: Path) -> None:
+    async with opened(copy_of("v1.db", tmp_path)) as store:
+        assert store.server == 1
+        assert await store.rows("SELECT url FROM servers") == [(URL,)]
+        items = await store.listing.items(limit=100)
+        assert [
+            (
+                item.id, item.path, item.state, item.priority, item.attempts, item.next_at, item.fault, item.asset_id,
+                item.duplicate, item.folder_id, item.tags, item.force,
+            )
+            for item in reversed(items)
+        ] == V1  # fmt: skip
+        assert [item.id for item in await store.listing.by_path(b"/memes/3.png")] == [12, 4]
+        assert items[4].version.inode == 2**64 - 1
+        assert [attempt.reason for attempt in await store.listing.attempts(9)] == ["500"]
+        await _rest_of_version_1(store)
+        await store.assert_sums_are_right()
+
+
+async def _rest_of_version_1(store: Store) -> None:
+    (folder,) = await store.arrivals.folders()
+    assert (folder.path, folder.inode, folder.priority, folder.tags) == (
+        b"/memes",
+        2**64 - 2,
+        Priority.BACKGROUND,
+        ("from", "folder"),
+    )
+    assert (folder.added_at, folder.scanned_at, folder.last_new_at, folder.items) == (1_000.5, 1_001.5, 1_022.0, 3)
+    (root,) = await store.arrivals.roots_left()
+    assert (root.path, root.folder_id, root.add_id) == (b"/memes", 1, 1)
+    assert (await store.arrivals.origin(1, None)).tags == ("ü", "t")
+    assert (await store.listing.progress(1)).total == 3
+    contents = [await store.ledger.content(digest(number)) for number in (3, 4, 11)]
+    assert [content and (content.asset_id, content.ready, content.removed_at) for content in contents] == [
+        ("a3", False, None),
+        ("twin", True, None),
+        ("a11", False, 1_024.0),
+    ]
+    assert await store.arrivals.reply("reply-key") == '{"answer": 42}'
+    assert await store.listing.setting("paused") == "yes"
+    assert await store.listing.newest_event() == len(await store.listing.events(since=0, limit=1_000)) > 12
+
+
+async def test_version_1_goes_on_where_it_was(tmp_path: Path) -> None:
+    async with opened(copy_of("v1.db", tmp_path), boot="boot2") as store:
+        assert await store.queue.recover(now=2_000.0) == 1
+        assert await store.queue.promote(now=2_000.0) == 2
+        leased = await store.queue.claim_urgent(now=2_000.0)
+        assert leased is not None
+        assert leased.item.id == 2
+        assert await store.accept(leased)
+        await store.assert_sums_are_right()

@@ -152,7 +152,10 @@ ANSWERS: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("meanwhile", ["claimed again", "pending", *(set(State) - {State.PENDING, State.UPLOADING})])
+@pytest.mark.parametrize(
+    "meanwhile",
+    ["claimed again", "pending", *(state for state in State if state not in (State.PENDING, State.UPLOADING))],
+)
 async def test_a_ghost_changes_nothing(store: Store, answer: str, meanwhile: str) -> None:
     """A lane that was given up for lost comes back, whatever has become of its item."""
     item_id = (await store.put(b"/memes/0.png", version(0))).item_id

@@ -14,6 +14,7 @@ from splootd.errors import StoreDamaged, StoreFailed, StoreNewer
 from splootd.store import schema
 from splootd.store.database import Database
 
+NEWEST = max(schema.migrations())
 INSERT = "INSERT INTO settings VALUES (?, ?, 0)"
 
 
@@ -225,7 +226,7 @@ async def test_a_newer_database_is_refused_untouched(tmp_path: Path, open_databa
     await database.write(lambda connection: connection.execute("PRAGMA user_version = 99").fetchall())
     await database.close()
     before = fingerprint(path)
-    with pytest.raises(StoreNewer, match=r"queue\.db was made by a newer version .* \(schema 99; this one knows 1\)"):
+    with pytest.raises(StoreNewer, match=rf"queue\.db was made by a newer version .* this one knows {NEWEST}\)"):
         await open_database(path)
     assert fingerprint(path) == before
 
@@ -313,7 +314,9 @@ async def test_a_migration_keeps_the_rows_and_a_copy_from_before(
     database = await open_database(path)
     await database.write(insert("kept"))
     await database.close()
-    steps = schema.migrations() | {2: "ALTER TABLE servers ADD COLUMN name TEXT; UPDATE servers SET name = url;"}
+    steps = schema.migrations() | {
+        NEWEST + 1: "ALTER TABLE servers ADD COLUMN name TEXT; UPDATE servers SET name = url;"
+    }
     monkeypatch.setattr(schema, "migrations", lambda: steps)
     migrated = await open_database(path)
     assert await migrated.read(names) == {"kept"}
@@ -322,7 +325,7 @@ async def test_a_migration_keeps_the_rows_and_a_copy_from_before(
     monkeypatch.undo()
     with pytest.raises(StoreNewer):
         await open_database(path)
-    former = await open_database(tmp_path / "queue.db.v1.backup")
+    former = await open_database(tmp_path / f"queue.db.v{NEWEST}.backup")
     assert await former.read(names) == {"kept"}
     await former.close()
 
@@ -332,7 +335,7 @@ async def test_a_migration_that_fails_changes_nothing(
 ) -> None:
     path = tmp_path / "queue.db"
     await (await open_database(path)).close()
-    steps = schema.migrations() | {2: "DROP TABLE counts; SELECT nonsense;"}
+    steps = schema.migrations() | {NEWEST + 1: "DROP TABLE counts; SELECT nonsense;"}
     monkeypatch.setattr(schema, "migrations", lambda: steps)
     with pytest.raises(StoreFailed, match="no such column"):
         await open_database(path)

@@ -34,6 +34,9 @@ def copy_of(name: str, folder: Path) -> Path:
 
 def test_every_version_has_its_file() -> None:
     for number in schema.migrations():
+        assert (DATA / f"v{number}.db").exists(), (
+            "make one with rows in every table, as data/make_v1.py did for version 1"
+        )
         connection = sqlite3.connect(f"file:{DATA}/v{number}.db?mode=ro&immutable=1", uri=True)
         assert connection.execute("PRAGMA user_version").fetchone() == (number,)
         connection.close()

@@ -116,7 +116,9 @@ def connection(
 
     asyncio.run(make())
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=0)  # or it explains what was before
-    connection.execute("INSERT INTO folders VALUES (1, x'2f', 1, 1, 1, '[]', 0, NULL, NULL, 0)")
+    connection.execute(
+        "INSERT INTO folders (path, device, inode, priority, tags, added_at) VALUES (x'2f', 1, 1, 1, '[]', 0)"
+    )
     for statement in [FILL, *LEAD, *(["ANALYZE"] if request.param == "analysed" else [])]:
         connection.execute(statement)
     yield connection

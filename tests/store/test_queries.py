@@ -34,6 +34,12 @@ INDEXES = {
     "progress": {"items_by_add"},
     "by_assets": {"items_by_asset"},
     "asset_removed": {"contents_by_asset"},
+    "bound_delays": {"items_delayed"},
+    "bound_embeddings": {"items_to_ask"},
+    "wishes": {"items_wished"},
+    "moves_under_way": {"moves_under_way"},
+    "move_of_item": {"moves_by_item"},
+    "last_move": {"moves_there"},
     "attempts": {"attempts_by_item"},
     "roots_left": {"roots_left"},
     "prune_replies": {"replies_by_time"},
@@ -41,12 +47,12 @@ INDEXES = {
 # Questions that are asked again and again: their answers come out of the index in order, nothing is sorted.
 HOT = {
     "claim", "claim_urgent", "promote", "next_due", "due_embeddings", "next_embedding_due", "items", "items_by_state",
-    "items_by_folder", "items_by_fault", "dead_after", "dead_of_fault_after", "events", "progress",
+    "items_by_folder", "items_by_fault", "dead_after", "dead_of_fault_after", "events", "progress", "wishes",
 }  # fmt: skip
-# Small tables, or a range of rows that is wanted whole.
-MAY_SCAN = {"json_each", "folders", "adds", "roots", "CONSTANT"}
+# Small tables. Of others than the items, a partial index may be walked too: it holds what is wanted and nothing else.
+MAY_SCAN = {"json_each", "folders", "adds", "roots", "moves", "CONSTANT"}
 # Indexes so small that all their rows of one server may be looked at.
-MAY_WALK = {"items_urgent", "items_delayed", "items_embedding", "items_to_ask"}
+MAY_WALK = {"items_urgent", "items_delayed", "items_embedding", "items_to_ask", "items_wished"}
 # Indexes for whoever looks at the queue with a tool of their own.
 PLAIN = {
     "items_by_priority": "SELECT id FROM items WHERE priority = 0",
@@ -83,6 +89,7 @@ def plan(connection: sqlite3.Connection, sql: str) -> str:
 
 def faults(connection: sqlite3.Connection) -> list[str]:
     """What is wrong with the plans of all statements."""
+    partial = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE sql LIKE '%INDEX% WHERE %'")}
     found = []
     for name, sql in SQL.items():
         try:
@@ -90,7 +97,9 @@ def faults(connection: sqlite3.Connection) -> list[str]:
         except sqlite3.OperationalError as error:  # an index that it is held to is not there
             found.append(f"{name}: {error}")
             continue
-        found += [f"{name} walks over {table}" for table in set(re.findall(r"SCAN (\w+)", steps)) - MAY_SCAN - {name}]
+        for table, index in re.findall(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?", steps):
+            if table not in MAY_SCAN | {name} and (table == "items" or index not in partial):
+                found.append(f"{name} walks over {table}")
         found += [
             f"{name} walks over {index}"
             for index in re.findall(r"USING (?:COVERING )?INDEX (\w+) \(server_id=\?\)", steps)

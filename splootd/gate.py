@@ -47,7 +47,7 @@ class Gate:
         self._doubts = _Suspects()  # they failed, while the server was well otherwise
         self._opened_by_doubts = False
         self._trouble: ItemError | None = None
-        self._silence: ItemError | None = None
+        self._is_silent = False  # when last asked a small question
 
     def __repr__(self) -> str:
         return f"Gate({self.state}, {self.breaker}{', paused' if self.paused else ''})"
@@ -79,7 +79,8 @@ class Gate:
     def succeeded(self) -> None:
         """An item got through: the server is well."""
         self.breaker.succeeded()
-        self._probe = self._trouble = self._silence = None
+        self._probe = self._trouble = None
+        self._is_overdue = self._is_silent = False
         self._suspects.clear()
         self._doubts.clear()
         self.bell.ring()
@@ -112,6 +113,7 @@ class Gate:
         if self.breaker.mood is not Mood.CLOSED and not self._opened_by_doubts:
             self.breaker.succeeded()  # it was opened because nothing was answered any more
             self._probe = self._trouble = None
+            self._is_overdue = False
         self._doubts.add(content, item_id)
         if self.breaker.mood is Mood.CLOSED and len(self._doubts) < DOUBTS_MAX:
             self.bell.ring()
@@ -122,8 +124,8 @@ class Gate:
 
     def answered(self) -> None:
         """A small question, beside the sending, was answered."""
-        if self._silence is not None:
-            self._silence = None
+        if self._is_silent:
+            self._is_silent = False
             self.bell.ring()
 
     def unanswered(self, error: ItemError) -> None:
@@ -131,7 +133,8 @@ class Gate:
         if isinstance(error, SignedOut | RateLimited):
             self.failed(error, item_id=0, content=b"")
         else:
-            self._silence = error
+            self._trouble = error
+            self._is_silent = True
             self.bell.ring()
 
     def pause(self) -> None:
@@ -169,7 +172,7 @@ class Gate:
             return "signed_out"
         if self.held_until is not None:
             return "rate_limited"
-        is_reachable = not self._is_down and self._silence is None and self.breaker.mood is Mood.CLOSED
+        is_reachable = not self._is_down and not self._is_silent and self.breaker.mood is Mood.CLOSED
         return "ok" if is_reachable else "unreachable"
 
     @property
@@ -184,8 +187,7 @@ class Gate:
     @property
     def detail(self) -> str | None:
         """What holds it back, in a sentence."""
-        trouble = self._trouble or self._silence
-        return trouble.title if trouble is not None and self.state != "ok" else None
+        return self._trouble.title if self._trouble is not None and self.state != "ok" else None
 
     async def _until(self, wait_s: Callable[[float], float]) -> None:
         """Wait until `wait_s`, asked anew after every ring, says 0."""
@@ -203,7 +205,6 @@ class Gate:
         if wait_s or retry_at is None:
             return wait_s
         if self.breaker.admits(max(now, retry_at) if self._is_overdue else now):
-            self._is_overdue = False
             return 0.0
         return math.inf if self.breaker.mood is Mood.HALF_OPEN else retry_at - now
 
@@ -216,7 +217,9 @@ class Gate:
         self.bell.ring()
         if self.breaker.mood is Mood.CLOSED:
             return frozenset()
-        self._probe = None
+        if self._probe is not None:
+            self._probe = None
+            self._is_overdue = False  # it had its probe
         self._opened_by_doubts = by_doubts
         return {item_id, *(self._doubts if by_doubts else self._suspects).take(contents)}
 

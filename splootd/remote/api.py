@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import httpx
 
+from splootd.clock import Clock
+from splootd.core.timetable import Timetable
 from splootd.credentials import Credentials
 from splootd.errors import BadAnswer, BrokenOff, Exhausted, ItemError, SignedOut, Unreachable
 from splootd.remote.answers import (
@@ -30,7 +32,10 @@ from splootd.remote.answers import (
     reports_of,
     stored_of,
 )
+from splootd.metrics.calls import Calls
+from splootd.remote.measured import measured
 from splootd.remote.multipart import Frame, frame
+from splootd.remote.throttle import Throttle
 from splootd.remote.verdict import Answer, error_of, error_of_upload
 from splootd.work.files import EXHAUSTION, SEND_BYTES, Content, called
 
@@ -69,8 +74,19 @@ class Server:
     search), which must never wait behind an upload, and `uploads_max` carry uploads with their checks.
     """
 
-    def __init__(self, url: str, *, credentials: Credentials, connections: int, socket: Path | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        credentials: Credentials,
+        connections: int,
+        socket: Path | None = None,
+        throttle: Throttle | None = None,
+    ) -> None:
+        self.calls = Calls()
+        self.throttle = throttle or Throttle(Timetable(), Clock())
         self.uploads_max = max(1, min(connections, CONNECTIONS_MAX) - 1)
+        self.last_limits: Limits | None = None
         self._credentials = credentials
         self._name = "the library" if socket else printable(httpx.URL(url).host)
         base = "http://library" if socket else url
@@ -81,14 +97,18 @@ class Server:
     def __repr__(self) -> str:
         return f"Server({self._name})"
 
+    @measured
     async def limits(self) -> Limits:
         """What it takes. Sploot makes the row of a new user in this call: let it be the first, and alone."""
-        return limits_of(await self._ask(self._control, "GET", "/api/upload"))
+        self.last_limits = limits_of(await self._ask(self._control, "GET", "/api/upload"))
+        return self.last_limits
 
+    @measured
     async def check(self, sha256: bytes) -> Found | None:
         """Whether it has the content. Lower-case hex: Sploot does not find any other."""
         return found_of(await self._ask(self._uploads, "POST", "/api/upload/check", {"checksum": sha256.hex()}))
 
+    @measured
     async def upload(
         self, content: Content, *, tags: Sequence[str] = (), sent: Callable[[int], None] = lambda _: None
     ) -> Stored:
@@ -99,7 +119,11 @@ class Server:
         form = frame(filename=content.name, mime=content.mime, tags=tags)
         headers = {"content-type": form.content_type, "content-length": str(form.size + content.size)}
         whole = content.data is not None and content.size <= SEND_BYTES
-        body: Body = b"".join((form.before, content.data or b"", form.after)) if whole else _form(form, content, sent)
+        body: Body = b"".join((form.before, content.data or b"", form.after))
+        if whole:
+            await self.throttle.passed(content.size)
+        else:
+            body = self._form(form, content, sent)
         deadline_s = READ_S + content.size / SLOWEST_BYTES_PER_S
         question = _Question("POST", "/api/upload", headers, body, deadline_s)
         answer = await self._exchange(self._uploads, question)
@@ -108,16 +132,19 @@ class Server:
         sent(content.size)
         return stored_of(answer.json(), sha256=content.sha256)
 
+    @measured
     async def statuses(self, asset_ids: Sequence[str]) -> Mapping[str, EmbeddingReport]:
         """How far the embeddings are, for at most 50 assets. Where `Limits` say so, READY may be untrue."""
         path = "/api/assets/batch/embedding-status"
         return reports_of(await self._ask(self._control, "POST", path, {"assetIds": list(asset_ids)}), asset_ids)
 
+    @measured
     async def newest(self, limit: int) -> Mapping[str, EmbeddingReport]:
         """The truth about the embeddings of the newest assets."""
         path = f"/api/assets?limit={limit}&offset=0&sortBy=createdAt&sortOrder=desc"
         return page_of(await self._ask(self._control, "GET", path))
 
+    @measured
     async def embedding(self, asset_id: str) -> EmbeddingReport:
         """The truth about one embedding."""
         path = f"/api/assets/{quote(asset_id, safe='')}"
@@ -126,9 +153,11 @@ class Server:
             return EmbeddingReport(EmbeddingStatus.UNKNOWN)
         return asset_of(_judged(answer))
 
+    @measured
     async def search(self, text: str, limit: int) -> list[Match]:
         return matches_of(await self._ask(self._control, "POST", "/api/search", {"query": text, "limit": limit}))
 
+    @measured
     async def health(self) -> None:
         """Whether it answers at all."""
         await self._ask(self._control, "GET", "/api/health")
@@ -230,19 +259,6 @@ async def _bounded(response: httpx.Response) -> bytes:
         if len(body) > ANSWER_BYTES_MAX:
             raise BadAnswer("the server's answer does not end", status=response.status_code)
     return bytes(body)
-
-
-def _form(form: Frame, content: Content, sent: Callable[[int], None]) -> Callable[[], AsyncIterator[bytes]]:
-    async def body() -> AsyncIterator[bytes]:
-        gone = 0
-        yield form.before
-        async for piece in content.pieces():
-            yield piece
-            gone += len(piece)
-            sent(gone)
-        yield form.after
-
-    return body
 
 
 def _judged(answer: Answer) -> Any:

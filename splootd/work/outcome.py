@@ -89,13 +89,13 @@ class Outcome:
     async def failed(self, leased: Leased, error: ItemError, *, content: bytes | None = None) -> None:
         """`error` ended the try; `content` is the hash of what was to be sent, as far as it was known."""
         pardoned = self._tell_gate(leased, error, content or token_bytes(8))
-        if others := [item_id for item_id in pardoned if item_id != leased.item.id]:
-            await self._queue.pardon(others, now=self._clock.now())
         self._log.info("not sent", item=leased.item.id, path=leased.item.path, fault=error.fault, error=error.title)
         verdict = HANDLING[error.fault].verdict
         if verdict is Verdict.RETRY and leased.item.id in pardoned:
             verdict = Verdict.WAIT
         await self._answer(leased, error, verdict)
+        if others := pardoned - {leased.item.id}:
+            await _written(lambda: self._queue.pardon(others, now=self._clock.now()))
 
     async def odd(self, leased: Leased, error: Exception) -> None:
         """This program failed at it. Another try may do better; it must not be repeated for ever."""

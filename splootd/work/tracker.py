@@ -32,7 +32,6 @@ class Tracker:
         self._clock = clock
         self._bells = bells
         self._pace = Pace()
-        self._tells_the_truth: bool | None = None
         self._failures = 0
         self._log = logger("tracker")
 
@@ -54,18 +53,16 @@ class Tracker:
                 self._failures = 0
 
     async def run_once(self) -> int:
-        """Ask about what is due, and return how many items that was. Raises ServerErrors and Exhausted, loses nothing."""
-        if self._tells_the_truth is None:
+        """Ask about what is due, and return how many items that was. A ServerError or Exhausted loses nothing."""
+        limits = self._server.last_limits
+        if limits is None:
             await self._paced()
-            self._tells_the_truth = (await self._server.limits()).tells_embedding_states
-        due = await self._queue.due_embeddings(
-            now=self._clock.now(), limit=ASK_MAX if self._tells_the_truth else NEWEST_MAX
-        )
-        if not due:
-            return 0
-        if self._tells_the_truth:
+            limits = await self._server.limits()
+        is_true = limits.tells_embedding_states
+        due = await self._queue.due_embeddings(now=self._clock.now(), limit=ASK_MAX if is_true else NEWEST_MAX)
+        if due and is_true:
             await self._settle(due, await self._ask(due))
-        else:
+        elif due:
             await self._find_out(due)
         return len(due)
 
@@ -110,7 +107,9 @@ class Tracker:
 
     async def _failed(self, each: Embedding, report: EmbeddingReport) -> None:
         said = f" ({report.error})" if report.error else ""
-        reason = f"the library has it, but could not make it searchable{said}: remove it there, then `sploot add --force`"
+        reason = (
+            f"the library has it, but could not make it searchable{said}: remove it there, then `sploot add --force`"
+        )
         self._log.info("embedding failed", item=each.item_id, asset=each.asset_id, error=report.error)
         await self._queue.embedding_failed(
             each.item_id, fault=Fault.EMBEDDING_FAILED, reason=reason, now=self._clock.now()

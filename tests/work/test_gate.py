@@ -224,6 +224,21 @@ async def test_the_servers_return_makes_the_next_probe_due_at_once(post: Post) -
     assert post.inside == 1
 
 
+async def test_the_probe_stays_due_until_one_has_had_an_answer(post: Post) -> None:
+    """The lane that gets in first may have nothing to send."""
+    post.fail()
+    await post.come()
+    post.gate.server_up()
+    await post.settle()
+    for _ in range(5):
+        assert post.inside == 1
+        await post.leave()
+    assert post.inside == 1
+    post.fail(1)
+    await post.leave()
+    assert post.inside == 0
+
+
 async def test_a_server_that_is_up_all_the_time_makes_no_later_probe_due(post: Post) -> None:
     post.gate.server_up()
     post.fail()
@@ -263,7 +278,7 @@ async def test_an_unanswered_question_is_shown_and_holds_back_nobody(post: Post)
     await post.come()
     assert post.inside == 17
     post.gate.answered()
-    assert post.gate.state == "ok"
+    assert (post.gate.state, post.gate.detail) == ("ok", None)
 
 
 async def test_the_gate_says_how_it_stands(post: Post) -> None:

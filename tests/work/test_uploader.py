@@ -3,14 +3,16 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scripted import dropping, held, replying
 from walkkit import HEAD, Walk, jpeg, walking
 
 from splootd.core.item import SHARDS, Priority, State
+from splootd.errors import StoreFull
 from splootd.work.files import HELD_BYTES_MAX
 
 
@@ -258,3 +260,25 @@ async def test_a_fault_of_this_program_is_one_failed_try_and_stops_nobody(
     monkeypatch.undo()
     await walk.later(100)
     assert (await walk.take(item.id)).state is State.EMBEDDING
+
+
+async def test_a_full_disk_delays_the_answer_and_loses_nothing(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("splootd.work.outcome.STORE_FULL_S", 0.0)
+    monkeypatch.setattr("splootd.work.uploader.STORE_FULL_S", 0.0)
+    full = [StoreFull("no room")] * 3
+    for name in ("claim", "accept"):
+        monkeypatch.setattr(walk.store.queue, name, _after(list(full), getattr(walk.store.queue, name)))
+    await walk.add("a.jpg")
+    walk.start()
+    counts = await walk.until_through()
+    assert counts[State.EMBEDDING] == 1
+    assert list(walk.sploot.stored.values()) == [1]
+
+
+def _after(errors: list[StoreFull], do: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def act(*arguments: Any, **options: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return await do(*arguments, **options)
+
+    return act

@@ -87,9 +87,12 @@ def address_of(listener: socket.socket) -> str:
 class Server(uvicorn.Server):
     """uvicorn, told by us when to stop: SIGTERM or SIGINT drains, a second one stops at once."""
 
-    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, on_listening: Callable[[], None], on_draining: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._on_listening = on_listening
+        self._on_draining = on_draining
 
     def stop(self) -> None:
         if self.should_exit:
@@ -107,6 +110,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._on_listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_draining()  # what would go on for ever must be told to end
+        await super().shutdown(sockets=sockets)
 
 
 def when_stdin_ends(then: Callable[[], object]) -> None:

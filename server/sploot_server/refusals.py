@@ -62,21 +62,24 @@ class Door:
 
     At most `requests_max` requests at once. None that a foreign web page has sent: a page on any site may post forms to
     a loopback port, which browsers tell by `Origin`; and a site may let its name point to 127.0.0.1, so over TCP only
-    the names in `hosts` are taken as `Host`.
+    the names in `hosts` are taken as `Host`. WebSockets and the paths in `endless` stay open; they have limits of their
+    own, and are not counted.
     """
 
-    def __init__(self, app: ASGIApp, *, requests_max: int, hosts: frozenset[str] | None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, requests_max: int, hosts: frozenset[str] | None, endless: frozenset[str]
+    ) -> None:
         self._app = app
         self._requests_max = requests_max
         self._hosts = hosts
+        self._endless = endless
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         answer = self._refused(Headers(scope=scope))
-        if answer is None:
+        if answer is None and (scope["type"] == "websocket" or scope["path"] in self._endless):
+            await self._app(scope, receive, send)
+        elif answer is None:
             answer = await self._let_in(scope, receive, send)
         if answer is not None:
             await answer(scope, receive, send)

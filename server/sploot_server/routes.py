@@ -25,8 +25,9 @@ PAGE_MAX = 1000
 QUERY_CHARS_MAX = 500
 RESULTS_MIN = 10  # as in Sploot: a page is filled up from below the threshold
 FORM_BYTES_MAX = 64 * 1024  # all of an upload form that is not the file
-FEATURES = {"embeddingStates": "true"}
-"""Additions to Sploot's API. `embeddingStates: "true"`: statuses are pending, processing, ready or failed, truly."""
+FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"]}
+"""Additions to Sploot's API. `embeddingStates: "true"`: statuses are pending, processing, ready or failed, truly.
+`push`: how to be told of embeddings that have ended, truly too (`live.py`)."""
 
 
 class Api:

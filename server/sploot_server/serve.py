@@ -22,16 +22,19 @@ from sploot_server.config import Config
 from sploot_server.embedding import Embedder
 from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
+from sploot_server.live import MESSAGE_BYTES_MAX, STREAM_PATH, Live
 from sploot_server.notify import Notifier
 from sploot_server.process import Server, address_of, listening, owned, when_stdin_ends
 from sploot_server.refusals import HANDLERS, Door
 from sploot_server.routes import Api
 from sploot_server.search import Search
+from sploot_server.updates import Updates
 from sploot_server.workers import WorkerEmbedder
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 KEEP_ALIVE_S = 75
 CONNECTIONS_MAX = 512
+PING_S = 20.0  # a WebSocket client that is silent is asked after this time, and given as long to answer
 
 
 @contextlib.asynccontextmanager
@@ -45,16 +48,22 @@ async def library_app(config: Config, embedder: Embedder | None = None) -> Async
         blobs.open()
         embedder = embedder or WorkerEmbedder(threads=config.embedding_threads, idle_s=config.worker_idle_s)
         stack.push_async_callback(embedder.close)
-        queue = EmbeddingQueue(SqliteJobs(database), blobs, embedder, Notifier(), now_ms)
+        news = Notifier()
+        queue = EmbeddingQueue(SqliteJobs(database), blobs, embedder, news, now_ms)
         await stack.enter_async_context(running(queue.run()))
         library = Library(config, SqliteAssets(database), blobs, queue)
+        updates = Updates(library, news)
+        await stack.enter_async_context(running(updates.run()))
         search = Search(SqliteTexts(database), embedder)
         hosts = LOOPBACK_NAMES if config.uds is None else None
-        yield Starlette(
-            routes=Api(config, library, search).routes(),
-            middleware=[Middleware(Door, requests_max=config.requests_max, hosts=hosts)],
+        door = Middleware(Door, requests_max=config.requests_max, hosts=hosts, endless=frozenset({STREAM_PATH}))
+        app = Starlette(
+            routes=[*Api(config, library, search).routes(), *Live(updates).routes()],
+            middleware=[door],
             exception_handlers=HANDLERS,
         )
+        app.state.updates = updates
+        yield app
 
 
 @contextlib.asynccontextmanager
@@ -92,6 +101,27 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+def server_of(app: Starlette, config: Config, on_listening: Callable[[], None]) -> Server:
+    """The server of a `library_app`."""
+    settings = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="websockets-sansio",
+        ws_max_size=MESSAGE_BYTES_MAX,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_graceful_shutdown=config.drain_s,
+    )
+    return Server(settings, on_listening=on_listening, on_draining=app.state.updates.close)
+
+
 async def _serve(
     config: Config, listener: socket.socket, *, exit_with_stdin: bool, announce: Callable[[str], None]
 ) -> None:
@@ -103,19 +133,7 @@ async def _serve(
         announce(address)
 
     async with library_app(config) as app:
-        settings = uvicorn.Config(
-            app,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            timeout_keep_alive=KEEP_ALIVE_S,
-            limit_concurrency=CONNECTIONS_MAX,
-            timeout_graceful_shutdown=config.drain_s,
-        )
-        server = Server(settings, on_listening)
+        server = server_of(app, config, on_listening)
         if exit_with_stdin:
             loop = asyncio.get_running_loop()
             when_stdin_ends(lambda: loop.call_soon_threadsafe(server.stop))

@@ -207,7 +207,7 @@ async def test_limits_and_additions_are_announced(client: httpx.AsyncClient) -> 
         "status": "ready",
         "blobConfigured": True,
         "limits": {"maxFileSize": 10485760, "allowedTypes": ["image/jpeg", "image/png", "image/webp", "image/gif"]},
-        "features": {"embeddingStates": "true"},
+        "features": {"embeddingStates": "true", "push": ["websocket", "sse"]},
     }
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -252,14 +253,17 @@ async def test_an_id_that_is_not_known_is_not_resumed(library: LiveLibrary, last
 
 
 async def test_an_id_from_before_the_kept_history_is_not_resumed(library: LiveLibrary) -> None:
+    library.updates._history = deque(maxlen=1)
     go(library)
     async with stream(library) as it:
         await it.next()
-        await library.upload("first")
-        mark = (await it.update())[2]
-        library.updates._history.clear()
-        await library.until_ready(await library.upload("second"))
-        library.updates._history.clear()
+        marks = []
+        for name in ("first", "second", "third"):
+            await library.upload(name)
+            marks.append((await it.update())[2])
+    async with stream(library, last=marks[1]) as it:
+        assert json.loads((await it.next())["data"])["resumed"] is True
+    mark = marks[0]
     async with stream(library, last=mark) as it:
         assert json.loads((await it.next())["data"])["resumed"] is False
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from splootd.bus import Bells
+from splootd.core.after import After
 from splootd.core.item import Priority, Version
 from splootd.errors import RequestError
 from splootd.store.database import Database
 from splootd.store.offers import Arrival, Candidate, Offer, Origin, Outcome
 from splootd.store.queries import SQL
-from splootd.store.rows import seconds, signed, tags_of, unsigned
+from splootd.store.rows import after_of, seconds, signed, tags_of, unsigned
 
 __all__ = ["Arrival", "Arrivals", "Candidate", "Folder", "Origin", "Outcome", "Root"]
 
@@ -44,6 +45,7 @@ class Folder:
     scanned_at: float | None
     last_new_at: float | None
     items: int
+    after: After | None = None
 
 
 class Arrivals:
@@ -87,6 +89,7 @@ class Arrivals:
         priority: Priority,
         tags: Sequence[str],
         force: bool,
+        after: After | None = None,
         paths: Sequence[bytes],
         now: float,
     ) -> int:
@@ -117,6 +120,7 @@ class Arrivals:
             "priority": priority,
             "tags": json.dumps(list(tags)),
             "force": force,
+            "after": after and after.word,
             "now": now,
         }
         return await self._database.write(op)
@@ -136,7 +140,14 @@ class Arrivals:
         if not rows:
             raise _no_add(add_id)
         (row,) = rows
-        return Origin(add_id, folder_id, Priority(row["priority"]), tags_of(row["tags"]), bool(row["force"]))
+        return Origin(
+            add_id,
+            folder_id,
+            Priority(row["priority"]),
+            tags_of(row["tags"]),
+            bool(row["force"]),
+            after_of(row["after"]),
+        )
 
     async def reply(self, key: str) -> str | None:
         """The answer that the command with this key was given."""
@@ -148,7 +159,15 @@ class Arrivals:
         await self._write("remember_reply", key=key, reply=reply, now=now)
 
     async def watch(
-        self, path: bytes, *, device: int, inode: int, priority: Priority, tags: Sequence[str], now: float
+        self,
+        path: bytes,
+        *,
+        device: int,
+        inode: int,
+        priority: Priority,
+        tags: Sequence[str],
+        after: After | None = None,
+        now: float,
     ) -> Folder:
         """Watch a folder, or change how it is watched."""
         rows = await self._write(
@@ -158,6 +177,7 @@ class Arrivals:
             inode=signed(inode),
             priority=priority,
             tags=json.dumps(list(tags)),
+            after=after and after.word,
             now=now,
         )
         return _folder_of(rows[0])
@@ -211,4 +231,5 @@ def _folder_of(row: sqlite3.Row) -> Folder:
         scanned_at=seconds(row["scanned_at"]),
         last_new_at=seconds(row["last_new_at"]),
         items=row["items"],
+        after=after_of(row["after"]),
     )

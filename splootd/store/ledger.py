@@ -10,12 +10,16 @@ from splootd.store.queries import SQL
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a server knows the bytes by; whether they were ever searchable there, and since when they are gone."""
+    """What a server knows the bytes by; whether they were ever searchable there, and since when they are gone.
+
+    `seen_at` is when the server last said that it has them; None where that was not noted.
+    """
 
     sha256: bytes
     asset_id: str
     ready: bool
     removed_at: float | None
+    seen_at: float | None = None
 
 
 class Ledger:
@@ -28,7 +32,7 @@ class Ledger:
     async def content(self, sha256: bytes) -> Content | None:
         values = {"server_id": self._server_id, "sha256": sha256}
         row = await self._database.read(lambda connection: connection.execute(SQL["content"], values).fetchone())
-        return row and Content(row["sha256"], row["asset_id"], bool(row["ready"]), row["removed_at"])
+        return row and Content(row["sha256"], row["asset_id"], bool(row["ready"]), row["removed_at"], row["seen_at"])
 
     async def removed(self, content: str | bytes, *, now: float) -> None:
         """The server no longer has it; told by asset id or by SHA-256."""
@@ -36,6 +40,10 @@ class Ledger:
             await self._write("asset_removed", asset_id=content, now=now)
         else:
             await self._write("content_removed", sha256=content, now=now)
+
+    async def seen(self, sha256: bytes, *, now: float) -> None:
+        """The server said that it has it."""
+        await self._write("content_seen", sha256=sha256, now=now)
 
     async def forget(self, sha256: bytes) -> None:
         """As if the server had never had it: it may be sent again."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from splootd.core.after import After
 from splootd.core.failure import Fault
 from splootd.core.item import Priority, State, Version, shard_of
 from splootd.store.answers import SUPERSEDED
@@ -25,13 +26,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who found it, and how it is to be sent. `force`: also what was removed on the server."""
+    """Who found it, how it is to be sent (`force`: also what was removed on the server), and what follows."""
 
     add_id: int | None
     folder_id: int | None
     priority: Priority
     tags: tuple[str, ...]
     force: bool
+    after: After | None = None
 
 
 class Outcome(enum.StrEnum):
@@ -76,6 +78,7 @@ class Offer:
             "add_id": origin.add_id,
             "folder_id": origin.folder_id,
             "priority": origin.priority,
+            "after": origin.after and origin.after.word,
             "now": now,
         }
 
@@ -97,7 +100,7 @@ class Offer:
     def _same(self, row: sqlite3.Row, candidate: Candidate, outcome: Outcome) -> Arrival:
         """The file of this row, unchanged: it is left as it is, unless it was given up for lost, or is to be forced."""
         state = State(row["state"])
-        if self._origin.force and self._was_removed(row):
+        if self._origin.force and self._may_be_missing(row):
             self._supersede(row)
             return self._insert(candidate, Outcome.QUEUED)
         if state is State.GONE:
@@ -108,6 +111,8 @@ class Offer:
             self._run("join_folder", id=row["id"])
         if self._origin.add_id is not None:
             self._run("join_add", id=row["id"])
+            if self._origin.after is not None:
+                self._run("wish", id=row["id"])
         return Arrival(candidate.path, outcome, row["id"], state)
 
     def _other_version(self, row: sqlite3.Row, candidate: Candidate) -> Arrival:
@@ -143,12 +148,12 @@ class Offer:
                 return row
         return None
 
-    def _was_removed(self, row: sqlite3.Row) -> bool:
-        """Whether it is no longer in the library because somebody removed it there."""
-        if row["state"] == State.READY:
-            content = self._one("content", sha256=row["sha256"])
-            return content is not None and content["removed_at"] is not None
-        return bool(row["state"] == State.SKIPPED and row["fault"] == Fault.REMOVED)
+    @staticmethod
+    def _may_be_missing(row: sqlite3.Row) -> bool:
+        """Whether the library had it, and may not have it any more. It is asked before anything is sent."""
+        removed = (State.SKIPPED, Fault.REMOVED)
+        to_be_removed = (State.DEAD, Fault.EMBEDDING_FAILED)  # by the user, who was told to do so
+        return row["state"] == State.READY or (row["state"], row["fault"]) in (removed, to_be_removed)
 
     def _one(self, query: str, **values: Any) -> sqlite3.Row | None:
         rows = self._run(query, **values)

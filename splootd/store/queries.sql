@@ -78,9 +78,10 @@ INSERT INTO attempts (item_id, at, fault, verdict, reason) VALUES (:id, :now, :f
 
 -- name: remember_content
 -- What the server now has.
-INSERT INTO contents (server_id, sha256, asset_id, ready) VALUES (:server_id, :sha256, :asset_id, :embedded)
+INSERT INTO contents (server_id, sha256, asset_id, ready, seen_at)
+VALUES (:server_id, :sha256, :asset_id, :embedded, :now)
 ON CONFLICT DO UPDATE SET ready = iif(asset_id = excluded.asset_id, max(ready, excluded.ready), excluded.ready),
-  asset_id = excluded.asset_id, removed_at = NULL;
+  asset_id = excluded.asset_id, removed_at = NULL, seen_at = excluded.seen_at;
 
 -- name: pardon
 -- The server was sick, not they.
@@ -108,6 +109,24 @@ WHERE id IN (
   SELECT id FROM items INDEXED BY items_delayed
   WHERE server_id = :server_id AND state = 'pending' AND next_at IS NOT NULL AND next_at <= :now
   ORDER BY next_at LIMIT :limit)
+RETURNING id;
+
+-- name: bound_delays
+-- What would wait longer than anything may: the clock has been set back meanwhile. It is due.
+UPDATE items SET next_at = NULL, updated_at = :now
+WHERE id IN (
+  SELECT id FROM items INDEXED BY items_delayed
+  WHERE server_id = :server_id AND state = 'pending' AND next_at IS NOT NULL AND next_at > :latest
+  LIMIT :limit)
+RETURNING id;
+
+-- name: bound_embeddings
+-- The same of what is to be asked about; and nothing was accepted in the future.
+UPDATE items SET next_at = :now, accepted_at = min(accepted_at, :now)
+WHERE id IN (
+  SELECT id FROM items INDEXED BY items_to_ask
+  WHERE server_id = :server_id AND state = 'embedding' AND next_at > :latest
+  LIMIT :limit)
 RETURNING id;
 
 -- name: next_due
@@ -199,9 +218,9 @@ ORDER BY id;
 -- name: insert_item
 -- A new file, or a new version of one.
 INSERT INTO items (server_id, path, size, mtime_ns, device, inode, priority, shard, added_at, updated_at, next_at,
-  folder_id, add_id, tags, force)
+  folder_id, add_id, tags, force, after)
 VALUES (:server_id, :path, :size, :mtime_ns, :device, :inode, :priority, :shard, :now, :now, :next_at,
-  :folder_id, :add_id, :tags, :force)
+  :folder_id, :add_id, :tags, :force, :after)
 RETURNING id;
 
 -- name: supersede
@@ -232,14 +251,51 @@ UPDATE items SET folder_id = :folder_id WHERE id = :id AND folder_id IS NULL;
 UPDATE items SET add_id = :add_id, priority = iif(state = 'pending', min(priority, :priority), priority)
 WHERE id = :id AND state IN ('pending', 'uploading', 'embedding');
 
+-- name: wish
+-- What is to become of the file once the library has it.
+UPDATE items SET after = :after WHERE id = :id;
+
+-- name: wishes
+-- Files that the library has and that are not to stay where they are.
+SELECT * FROM items INDEXED BY items_wished
+WHERE server_id = :server_id AND after IS NOT NULL AND state = 'ready' AND latest = 1 AND id > :beyond
+ORDER BY id LIMIT :limit;
+
+-- name: begin_move
+-- Written down before the file is touched, if it is still wanted.
+INSERT INTO moves (item_id, source, target, trashed, note, size, mtime_ns, device, inode, state, at)
+SELECT id, path, :target, :trashed, :note, size, mtime_ns, device, inode, 'going', :now FROM items
+WHERE id = :id AND path = :source AND after IS NOT NULL AND state = 'ready' AND latest = 1
+RETURNING *;
+
+-- name: begin_return
+-- The same, for the way back.
+UPDATE moves SET state = 'returning', source = :source, at = :now WHERE id = :id AND state = 'there' RETURNING *;
+
+-- name: end_move
+-- Where the file is now.
+UPDATE moves SET state = :state, at = :now WHERE id = :id AND state IN ('going', 'returning') RETURNING *;
+
+-- name: moves_under_way
+-- What a crash has interrupted.
+SELECT * FROM moves INDEXED BY moves_under_way WHERE state IN ('going', 'returning') ORDER BY id;
+
+-- name: move_of_item
+-- Where the file of this item was put.
+SELECT * FROM moves INDEXED BY moves_by_item WHERE item_id = :id AND state = 'there' ORDER BY id DESC LIMIT 1;
+
+-- name: last_move
+-- The file that was put away last and has not come back.
+SELECT * FROM moves INDEXED BY moves_there WHERE state = 'there' ORDER BY id DESC LIMIT 1;
+
 -- name: add_by_key
 -- The add of a command that was sent before.
 SELECT id FROM adds WHERE server_id = :server_id AND key = :key;
 
 -- name: insert_add
 -- One command to add.
-INSERT INTO adds (server_id, key, priority, tags, force, added_at)
-VALUES (:server_id, :key, :priority, :tags, :force, :now)
+INSERT INTO adds (server_id, key, priority, tags, force, after, added_at)
+VALUES (:server_id, :key, :priority, :tags, :force, :after, :now)
 RETURNING id;
 
 -- name: insert_root
@@ -259,7 +315,7 @@ UPDATE roots SET done_at = :now WHERE id = :id AND done_at IS NULL;
 
 -- name: add
 -- The options of one add.
-SELECT id, priority, tags, force FROM adds WHERE id = :id AND server_id = :server_id;
+SELECT id, priority, tags, force, after FROM adds WHERE id = :id AND server_id = :server_id;
 
 -- name: reply
 -- The answer that a command was given.
@@ -271,10 +327,10 @@ INSERT INTO replies (key, reply, at) VALUES (:key, :reply, :now) ON CONFLICT DO 
 
 -- name: watch
 -- A watched folder, as it is wanted now.
-INSERT INTO folders (path, device, inode, priority, tags, added_at)
-VALUES (:path, :device, :inode, :priority, :tags, :now)
+INSERT INTO folders (path, device, inode, priority, tags, after, added_at)
+VALUES (:path, :device, :inode, :priority, :tags, :after, :now)
 ON CONFLICT DO UPDATE SET device = excluded.device, inode = excluded.inode, priority = excluded.priority,
-  tags = excluded.tags
+  tags = excluded.tags, after = excluded.after
 RETURNING *;
 
 -- name: folder_at_path
@@ -300,11 +356,15 @@ UPDATE folders SET scanned_at = :now WHERE id = :id;
 
 -- name: content
 -- What the server has, or had, of these bytes.
-SELECT sha256, asset_id, ready, removed_at FROM contents WHERE server_id = :server_id AND sha256 = :sha256;
+SELECT sha256, asset_id, ready, removed_at, seen_at FROM contents WHERE server_id = :server_id AND sha256 = :sha256;
 
 -- name: content_removed
 -- The server no longer has this content.
 UPDATE contents SET removed_at = :now WHERE server_id = :server_id AND sha256 = :sha256 AND removed_at IS NULL;
+
+-- name: content_seen
+-- The server said that it has this content.
+UPDATE contents SET seen_at = :now, removed_at = NULL WHERE server_id = :server_id AND sha256 = :sha256;
 
 -- name: asset_removed
 -- The server no longer has the content with this id.
@@ -372,7 +432,7 @@ SELECT EXISTS (SELECT 1 FROM roots WHERE add_id = :add_id AND done_at IS NULL);
 
 -- name: events
 -- What has changed since.
-SELECT seq, at, item_id, events.state, path FROM events JOIN items ON items.id = item_id
+SELECT seq, at, item_id, events.state, path, fault, reason, accepted_at FROM events JOIN items ON items.id = item_id
 WHERE seq > :since ORDER BY seq LIMIT :limit;
 
 -- name: newest_event

@@ -71,6 +71,15 @@ class Queue:
         """When the first of the delayed items is due."""
         return await self._time("next_due")
 
+    async def bound_waits(self, *, now: float, delay_max_s: float, ask_max_s: float) -> int:
+        """The clock was set back: what would wait longer than these times is due now. Returns how many."""
+        bounded = 0
+        for query, limit_s in (("bound_delays", delay_max_s), ("bound_embeddings", ask_max_s)):
+            while rows := await self._change(query, now=now, latest=now + limit_s, limit=BATCH_MAX):
+                bounded += len(rows)
+        self._ring(work=bounded > 0, embedding=bounded > 0)
+        return bounded
+
     async def recover(self, *, now: float) -> int:
         """At start: what any other boot had leased waits again, whichever server it was for. Returns how many."""
 

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 
+from splootd.core.after import After
 from splootd.core.item import Item, Leased, Priority, State, Version
 
 _SIGN = 1 << 63
@@ -62,6 +63,10 @@ def leased_of(row: sqlite3.Row) -> Leased:
 
 def tags_of(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
+
+
+def after_of(word: bytes | None) -> After | None:
+    return None if word is None else After.of(word)
 
 
 def seconds(value: float | None) -> float | None:

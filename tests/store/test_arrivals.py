@@ -179,10 +179,20 @@ async def test_what_is_removed_there_is_sent_again_only_by_force(store: Store) -
     assert [(await store.item(arrival.item_id)).force for arrival in forced] == [True, True]
 
 
-async def test_force_does_not_send_again_what_is_still_there(store: Store) -> None:
-    await store.new_in(State.READY, 1)
+async def test_by_force_what_the_library_may_miss_is_queued_afresh(store: Store) -> None:
+    """It is asked before anything is sent."""
+    ready = await store.new_in(State.READY, 1)
     (arrival,) = await store.offer(b"/memes/1.png", as_=origin(force=True))
-    assert arrival.outcome is Outcome.KNOWN
+    assert (arrival.outcome, arrival.state) == (Outcome.QUEUED, State.PENDING)
+    assert arrival.item_id != ready
+    (again,) = await store.offer(b"/memes/1.png", as_=origin(force=True))
+    assert (again.outcome, again.item_id) == (Outcome.KNOWN, arrival.item_id)
+
+
+async def test_by_force_a_dead_letter_is_not_sent_before_it_is_mended(store: Store) -> None:
+    dead = await store.new_in(State.DEAD, 1)
+    (arrival,) = await store.offer(b"/memes/1.png", as_=origin(force=True))
+    assert (arrival.outcome, arrival.item_id) == (Outcome.KNOWN, dead)
 
 
 async def test_one_offer_may_name_a_file_twice_and_only_so_many(store: Store) -> None:

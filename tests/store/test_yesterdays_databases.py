@@ -6,8 +6,10 @@ from pathlib import Path
 
 from storekit import URL, Store, digest, opened
 
+from splootd.core.after import After
 from splootd.core.item import Priority, State
 from splootd.store import schema
+from splootd.store.moves import Moves
 
 DATA = Path(__file__).parent / "data"
 
@@ -105,4 +107,31 @@ async def test_version_1_goes_on_where_it_was(tmp_path: Path) -> None:
         assert leased is not None
         assert leased.item.id == 2
         assert await store.accept(leased)
+        await store.assert_sums_are_right()
+
+
+async def test_version_2_knows_what_it_has_put_away(tmp_path: Path) -> None:
+    async with opened(copy_of("v2.db", tmp_path)) as store:
+        moves = Moves(store.database, server_id=store.server, bells=store.bells)
+        assert [(move.item_id, move.state, move.is_trashed) for move in await moves.under_way()] == [
+            (8, "returning", True),
+            (10, "going", False),
+            (11, "going", True),
+        ]
+        last = await moves.last()
+        assert last is not None
+        assert (last.source, last.target, last.note) == (b"/memes/21.png", b"/shelf \xff/9.png", None)
+        wishes = await moves.wishes(beyond=0, limit=100)
+        assert [(wish.item.id, wish.after.word) for wish in wishes] == [
+            (10, b"move:/shelf \xff"),
+            (11, b"trash"),
+            (12, b"trash"),
+            (14, b"trash"),
+        ]
+        (folder,) = await store.arrivals.folders()
+        assert folder.after == After(b"/shelf \xff")
+        assert (await store.arrivals.origin(1, None)).after == After(None)
+        content = await store.ledger.content(digest(9))
+        assert content is not None
+        assert (content.seen_at, content.removed_at) == (1_020.0, 1_050.0)
         await store.assert_sums_are_right()

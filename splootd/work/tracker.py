@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from splootd.bus import Bells
 from splootd.clock import Clock
-from splootd.core.awaited import ASK_MAX, Pace, ask_again_at
+from splootd.core.awaited import ASK_AGAIN_MAX_S, ASK_MAX, Pace, ask_again_at
 from splootd.core.failure import Fault, Trouble
 from splootd.core.retry import delay_s
 from splootd.errors import Exhausted, ServerError
@@ -40,11 +40,11 @@ class Tracker:
             await self._gate.questions_allowed()
             ticket = self._bells.embedding.ticket()
             now, due = self._clock.now(), await self._queue.next_embedding_due()
-            if due is None or due > now:
+            if due is None or now < due <= now + ASK_AGAIN_MAX_S:
                 await self._bells.embedding.wait(ticket, IDLE_S if due is None else min(due - now, IDLE_S))
                 continue
             try:
-                await self.run_once()
+                await self.run_once(as_of=max(now, due))  # later than now only after the clock was set back
             except (ServerError, Exhausted) as error:
                 self._gate.unanswered(error)
                 await self._back_off(error)
@@ -52,14 +52,17 @@ class Tracker:
                 self._gate.answered()
                 self._failures = 0
 
-    async def run_once(self) -> int:
-        """Ask about what is due, and return how many items that was. A ServerError or Exhausted loses nothing."""
+    async def run_once(self, *, as_of: float | None = None) -> int:
+        """Ask about what is due now, or by `as_of`, and return how many items that was.
+
+        Raises ServerErrors and Exhausted; nothing is lost by them.
+        """
         limits = self._server.last_limits
         if limits is None:
             await self._paced()
             limits = await self._server.limits()
         is_true = limits.tells_embedding_states
-        due = await self._queue.due_embeddings(now=self._clock.now(), limit=ASK_MAX if is_true else NEWEST_MAX)
+        due = await self._queue.due_embeddings(now=as_of or self._clock.now(), limit=ASK_MAX if is_true else NEWEST_MAX)
         if due and is_true:
             await self._settle(due, await self._ask(due))
         elif due:

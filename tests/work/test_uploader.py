@@ -247,6 +247,15 @@ async def test_a_delayed_item_goes_on_when_its_time_comes(walk: Walk) -> None:
     assert list(walk.sploot.stored.values()) == [1]
 
 
+async def test_a_clock_that_is_set_back_a_year_delays_nobody(walk: Walk) -> None:
+    walk.clock.ahead_s = 365 * 86_400.0
+    walk.sploot.script("upload", dropping)
+    await walk.take(await walk.add("a.jpg"))
+    walk.clock.ahead_s = 0.0
+    walk.start(track=True)
+    await walk.until(lambda counts: counts[State.READY] == 1)
+
+
 async def test_a_fault_of_this_program_is_one_failed_try_and_stops_nobody(
     walk: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

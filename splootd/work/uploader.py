@@ -29,6 +29,7 @@ HAND_BACK_S = 2.0
 IDLE_S = 60.0
 BREATH_S = 0.2  # between two looks at what is delayed, however much news there is
 STORE_FULL_S = 5.0
+WAIT_S_MAX = 3_600.0  # nothing is delayed for longer: a later time was written before the clock was set back
 
 
 class _TurnedBack(Exception):
@@ -116,9 +117,9 @@ class Uploader:
         while True:
             ticket = self._bells.news.ticket()
             now, due = self._clock.now(), await self._queue.next_due()
-            if due is not None and due <= now:
+            if due is not None and (due <= now or due > now + WAIT_S_MAX):
                 with contextlib.suppress(StoreFull):
-                    await self._queue.promote(now=now)
+                    await self._queue.promote(now=max(now, due))
             elif not await self._bells.news.wait(ticket, IDLE_S if due is None else min(due - now, IDLE_S)):
                 self._bells.work.ring()
             await asyncio.sleep(BREATH_S)

@@ -49,6 +49,11 @@ class Budget:
         finally:
             share.shrink(0)
 
+    def resize(self, total: int) -> None:
+        """From now on there is so much; more may be taken until enough has been given back."""
+        self.total = total
+        self._serve()
+
     def give_back(self, amount: int) -> None:
         self.taken -= amount
         self._serve()

@@ -36,6 +36,8 @@ class Gate:
         self.breaker = Breaker()
         self.bell = Bell()
         self.paused = False
+        self.held_for: str | None = None  # why sending waits although nobody is sick, in a sentence
+        self.remark: str | None = None  # what slows the sending without stopping it, in a sentence
         self._clock = clock
         self._signal = credentials.signal
         self._signed_out: asyncio.Event | None = None  # is set when the user has signed in since
@@ -74,7 +76,7 @@ class Gate:
     def admits(self, passage: Passage) -> bool:
         """Whether `passage` is still good: what has closed the gate since also stops those inside."""
         is_open = self.breaker.mood is Mood.CLOSED or self._probe is passage
-        return is_open and not self.paused and self._wait_s(self._clock.monotonic()) == 0
+        return is_open and not self._is_held and self._wait_s(self._clock.monotonic()) == 0
 
     def succeeded(self) -> None:
         """An item got through: the server is well."""
@@ -145,6 +147,11 @@ class Gate:
         self.paused = False
         self.bell.ring()
 
+    def hold(self, reason: str | None) -> None:
+        """Let nothing be sent for `reason`, until this is called with None."""
+        self.held_for = reason
+        self.bell.ring()
+
     def server_down(self, title: str) -> None:
         """The embedded server is known not to run: nothing is tried until `server_up`."""
         self._is_down = True
@@ -186,8 +193,10 @@ class Gate:
 
     @property
     def detail(self) -> str | None:
-        """What holds it back, in a sentence."""
-        return self._trouble.title if self._trouble is not None and self.state != "ok" else None
+        """What holds it back or slows it, in a sentence."""
+        if self.state == "ok":
+            return self.held_for or self.remark
+        return self._trouble.title if self._trouble is not None else None
 
     async def _until(self, wait_s: Callable[[float], float]) -> None:
         """Wait until `wait_s`, asked anew after every ring, says 0."""
@@ -200,13 +209,17 @@ class Gate:
 
     def _sending_wait_s(self, now: float) -> float:
         """As `_wait_s`. When this returns 0 with the breaker half open, the caller has become its probe."""
-        wait_s = math.inf if self.paused else self._wait_s(now)
+        wait_s = math.inf if self._is_held else self._wait_s(now)
         retry_at = self.breaker.retry_at
         if wait_s or retry_at is None:
             return wait_s
         if self.breaker.admits(max(now, retry_at) if self._is_overdue else now):
             return 0.0
         return math.inf if self.breaker.mood is Mood.HALF_OPEN else retry_at - now
+
+    @property
+    def _is_held(self) -> bool:
+        return self.paused or self.held_for is not None
 
     def _wait_s(self, now: float) -> float:
         """Seconds until the server may be asked anything: 0 for now, infinity for until a bell rings."""

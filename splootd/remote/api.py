@@ -16,6 +16,7 @@ from splootd.clock import Clock
 from splootd.core.timetable import Timetable
 from splootd.credentials import Credentials
 from splootd.errors import BadAnswer, BrokenOff, Exhausted, ItemError, SignedOut, Unreachable
+from splootd.metrics.calls import Calls
 from splootd.remote.answers import (
     EmbeddingReport,
     EmbeddingStatus,
@@ -32,7 +33,6 @@ from splootd.remote.answers import (
     reports_of,
     stored_of,
 )
-from splootd.metrics.calls import Calls
 from splootd.remote.measured import measured
 from splootd.remote.multipart import Frame, frame
 from splootd.remote.throttle import Throttle
@@ -118,12 +118,12 @@ class Server:
         """
         form = frame(filename=content.name, mime=content.mime, tags=tags)
         headers = {"content-type": form.content_type, "content-length": str(form.size + content.size)}
-        whole = content.data is not None and content.size <= SEND_BYTES
-        body: Body = b"".join((form.before, content.data or b"", form.after))
-        if whole:
+        body: Body
+        if content.data is not None and content.size <= SEND_BYTES:
             await self.throttle.passed(content.size)
+            body = b"".join((form.before, content.data, form.after))
         else:
-            body = self._form(form, content, sent)
+            body = _form(form, content, sent, self.throttle)
         deadline_s = READ_S + content.size / SLOWEST_BYTES_PER_S
         question = _Question("POST", "/api/upload", headers, body, deadline_s)
         answer = await self._exchange(self._uploads, question)
@@ -259,6 +259,22 @@ async def _bounded(response: httpx.Response) -> bytes:
         if len(body) > ANSWER_BYTES_MAX:
             raise BadAnswer("the server's answer does not end", status=response.status_code)
     return bytes(body)
+
+
+def _form(
+    form: Frame, content: Content, sent: Callable[[int], None], throttle: Throttle
+) -> Callable[[], AsyncIterator[bytes]]:
+    async def body() -> AsyncIterator[bytes]:
+        gone = 0
+        yield form.before
+        async for piece in content.pieces():
+            async for part in throttle.parts(piece):
+                yield part
+                gone += len(part)
+                sent(gone)
+        yield form.after
+
+    return body
 
 
 def _judged(answer: Answer) -> Any:

@@ -19,6 +19,7 @@ class Counts:
     """Every item once. `duplicates` are part of the ready ones, `delayed` part of the pending ones."""
 
     by_state: Mapping[State, int]
+    by_state_and_priority: Mapping[tuple[State, Priority], int]
     bytes_by_state: Mapping[State, int]
     by_priority_pending: Mapping[Priority, int]
     duplicates: int
@@ -53,13 +54,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """At `at` an item reached `state`, or changed its path or priority in it. `path` is where it is now."""
+    """At `at` an item reached `state`, or changed its path or priority in it. What follows is as it is now."""
 
     seq: int
     at: float
     item_id: int
     state: State
     path: bytes
+    fault: str | None = None
+    reason: str | None = None
+    accepted_at: float | None = None
 
 
 class Listing:
@@ -75,6 +79,11 @@ class Listing:
         pending = [row for row in rows if row["state"] == State.PENDING]
         return Counts(
             by_state={state: sum(row["n"] for row in rows if row["state"] == state) for state in State},
+            by_state_and_priority={
+                (state, each): sum(row["n"] for row in rows if (row["state"], row["priority"]) == (state, each))
+                for state in State
+                for each in Priority
+            },
             bytes_by_state={state: sum(row["bytes"] for row in rows if row["state"] == state) for state in State},
             by_priority_pending={
                 each: sum(row["n"] for row in pending if row["priority"] == each) for each in Priority
@@ -137,7 +146,7 @@ class Listing:
     async def events(self, *, since: int, limit: int) -> list[Event]:
         """What has changed after the event number `since`, in the order of the commits."""
         rows = await self._read("events", since=since, limit=limit)
-        return [Event(row["seq"], row["at"], row["item_id"], State(row["state"]), row["path"]) for row in rows]
+        return [Event(row["seq"], row["at"], row["item_id"], State(row["state"]), *row[4:]) for row in rows]
 
     async def newest_event(self) -> int:
         """The number of the last event; 0 before the first."""

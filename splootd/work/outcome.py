@@ -20,7 +20,7 @@ from splootd.errors import (
     StoreFull,
 )
 from splootd.gate import Gate
-from splootd.logs import logger
+from splootd.metrics import Traffic
 from splootd.remote.answers import printable
 from splootd.remote.delivery import Delivered
 from splootd.store.queue import Queue
@@ -44,12 +44,12 @@ class _Odd(ItemError):
 class Outcome:
     """Writes down how a try has ended, and tells the gate what it says about the server."""
 
-    def __init__(self, queue: Queue, gate: Gate, clock: Clock, *, settle_s: float) -> None:
+    def __init__(self, queue: Queue, gate: Gate, clock: Clock, traffic: Traffic, *, settle_s: float) -> None:
         self._queue = queue
         self._gate = gate
         self._clock = clock
+        self._traffic = traffic
         self._settle_s = settle_s
-        self._log = logger("uploader")
 
     async def accepted(self, leased: Leased, delivered: Delivered, sha256: bytes) -> None:
         """The library has it."""
@@ -64,7 +64,6 @@ class Outcome:
                 now=self._clock.now(),
             )
         )
-        self._log.debug("accepted", item=leased.item.id, asset=delivered.asset_id, duplicate=is_duplicate)
 
     async def removed(self, leased: Leased) -> None:
         """The library had it once, and its owner removed it there."""
@@ -89,7 +88,7 @@ class Outcome:
     async def failed(self, leased: Leased, error: ItemError, *, content: bytes | None = None) -> None:
         """`error` ended the try; `content` is the hash of what was to be sent, as far as it was known."""
         pardoned = self._tell_gate(leased, error, content or token_bytes(8))
-        self._log.info("not sent", item=leased.item.id, path=leased.item.path, fault=error.fault, error=error.title)
+        self._traffic.faults[error.fault] += 1
         verdict = HANDLING[error.fault].verdict
         if verdict is Verdict.RETRY and leased.item.id in pardoned:
             verdict = Verdict.WAIT

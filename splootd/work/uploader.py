@@ -61,7 +61,7 @@ class Uploader:
         self._clock = clock
         self._bells = bells
         self._traffic = traffic
-        self._outcome = Outcome(queue, gate, clock, settle_s=settle_s)
+        self._outcome = Outcome(queue, gate, clock, traffic, settle_s=settle_s)
         self._log = logger("uploader")
         self._turns = _Turns()
         self._asking_limits = asyncio.Lock()
@@ -82,6 +82,7 @@ class Uploader:
             leased = None if self._is_draining else await self._claim(shard)
             if leased is None:
                 return False
+            self._traffic.waits.claimed(leased.item, self._clock.now())
             lane = asyncio.current_task()
             assert lane is not None
             self._busy.add(lane)
@@ -101,6 +102,10 @@ class Uploader:
                 lane.cancel()
             if late:
                 await asyncio.wait(late, timeout=HAND_BACK_S)
+
+    def allow(self, lanes: int) -> None:
+        """From now on at most so many uploads at once; what is under way finishes."""
+        self._slots.resize(lanes)
 
     async def _lane(self, shard: int | None) -> None:
         while not self._is_draining:
@@ -149,7 +154,10 @@ class Uploader:
     async def _upload(self, leased: Leased, passage: Passage) -> None:
         item = leased.item
         limits = await self._limits(passage)
-        async with read(item.path, item.version, budget=self._budget, limits=limits, rank=item.priority) as content:
+        async with contextlib.AsyncExitStack() as closing:
+            with self._traffic.load.at("reading"):
+                reading = read(item.path, item.version, budget=self._budget, limits=limits, rank=item.priority)
+                content = await closing.enter_async_context(reading)
             complete_at = item.version.mtime_ns / 1e9 + UNFINISHED_S
             if not content.is_whole and 0 < complete_at - self._clock.now() <= UNFINISHED_S:
                 await self._outcome.unfinished(leased, complete_at)
@@ -186,7 +194,7 @@ class Uploader:
         tags = leased.item.tags
         async with self._delivery.introduced(tags), self._slots.reserve(1, rank=leased.item.priority):
             self._stop_if_held(passage)
-            with self._traffic.transfer(content.path, content.size) as transfer:
+            with self._traffic.transfer(content.path, content.size, retries=leased.item.attempts) as transfer:
                 return await self._delivery.deliver(content, tags=tags, sent=transfer.progress)
 
     async def _limits(self, passage: Passage) -> Limits:

@@ -74,9 +74,8 @@ class Delivery:
 
     async def deliver(self, content: Content, *, tags: Sequence[str], sent: Callable[[int], None]) -> Delivered:
         """See to it that the library has the content; `sent` hears how many bytes have gone out."""
-        found = await self._check(content)
-        if found is not None:
-            return Delivered(found.asset_id, duplicate=True, embedded=self._is_embedded(found), sent_bytes=0)
+        if there := await self.find(content):
+            return there
         try:
             stored = await self._server.upload(content, tags=tags, sent=sent)
         except Refused:
@@ -91,6 +90,11 @@ class Delivery:
         if not stored.duplicate and len(self._tags_known) < TAGS_KNOWN_MAX:
             self._tags_known.update(tags)  # a duplicate's tags are ignored by Sploot
         return Delivered(stored.asset_id, stored.duplicate, embedded=False, sent_bytes=content.size)
+
+    async def find(self, content: Content) -> Delivered | None:
+        """Ask whether the library has the content. ServerSick when it cannot even say that."""
+        found = await self._check(content)
+        return found and Delivered(found.asset_id, duplicate=True, embedded=self._is_embedded(found), sent_bytes=0)
 
     async def _check(self, content: Content) -> Found | None:
         try:

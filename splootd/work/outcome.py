@@ -23,6 +23,7 @@ from splootd.gate import Gate
 from splootd.metrics import Traffic
 from splootd.remote.answers import printable
 from splootd.remote.delivery import Delivered
+from splootd.store.ledger import Ledger
 from splootd.store.queue import Queue
 from splootd.work.files import called, look_in_thread
 
@@ -44,8 +45,11 @@ class _Odd(ItemError):
 class Outcome:
     """Writes down how a try has ended, and tells the gate what it says about the server."""
 
-    def __init__(self, queue: Queue, gate: Gate, clock: Clock, traffic: Traffic, *, settle_s: float) -> None:
+    def __init__(
+        self, queue: Queue, ledger: Ledger, gate: Gate, clock: Clock, traffic: Traffic, *, settle_s: float
+    ) -> None:
         self._queue = queue
+        self._ledger = ledger
         self._gate = gate
         self._clock = clock
         self._traffic = traffic
@@ -65,8 +69,9 @@ class Outcome:
             )
         )
 
-    async def removed(self, leased: Leased) -> None:
-        """The library had it once, and its owner removed it there."""
+    async def removed(self, leased: Leased, sha256: bytes) -> None:
+        """The library had it once, and its owner removed it there. The ledger learns it, if it did not know."""
+        await _written(lambda: self._ledger.removed(sha256, now=self._clock.now()))
         reason = (
             f"{called(leased.item.path)} was removed on the server, and stays so: `sploot add --force` sends it again"
         )

@@ -18,6 +18,7 @@ from splootd.metrics import Traffic
 from splootd.remote.answers import Limits
 from splootd.remote.api import Server
 from splootd.remote.delivery import Delivered, Delivery
+from splootd.store.ledger import Content as Known
 from splootd.store.ledger import Ledger
 from splootd.store.queue import Queue
 from splootd.work.files import Content, MemoryBudget, called, look_in_thread, read
@@ -27,6 +28,7 @@ UNFINISHED_S = 20.0  # a file without its end may still be being written; after 
 DRAIN_S = 7.0  # for what is in flight to finish, of the 10 s that a stop may take
 HAND_BACK_S = 2.0
 IDLE_S = 60.0
+SEEN_S = 10.0  # for so long after the library said that it has a content, it is not asked again
 BREATH_S = 0.2  # between two looks at what is delayed, however much news there is
 STORE_FULL_S = 5.0
 WAIT_S_MAX = 3_600.0  # nothing is delayed for longer: a later time was written before the clock was set back
@@ -61,7 +63,7 @@ class Uploader:
         self._clock = clock
         self._bells = bells
         self._traffic = traffic
-        self._outcome = Outcome(queue, gate, clock, traffic, settle_s=settle_s)
+        self._outcome = Outcome(queue, ledger, gate, clock, traffic, settle_s=settle_s)
         self._log = logger("uploader")
         self._turns = _Turns()
         self._asking_limits = asyncio.Lock()
@@ -166,12 +168,28 @@ class Uploader:
                 known = None if item.force else await self._ledger.content(content.sha256)
                 if known is None:
                     await self._send(leased, content, passage)
-                elif known.removed_at is not None:
-                    await self._outcome.removed(leased)
                 else:
-                    there = Delivered(known.asset_id, duplicate=True, embedded=known.ready, sent_bytes=0)
-                    await self._outcome.accepted(leased, there, content.sha256)
-                    self._traffic.record(0)
+                    await self._find(leased, content, known, passage)
+
+    async def _find(self, leased: Leased, content: Content, known: Known, passage: Passage) -> None:
+        """The library had it once: if it is still there nothing is sent, and if it was removed it stays so."""
+        now = self._clock.now()
+        if known.removed_at is None and known.seen_at is not None and 0 <= now - known.seen_at < SEEN_S:
+            there: Delivered | None = Delivered(known.asset_id, duplicate=True, embedded=known.ready, sent_bytes=0)
+        else:
+            try:
+                async with self._slots.reserve(1, rank=leased.item.priority):
+                    self._stop_if_held(passage)
+                    there = await self._delivery.find(content)
+            except ItemError as error:
+                await self._outcome.failed(leased, error, content=content.sha256)
+                return
+            self._gate.succeeded()
+        if there is None:
+            await self._outcome.removed(leased, content.sha256)
+        else:
+            await self._outcome.accepted(leased, there, content.sha256)
+            self._traffic.record(0)
 
     async def _send(self, leased: Leased, content: Content, passage: Passage) -> None:
         try:

@@ -84,7 +84,7 @@ async def test_the_same_content_in_flight_is_sent_once(walk: Walk) -> None:
     assert sum(item.duplicate for item in await walk.store.listing.items(limit=100)) == 29
 
 
-async def test_a_known_content_is_not_even_asked_about(walk: Walk) -> None:
+async def test_a_content_that_was_just_seen_there_is_not_even_asked_about(walk: Walk) -> None:
     await walk.take(await walk.add("first.jpg", jpeg("one")))
     asked = len(walk.sploot.requests)
     item = await walk.take(await walk.add("copy.jpg", jpeg("one")))
@@ -108,18 +108,6 @@ async def test_409_is_success(walk: Walk) -> None:
     assert item.state is State.EMBEDDING
     assert item.duplicate
     assert item.attempts == 0
-
-
-async def test_what_was_removed_on_the_server_stays_removed_unless_forced(walk: Walk) -> None:
-    await walk.take(await walk.add("a.jpg", jpeg("one")))
-    await walk.store.ledger.removed(hashlib.sha256(jpeg("one")).digest(), now=1.0)
-    again = await walk.take(await walk.add("b.jpg", jpeg("one")))
-    assert (again.state, again.fault) == (State.SKIPPED, "removed")
-    assert "--force" in (again.reason or "")
-    walk.sploot.assets.clear()
-    forced = await walk.take(await walk.add("c.jpg", jpeg("one"), force=True))
-    assert forced.state is State.EMBEDDING
-    assert walk.sploot.count("upload") == 2
 
 
 async def test_a_large_file_arrives_byte_for_byte(walk: Walk) -> None:

@@ -140,6 +140,11 @@ SELECT id, asset_id, accepted_at FROM items INDEXED BY items_embedding
 WHERE server_id = :server_id AND state = 'embedding' AND next_at <= :now
 ORDER BY accepted_at, id LIMIT :limit;
 
+-- name: embeddings_of
+-- What the server still works on, of these assets.
+SELECT id, asset_id, accepted_at FROM items INDEXED BY items_by_asset
+WHERE server_id = :server_id AND asset_id IN (SELECT value FROM json_each(:asset_ids)) AND state = 'embedding';
+
 -- name: next_embedding_due
 -- When the server is to be asked next.
 SELECT min(next_at) FROM items INDEXED BY items_to_ask

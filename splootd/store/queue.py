@@ -143,11 +143,11 @@ class Queue:
 
     async def due_embeddings(self, *, now: float, limit: int) -> list[Embedding]:
         """What the server is to be asked about now, the oldest first."""
-        values = {"server_id": self._server_id, "now": now, "limit": limit}
-        rows = await self._database.read(
-            lambda connection: connection.execute(SQL["due_embeddings"], values).fetchall()
-        )
-        return [Embedding(*row) for row in rows]
+        return [Embedding(*row) for row in await self._rows("due_embeddings", now=now, limit=limit)]
+
+    async def embeddings_of(self, asset_ids: Collection[str]) -> list[Embedding]:
+        """What the server still works on, of these assets."""
+        return [Embedding(*row) for row in await self._rows("embeddings_of", asset_ids=json_list(asset_ids))]
 
     async def next_embedding_due(self) -> float | None:
         """When the server is to be asked next."""
@@ -270,9 +270,11 @@ class Queue:
         return [row["id"] for row in rows]
 
     async def _ids(self, query: str, **values: Any) -> list[int]:
+        return [row["id"] for row in await self._rows(query, **values)]
+
+    async def _rows(self, query: str, **values: Any) -> list[sqlite3.Row]:
         every = {"server_id": self._server_id, **values}
-        rows = await self._database.read(lambda connection: connection.execute(SQL[query], every).fetchall())
-        return [row["id"] for row in rows]
+        return await self._database.read(lambda connection: connection.execute(SQL[query], every).fetchall())
 
     async def _time(self, query: str) -> float | None:
         values = {"server_id": self._server_id}

@@ -8,10 +8,12 @@ from typing import Any, cast
 from splootd.core.item import Item, Priority, State
 from splootd.core.lifecycle import ENDED
 from splootd.store.database import Database
+from splootd.store.names import matcher
 from splootd.store.queries import SQL
 from splootd.store.rows import item_of, json_list
 
 NEWEST = (1 << 63) - 1  # a cursor beyond every id
+SCAN_ROWS_MAX = 5_000  # looked at for one page that is searched for by name: some tens of milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,42 @@ class Event:
     accepted_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which items a list shows. `text` is looked for in the names of files."""
+
+    state: State | None = None
+    folder_id: int | None = None
+    fault: str | None = None
+    text: str | None = None
+
+    @property
+    def statement(self) -> str:
+        """The statement that walks the fewest rows."""
+        if self.fault is not None:
+            return "items_by_fault"
+        if self.folder_id is not None:
+            return "items_by_folder"
+        return "items" if self.state is None else "items_by_state"
+
+
+AFTER = {
+    "items": "items_after",
+    "items_by_state": "items_by_state_after",
+    "items_by_folder": "items_by_folder_after",
+    "items_by_fault": "items_by_fault_after",
+}
+"""The statement that pages the other way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list, newest first. The list goes on at `next`, whatever the page holds; None at its end."""
+
+    items: list[Item]
+    next: int | None
+
+
 class Listing:
     """The items of one server, for people."""
 
@@ -102,15 +140,36 @@ class Listing:
         limit: int,
     ) -> list[Item]:
         """The newest items first. The id of the last one is the `before` of the next page."""
-        if fault is not None:
-            query = "items_by_fault"
-        elif folder_id is not None:
-            query = "items_by_folder"
-        else:
-            query = "items" if state is None else "items_by_state"
-        before = NEWEST if before is None else before
-        rows = await self._read(query, state=state, folder_id=folder_id, fault=fault, before=before, limit=limit)
-        return [item_of(row) for row in rows]
+        return (await self.page(Filter(state, folder_id, fault), before=before, limit=limit)).items
+
+    async def page(self, of: Filter, *, before: int | None = None, limit: int) -> Page:
+        """The newest items older than `before`."""
+        return await self._page(of, of.statement, limit, before=NEWEST if before is None else before)
+
+    async def page_after(self, of: Filter, *, after: int, limit: int) -> Page:
+        """The oldest items newer than `after`."""
+        page = await self._page(of, AFTER[of.statement], limit, after=after)
+        return Page(page.items[::-1], page.next)
+
+    async def _page(self, of: Filter, statement: str, limit: int, **cursor: int) -> Page:
+        """One page in the order of `statement`. Looking for a text ends after SCAN_ROWS_MAX, whatever was found."""
+        rows_max = limit if of.text is None else max(limit, SCAN_ROWS_MAX)
+        values = {"state": of.state, "folder_id": of.folder_id, "fault": of.fault, **cursor}
+        is_named = matcher(of.text or "")
+
+        def look(connection: sqlite3.Connection) -> Page:
+            found: list[Item] = []
+            seen, last = 0, 0
+            every = {"server_id": self._server_id, "limit": rows_max, **values}
+            for row in connection.execute(SQL[statement], every):
+                seen, last = seen + 1, row["id"]
+                if of.text is None or is_named(row["path"]):
+                    found.append(item_of(row))
+                if len(found) == limit:
+                    break
+            return Page(found, last if len(found) == limit or seen == rows_max else None)
+
+        return await self._database.read(look)
 
     async def item(self, item_id: int) -> Item | None:
         rows = await self._read("item", id=item_id)

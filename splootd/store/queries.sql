@@ -396,11 +396,21 @@ SELECT state, priority, duplicate, delayed, n, bytes FROM counts WHERE server_id
 -- The newest items.
 SELECT * FROM items WHERE id < :before AND server_id = :server_id ORDER BY id DESC LIMIT :limit;
 
+-- name: items_after
+-- The oldest items after one of them.
+SELECT * FROM items WHERE id > :after AND server_id = :server_id ORDER BY id LIMIT :limit;
+
 -- name: items_by_state
 -- The newest items in one state.
 SELECT * FROM items INDEXED BY items_by_state
 WHERE state = :state AND id < :before AND server_id = :server_id
 ORDER BY id DESC LIMIT :limit;
+
+-- name: items_by_state_after
+-- The same in one state.
+SELECT * FROM items INDEXED BY items_by_state
+WHERE state = :state AND id > :after AND server_id = :server_id
+ORDER BY id LIMIT :limit;
 
 -- name: items_by_folder
 -- The newest items of one folder, in one state or in any.
@@ -408,12 +418,25 @@ SELECT * FROM items INDEXED BY items_by_folder
 WHERE folder_id = :folder_id AND id < :before AND server_id = :server_id AND state = coalesce(:state, state)
 ORDER BY id DESC LIMIT :limit;
 
+-- name: items_by_folder_after
+-- The same of one folder.
+SELECT * FROM items INDEXED BY items_by_folder
+WHERE folder_id = :folder_id AND id > :after AND server_id = :server_id AND state = coalesce(:state, state)
+ORDER BY id LIMIT :limit;
+
 -- name: items_by_fault
 -- The newest items with one fault, in one state and folder or in any.
 SELECT * FROM items INDEXED BY items_by_fault
 WHERE fault = :fault AND id < :before AND server_id = :server_id AND state = coalesce(:state, state)
   AND folder_id IS coalesce(:folder_id, folder_id)
 ORDER BY id DESC LIMIT :limit;
+
+-- name: items_by_fault_after
+-- The same with one fault.
+SELECT * FROM items INDEXED BY items_by_fault
+WHERE fault = :fault AND id > :after AND server_id = :server_id AND state = coalesce(:state, state)
+  AND folder_id IS coalesce(:folder_id, folder_id)
+ORDER BY id LIMIT :limit;
 
 -- name: item
 -- One item.

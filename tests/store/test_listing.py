@@ -1,9 +1,12 @@
+import os
+
+import pytest
 from storekit import Store, digest, origin, version
 
 from splootd.core.failure import Fault
 from splootd.core.item import Priority, State
-from splootd.store import upkeep
-from splootd.store.listing import Progress
+from splootd.store import listing, upkeep
+from splootd.store.listing import Filter, Progress
 from splootd.store.upkeep import prune
 
 
@@ -165,3 +168,57 @@ async def test_of_the_news_only_the_newest_are_kept(store: Store) -> None:
     )
     assert await prune(store.database, now=0.0) == 2_345
     assert (await store.listing.oldest_event(), await store.listing.newest_event()) == (2_346, 102_345)
+
+
+async def test_pages_follow_each_other_backwards_too(store: Store) -> None:
+    folder = await store.arrivals.watch(b"/m", device=1, inode=1, priority=Priority.NORMAL, tags=[], now=0.0)
+    for n in range(7):
+        await store.put(b"/%d" % n, version(n), origin(folder_id=folder.id))
+    dead = [await store.new_in(State.DEAD, 10 + n) for n in range(2)]
+    fault = (await store.listing.items(state=State.DEAD, limit=1))[0].fault
+    for of in (Filter(), Filter(State.PENDING), Filter(folder_id=folder.id), Filter(State.DEAD), Filter(fault=fault)):
+        down = await store.listing.items(state=of.state, folder_id=of.folder_id, fault=of.fault, limit=100)
+        up: list[int] = []
+        after: int | None = 0
+        while after is not None:
+            page = await store.listing.page_after(of, after=after, limit=3)
+            up, after = [item.id for item in page.items] + up, page.next
+        assert up == [item.id for item in down]
+    assert [item.id for item in (await store.listing.page_after(Filter(State.DEAD), after=0, limit=5)).items] == dead[
+        ::-1
+    ]
+
+
+async def test_names_are_found_whatever_their_case_and_composition(store: Store) -> None:
+    names = ["Grumpy CAT.png", "cafe\u0301.gif", "caf\u00e9 2.gif", "STRASSE.png", "dog.png"]
+    paths = [os.fsencode(f"/cat/{name}") for name in names] + [b"/cat/\xff.png"]
+    for number, path in enumerate(paths):
+        await store.put(path, version(number))
+
+    async def found(text: str) -> list[bytes]:
+        return [item.path for item in (await store.listing.page(Filter(text=text), limit=100)).items][::-1]
+
+    assert await found("cat") == paths[:1]
+    assert await found("cat grumpy") == paths[:1]
+    assert await found("CAF\u00c9") == paths[1:3]
+    assert await found("stra\u00dfe") == paths[3:4]
+    assert await found("\udcff") == paths[5:]
+    assert await found(" ") == paths
+    assert await found("%") == []
+
+
+async def test_a_search_by_name_looks_at_so_many_rows_and_goes_on_from_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "SCAN_ROWS_MAX", 4)
+    ids = [(await store.put(b"/%s%d" % (b"dog" if n % 5 else b"cat", n), version(n))).item_id for n in range(11)]
+    pages: list[list[int]] = []
+    before = None
+    while not pages or before is not None:
+        page = await store.listing.page(Filter(text="cat"), before=before, limit=2)
+        pages.append([item.id for item in page.items])
+        before = page.next
+    assert pages == [[ids[10]], [ids[5]], [ids[0]]]
+    assert (await store.listing.page(Filter(text="cow"), limit=2)).next == ids[7]
+    newer = await store.listing.page_after(Filter(text="cat"), after=ids[0], limit=2)
+    assert (newer.items, newer.next) == ([], ids[4])

@@ -31,6 +31,9 @@ INDEXES = {
     "items_by_state": {"items_by_state"},
     "items_by_folder": {"items_by_folder"},
     "items_by_fault": {"items_by_fault"},
+    "items_by_state_after": {"items_by_state"},
+    "items_by_folder_after": {"items_by_folder"},
+    "items_by_fault_after": {"items_by_fault"},
     "progress": {"items_by_add"},
     "by_assets": {"items_by_asset"},
     "asset_removed": {"contents_by_asset"},
@@ -47,7 +50,8 @@ INDEXES = {
 # Questions that are asked again and again: their answers come out of the index in order, nothing is sorted.
 HOT = {
     "claim", "claim_urgent", "promote", "next_due", "due_embeddings", "next_embedding_due", "items", "items_by_state",
-    "items_by_folder", "items_by_fault", "dead_after", "dead_of_fault_after", "events", "progress", "wishes",
+    "items_by_folder", "items_by_fault", "items_after", "items_by_state_after", "items_by_folder_after",
+    "items_by_fault_after", "dead_after", "dead_of_fault_after", "events", "progress", "wishes",
 }  # fmt: skip
 # Small tables. Of others than the items, a partial index may be walked too: it holds what is wanted and nothing else.
 MAY_SCAN = {"json_each", "folders", "adds", "roots", "moves", "CONSTANT"}

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zlib import crc32
 
+from splootd.core import timetable
 from splootd.errors import ConfigError
 
 LOCAL = "local"
@@ -20,7 +21,10 @@ CONFIG_BYTES_MAX = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What one key may be: `check` says whether a value of type `kind` will do, `allowed` says it in words."""
+    """What one key may be: `check` says whether a value of type `kind` will do, `allowed` says it in words.
+
+    `check` may raise a ValueError instead, with a sentence that says what is wrong.
+    """
 
     kind: type
     allowed: str
@@ -33,6 +37,15 @@ def _is_server(value: str) -> bool:
     return value == LOCAL or (parts.scheme in ("http", "https") and bool(parts.hostname))
 
 
+def _is_limit(value: str) -> bool:
+    timetable.parsed(value)
+    return True
+
+
+def _among(*words: str) -> Callable[[str], bool]:
+    return lambda value: value in words
+
+
 def _between(low: float, high: float) -> Callable[[float], bool]:
     return lambda value: low <= value <= high
 
@@ -40,7 +53,7 @@ def _between(low: float, high: float) -> Callable[[float], bool]:
 KEYS: Mapping[str, Key] = {
     "server": Key(str, f"`{LOCAL}` or an http(s) URL", _is_server, "which library to send to"),
     "token_command": Key(str, "a command line", lambda _: True, "prints a token for the server, run for every new one"),
-    "log_level": Key(str, ", ".join(LOG_LEVELS), lambda value: value in LOG_LEVELS, "how much the log says"),
+    "log_level": Key(str, ", ".join(LOG_LEVELS), _among(*LOG_LEVELS), "how much the log says"),
     "connections": Key(int, "a whole number from 1 to 4", _between(1, 4), "uploads at the same time"),
     "memory_bytes": Key(int, "1000000 to 100000000", _between(1_000_000, 100_000_000), "file data held in memory"),
     "settle_s": Key(float, "0 to 3600 seconds", _between(0, 3600), "how long a file must rest before it is sent"),
@@ -48,6 +61,18 @@ KEYS: Mapping[str, Key] = {
         float, "60 to 86400 seconds", _between(60, 86_400), "time between full looks at the folders"
     ),
     "library_idle_s": Key(float, "1 to 86400 seconds", _between(1, 86_400), "when the embedding worker is let go"),
+    "limit": Key(
+        str,
+        f"bytes a second, as 500k or 2M and at least {timetable.RATE_MIN // 1000}k; or hours with such rates, as"
+        " 08:00-23:00=500k,else=none; or nothing for no limit",
+        _is_limit,
+        "how fast to send to a remote server",
+    ),
+    "metered": Key(str, "pause or send", _among("pause", "send"), "what to do on a metered network"),
+    "notify": Key(str, "auto, yes or no", _among("auto", "yes", "no"), "whether the desktop tells what needs you"),
+    "metrics_port": Key(
+        int, "0 for none, or 1024 to 65535", lambda value: not value or 1024 <= value <= 65_535, "metrics on 127.0.0.1"
+    ),
 }
 
 
@@ -63,6 +88,10 @@ class Config:
     settle_s: float = 2.0
     look_interval_s: float = 3600.0
     library_idle_s: float = 30.0
+    limit: str = ""
+    metered: str = "pause"
+    notify: str = "auto"
+    metrics_port: int = 0
     token: str = field(default="", repr=False)  # only ever from the environment: a file would keep it
 
     @property
@@ -110,8 +139,13 @@ def checked(name: str, value: Any, source: str) -> Any:
     key = checked_name(name, source)
     if key.kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if type(value) is not key.kind or not key.check(value):
-        raise ConfigError(f"{source} sets `{name}` to {value!r}", f"`{name}` may be: {key.allowed}")
+    said = ""
+    try:
+        will_do = type(value) is key.kind and key.check(value)
+    except ValueError as error:
+        will_do, said = False, f": {error}"
+    if not will_do:
+        raise ConfigError(f"{source} sets `{name}` to {value!r}{said}", f"`{name}` may be: {key.allowed}")
     return value
 
 

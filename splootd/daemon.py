@@ -16,22 +16,32 @@ from splootd import __version__, logs
 from splootd.bus import Bells, Bus
 from splootd.clock import Clock
 from splootd.config import Config, Paths
+from splootd.control.answers import Answers
 from splootd.control.door import Control, bind
+from splootd.control.numbers import Sampler
 from splootd.control.parts import Parts
+from splootd.control.scrape import Scrape
+from splootd.core import timetable
 from splootd.credentials import Credentials
 from splootd.errors import AlreadyRunning, ConfigError, SplootError
 from splootd.gate import Gate
 from splootd.metrics import Traffic
+from splootd.metrics.memory import Memory
 from splootd.remote.api import Server
+from splootd.remote.throttle import Throttle
 from splootd.store.arrivals import Arrivals
 from splootd.store.database import Database
 from splootd.store.ledger import Ledger, server_id
 from splootd.store.listing import Listing
 from splootd.store.queue import Queue
+from splootd.work.chronicle import Chronicle
+from splootd.work.courtesy import Courtesy
 from splootd.work.embedded import EmbeddedLibrary
 from splootd.work.files import MemoryBudget
 from splootd.work.intake import Intake
 from splootd.work.janitor import Janitor
+from splootd.work.metered import ASKING, Metered
+from splootd.work.notifier import Notifier, command_of, is_wanted
 from splootd.work.tracker import Tracker
 from splootd.work.uploader import Uploader
 from splootd.work.watcher import Watcher
@@ -79,11 +89,17 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
 
         credentials = Credentials(paths.token_file, clock, token=config.token, token_command=config.token_command)
         library_socket = paths.library_socket if config.is_local else None
-        server = Server(config.server, credentials=credentials, connections=config.connections, socket=library_socket)
+        server = Server(
+            config.server,
+            credentials=credentials,
+            connections=config.connections,
+            socket=library_socket,
+            throttle=Throttle(timetable.parsed("" if config.is_local else config.limit), clock),
+        )
         closing.push_async_callback(server.close)
 
         gate = Gate(clock, credentials)
-        traffic = Traffic(clock)
+        traffic, memory, bus = Traffic(clock), Memory(), Bus()
         intake = Intake(arrivals, clock, settle_s=config.settle_s)
         watcher = Watcher(arrivals, intake, clock, config)
         uploader = Uploader(
@@ -97,6 +113,8 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
             traffic=traffic,
             settle_s=config.settle_s,
         )
+        courtesy = Courtesy(listing, bells, gate, lanes_max=server.uploads_max, allow=uploader.allow)
+        metered = Metered(listing, bells, gate)
         tracker = Tracker(queue, server, gate, clock, bells)
         janitor = Janitor(database, paths.state / "backups", clock)
         library = EmbeddedLibrary(paths, gate, idle_s=config.library_idle_s)
@@ -105,7 +123,7 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
             config=config,
             clock=clock,
             bells=bells,
-            bus=Bus(),
+            bus=bus,
             listing=listing,
             queue=queue,
             arrivals=arrivals,
@@ -114,20 +132,22 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
             server=server,
             gate=gate,
             traffic=traffic,
+            memory=memory,
+            backlog=courtesy.backlog,
             credentials=credentials,
             shutdown=stop.set,
-            more_needs=library.needs,
+            more_needs=lambda: (*library.needs(), *scrape.needs()),
         )
         control = Control(listener, parts)
+        scrape = Scrape(config.metrics_port, control.answers.metrics)
 
         if await listing.setting("paused"):
             gate.pause()
         handed_back = await queue.recover(now=clock.now())
         log.info("started", version=__version__, pid=os.getpid(), server=config.server, handed_back=handed_back)
         workers: list[Worker] = [database, control, intake, watcher, uploader, tracker, janitor]
-        if config.is_local:
-            gate.server_down("the embedded library is starting")
-            workers.append(library)
+        workers += [Chronicle(bus, traffic), Sampler(memory), *_listeners(config, control.answers, scrape)]
+        workers += _hosts(gate, library) if config.is_local else _guests(config, gate, courtesy, metered)
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(worker.run(), name=type(worker).__name__) for worker in workers]
             _stop_on_signals(stop)
@@ -146,6 +166,28 @@ class Worker(Protocol):
     """What the composition root knows of each worker."""
 
     async def run(self) -> None: ...
+
+
+def _hosts(gate: Gate, library: EmbeddedLibrary) -> list[Worker]:
+    """What it takes to have the library in the house."""
+    gate.server_down("the embedded library is starting")
+    return [library]
+
+
+def _guests(config: Config, gate: Gate, courtesy: Courtesy, metered: Metered) -> list[Worker]:
+    """The manners towards a server that others use too, over a network that may cost."""
+    if config.metered == "send":
+        return [courtesy]
+    gate.hold(ASKING)
+    return [courtesy, metered]
+
+
+def _listeners(config: Config, answers: Answers, scrape: Scrape) -> Iterator[Worker]:
+    """Whoever is told by itself, where the user wants that."""
+    if is_wanted(config.notify, os.environ):
+        yield Notifier(answers.needs, command_of(sys.platform))
+    if config.metrics_port:
+        yield scrape
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -195,7 +195,7 @@ class Gate:
     def detail(self) -> str | None:
         """What holds it back or slows it, in a sentence."""
         if self.state == "ok":
-            return self.held_for or self.remark
+            return f"sending waits, because {self.held_for}" if self.held_for else self.remark
         return self._trouble.title if self._trouble is not None else None
 
     async def _until(self, wait_s: Callable[[float], float]) -> None:

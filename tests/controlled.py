@@ -14,16 +14,21 @@ from splootd.bus import Bells, Bus
 from splootd.clock import Clock
 from splootd.config import Config
 from splootd.control.door import Control, bind
+from splootd.control.parts import Parts
+from splootd.core.backlog import Backlog
+from splootd.core.timetable import Timetable
 from splootd.credentials import Credentials
 from splootd.gate import Gate
 from splootd.metrics import Traffic
-from splootd.control.parts import Parts
+from splootd.metrics.calls import Calls
+from splootd.metrics.memory import Memory
 from splootd.protocol import (
     Add,
     Added,
     Request,
 )
 from splootd.remote.api import Match
+from splootd.remote.throttle import Throttle
 from splootd.store.arrivals import Arrivals
 from splootd.store.database import Database
 from splootd.store.ledger import server_id
@@ -42,6 +47,8 @@ class Library:
     def __init__(self) -> None:
         self.matches: list[Match] = []
         self.error: Exception | None = None
+        self.calls = Calls()
+        self.throttle = Throttle(Timetable(), Clock())
 
     async def search(self, text: str, limit: int) -> list[Match]:
         if self.error:
@@ -164,6 +171,8 @@ async def controlled(tmp_path: Path) -> AsyncIterator[House]:
         server=library,  # type: ignore[arg-type]  # the part of it that is asked
         gate=Gate(clock, credentials),
         traffic=Traffic(clock),
+        memory=Memory(),
+        backlog=Backlog(3),
         credentials=credentials,
         shutdown=lambda: shutdowns.append("now"),
     )

@@ -151,6 +151,15 @@ class Client:
         except LostError:
             raise SplootError("the daemon hung up in the middle of an answer, twice", "sploot logs") from None
 
+    def text(self, request: Request) -> str:
+        """The daemon's answer where that is plain text."""
+        head = self._connection.send(request, "")
+        body = self._connection.body(head)
+        self._check(head)
+        if head.status != 200:
+            raise _refusal(body)
+        return body.decode()
+
     def follow(self, request: Request, wait_s: Callable[[], float]) -> Iterator[News | None]:
         """News of a stream; None whenever `wait_s()` has passed without. LostError when the line breaks."""
         head = self._connection.send(request, "")

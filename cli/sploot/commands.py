@@ -121,11 +121,25 @@ def list_items(
 
 
 @app.command()
-def why(target: Annotated[str, typer.Argument(metavar="PATH|ID")], as_json: Json = False) -> int:
-    """The whole story of one file."""
-    from sploot import looking
+def why(
+    target: Annotated[str | None, typer.Argument(metavar="PATH|ID")] = None,
+    slow: Annotated[bool, typer.Option("--slow", help="What holds everything up now, and what helps.")] = False,
+    as_json: Json = False,
+) -> int:
+    """The whole story of one file; or why all of it is slow."""
+    from sploot import looking, numbers
 
-    return looking.why(target, as_json=as_json)
+    if (target is None) != slow:
+        raise typer.BadParameter("name one file, or ask --slow")
+    return numbers.slow(as_json=as_json) if target is None else looking.why(target, as_json=as_json)
+
+
+@app.command()
+def metrics(as_json: Json = False) -> int:
+    """What the daemon measures, as Prometheus reads it; with --json as a report."""
+    from sploot import numbers
+
+    return numbers.metrics(as_json=as_json)
 
 
 @app.command()

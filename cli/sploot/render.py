@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sploot.text import count, moment, place, safe, seconds_since, size, span
-from splootd.protocol import Added, FolderRow, Hit, ItemRow, Need, Rates, ServerStatus, Status, Story
+from splootd.protocol import Added, FolderRow, Hit, ItemRow, Need, Rates, ServerStatus, Slow, Status, Story
 
 UNENDED = ("pending", "uploading", "embedding")
 STATES = ("ready", "embedding", "uploading", "pending", "dead", "gone", "skipped")
@@ -163,6 +163,15 @@ def story(of: Story, style: Style = PLAIN) -> list[str]:
         lines.append(_row("asset", safe(row.asset_id)))
     lines += [_row("tried", moment(each.at), each.verdict, safe(each.reason)) for each in of.attempts]
     lines.append(_row("next", safe(of.next)))
+    return lines
+
+
+def slow(of: Slow, style: Style = PLAIN) -> list[str]:
+    """What holds everything up, what helps, and the numbers that led there."""
+    lines = [_row("because", style.bold(safe(of.because))), _row("helps", safe(of.helps))]
+    if of.numbers:
+        shown = (f"{name} {number:,.3f}".rstrip("0").rstrip(".") for name, number in of.numbers.items())
+        lines.append(_row("numbers", style.dim(", ".join(shown))))
     return lines
 
 

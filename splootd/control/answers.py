@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar, assert_never
 
 from splootd import protocol
-from splootd.control import views
+from splootd.control import numbers, views
 from splootd.control.parts import Parts
 from splootd.control.status import folder_rows, status
 from splootd.control.story import Holdup, next_step
@@ -29,8 +29,10 @@ Reply = (
     | protocol.Done
     | protocol.Folders
     | protocol.Hits
+    | protocol.Report
+    | protocol.Slow
 )
-Answer = Reply | AsyncIterator[bytes]
+Answer = Reply | AsyncIterator[bytes] | str
 
 Words = TypeVar("Words", bound=StrEnum)
 
@@ -87,6 +89,12 @@ class Answers:
                 return self.shutdown()
             case protocol.GetEvents():
                 return self.news.events(request.since)
+            case protocol.GetMetrics():
+                return await self.metrics()
+            case protocol.GetReport():
+                return numbers.report(self._parts)
+            case protocol.WhySlow():
+                return await numbers.slow(self._parts)
             case _:
                 assert_never(request)
 
@@ -127,7 +135,7 @@ class Answers:
         if not versions:
             raise RequestError("not_found", f"{request.target[:4096]} is not in the queue", "sploot add", status=404)
         item, gate = versions[0], parts.gate
-        holdup = Holdup(gate.paused, gate.state, gate.retry_at)
+        holdup = Holdup(gate.paused, gate.state, gate.retry_at, gate.held_for)
         attempts = await parts.listing.attempts(item.id)
         return protocol.Story(
             item=views.item_row(item, await self._folders()),
@@ -157,11 +165,14 @@ class Answers:
             all_dead=request.all,
             now=self._parts.clock.now(),
         )
+        self._parts.traffic.waits.asked(ids, self._parts.clock.now())
         left = set(request.ids) - set(ids)
         return protocol.Changed(tuple(ids), tuple(str(each) for each in request.ids if each in left))
 
     async def bump(self, request: protocol.Bump) -> protocol.Changed:
-        return await self._change(request.targets, self._parts.queue.bump)
+        changed = await self._change(request.targets, self._parts.queue.bump)
+        self._parts.traffic.waits.asked(changed.ids, self._parts.clock.now())
+        return changed
 
     async def forget(self, request: protocol.Forget) -> protocol.Changed:
         return await self._change(request.targets, self._parts.queue.forget)
@@ -219,6 +230,12 @@ class Answers:
     async def logout(self) -> protocol.Done:
         await self._parts.credentials.clear()
         return protocol.Done("The token is forgotten.")
+
+    async def needs(self) -> tuple[protocol.Need, ...]:
+        return (await status(self._parts, self._started_at, draining=self.draining)).needs_you
+
+    async def metrics(self) -> str:
+        return await numbers.metrics(self._parts, self._started_at)
 
     def shutdown(self) -> protocol.Done:
         self.draining = True

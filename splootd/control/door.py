@@ -29,6 +29,7 @@ from splootd.control.parts import Parts
 from splootd.control.transport import BoundedHttp, Server
 from splootd.errors import ConfigError, ItemError, RequestError, ServerError, SplootError
 from splootd.logs import logger
+from splootd.metrics.exposition import CONTENT_TYPE
 from splootd.protocol import API, BODY_BYTES_MAX, REQUESTS, AnyRequest, GetEvents, Problem, Request
 from splootd.wire import MalformedError, decode, decode_query, encode
 
@@ -140,6 +141,8 @@ class _Door:
         answer = await self._answers.answer(request, key)
         if isinstance(answer, AsyncIterator):
             return StreamingResponse(answer, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        if isinstance(answer, str):
+            return Response(answer, media_type=CONTENT_TYPE)
         return _json(encode(answer))
 
     async def _change(self, request: AnyRequest, key: str) -> dict[str, Any]:

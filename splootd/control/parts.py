@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from splootd.bus import Bells, Bus
 from splootd.clock import Clock
 from splootd.config import Config
+from splootd.core.backlog import Backlog
 from splootd.credentials import Credentials
 from splootd.gate import Gate
 from splootd.metrics import Traffic
+from splootd.metrics.memory import Memory
 from splootd.protocol import Need
 from splootd.remote.api import Server
 from splootd.store.arrivals import Arrivals
@@ -35,6 +37,8 @@ class Parts:
     server: Server
     gate: Gate
     traffic: Traffic
+    memory: Memory
+    backlog: Backlog
     credentials: Credentials
     shutdown: Callable[[], None]
     more_needs: Callable[[], Sequence[Need]] = tuple

@@ -25,7 +25,7 @@ async def status(parts: Parts, started_at: float, *, draining: bool) -> protocol
             state="draining" if draining else "paused" if parts.gate.paused else "running",
             rss_bytes=rss_bytes(),
         ),
-        server=_server_status(parts),
+        server=server_status(parts),
         items={"total": sum(items.values()), **items},
         ready_of_which_duplicates=counts.duplicates,
         pending_of_which_delayed=counts.delayed,
@@ -41,7 +41,7 @@ async def folder_rows(parts: Parts) -> tuple[protocol.FolderRow, ...]:
     return tuple(views.folder_row(folder, *parts.watcher.health(folder.id)) for folder in folders)
 
 
-def _server_status(parts: Parts) -> protocol.ServerStatus:
+def server_status(parts: Parts) -> protocol.ServerStatus:
     gate = parts.gate
     return protocol.ServerStatus(
         url=parts.config.server,

@@ -23,11 +23,12 @@ REMEDY: Mapping[Fault, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Holdup:
-    """What holds back all sending: the user (`paused`), or the server (`state`, `retry_at` in epoch seconds)."""
+    """What holds back all sending: the user, the server (`state`, `retry_at` in epoch seconds), or the network."""
 
     paused: bool
     state: str
     retry_at: float | None
+    held_for: str | None = None  # why sending waits although nobody is sick
 
 
 def clock_time(at: float, now: float) -> str:
@@ -73,6 +74,8 @@ def _pending(item: Item, holdup: Holdup, now: float) -> str:
             return f"It waits until the server can be reached; that is tried again{again or ' soon'}."
         case "rate_limited":
             return f"It waits, because the server asks for patience, and goes on{again or ' soon'}."
+        case _ if holdup.held_for:
+            return f"It waits, because {holdup.held_for}. To send all the same: sploot config set metered send"
         case _:
             return "It waits for its turn."
 

@@ -69,13 +69,20 @@ def progress(add: int, of: listing.Progress) -> protocol.Progress:
 
 
 def news(event: listing.Event) -> dict[str, Any]:
-    """One event row as it is published and streamed."""
+    """One event row as it is published and streamed. Of the claim, fault and reason are those of the try before."""
+    is_claim = event.state is State.UPLOADING
+    embedded_s = None
+    if event.state is State.READY and event.accepted_at is not None and event.at > event.accepted_at:
+        embedded_s = event.at - event.accepted_at
     return {
         "seq": event.seq,
         "at": iso(event.at),
         "item": event.item_id,
         "state": str(event.state),
         "path": os.fsdecode(event.path),
+        "fault": None if is_claim else event.fault,
+        "reason": None if is_claim else event.reason,
+        "embedded_s": embedded_s,
     }
 
 

@@ -41,7 +41,7 @@ class Measures:
     uploading: int = 0
     embedding: int = 0
     paused: bool = False
-    metered: bool = False
+    held_for: str | None = None  # why sending waits although nobody is sick
     server_state: str = "ok"  # ok, unreachable, signed_out, rate_limited
     server_detail: str = ""
     retry_in_s: float | None = None
@@ -96,9 +96,9 @@ def _standstill(of: Measures) -> Finding | None:
         case "unreachable":
             because = f"the server does not answer{said}{again}"
             return Finding(Cause.UNREACHABLE, because, "see that it runs and that its address is right", numbers)
-    if of.metered and is_sending:
+    if of.held_for is not None and is_sending:
         helps = "another network, or: sploot config set metered send"
-        return Finding(Cause.METERED, "this network is metered, and sending waits for another one", helps, numbers)
+        return Finding(Cause.METERED, f"sending waits, because {of.held_for}", helps, numbers)
     return None
 
 

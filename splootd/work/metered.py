@@ -14,7 +14,7 @@ LOOK_INTERVAL_S = 60.0
 ANSWER_S = 3.0
 ANSWER_BYTES_MAX = 1_000
 ASKING = "it is being found out whether this network is metered"
-METERED = "this network is metered; to send all the same: sploot config set metered send"
+METERED = "this network is metered"
 
 # https://networkmanager.dev/docs/api/latest/gdbus-org.freedesktop.NetworkManager.html, property Metered
 _SERVICE = "org.freedesktop.NetworkManager"

@@ -58,16 +58,17 @@ class Outcome:
     async def accepted(self, leased: Leased, delivered: Delivered, sha256: bytes) -> None:
         """The library has it."""
         is_duplicate = delivered.duplicate and leased.item.fault not in UNCLEAR
-        await _written(
-            lambda: self._queue.accept(
-                leased,
-                asset_id=delivered.asset_id,
-                sha256=sha256,
-                duplicate=is_duplicate,
-                embedded=delivered.embedded,
-                now=self._clock.now(),
+        with self._traffic.load.at("writing"):
+            await _written(
+                lambda: self._queue.accept(
+                    leased,
+                    asset_id=delivered.asset_id,
+                    sha256=sha256,
+                    duplicate=is_duplicate,
+                    embedded=delivered.embedded,
+                    now=self._clock.now(),
+                )
             )
-        )
 
     async def removed(self, leased: Leased, sha256: bytes) -> None:
         """The library had it once, and its owner removed it there. The ledger learns it, if it did not know."""

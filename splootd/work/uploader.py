@@ -132,9 +132,10 @@ class Uploader:
             await asyncio.sleep(BREATH_S)
 
     async def _claim(self, shard: int | None) -> Leased | None:
-        if shard is None:
-            return await self._queue.claim_urgent(now=self._clock.now())
-        return await self._queue.claim(shard, now=self._clock.now(), chance=random.random())
+        with self._traffic.load.at("writing"):
+            if shard is None:
+                return await self._queue.claim_urgent(now=self._clock.now())
+            return await self._queue.claim(shard, now=self._clock.now(), chance=random.random())
 
     async def _take(self, leased: Leased, passage: Passage) -> None:
         """One item, from its claim to its answer in the queue, whatever happens."""

@@ -49,7 +49,7 @@ PACKAGES = {name.removesuffix(".__init__") for name in MODULES if name.endswith(
 
 DOORS = {
     "aiosqlite": {"splootd.store.database", "sploot_server.assets.database"},
-    "httpx": {"splootd.remote.api", "splootd.remote.resumable"},
+    "httpx": {"splootd.remote.api", "splootd.remote.lines", "splootd.remote.resumable"},
     "websockets": {"splootd.remote.feed"},
     "watchfiles": {"splootd.work.watcher"},
     "pathspec": {"splootd.work.ignore"},

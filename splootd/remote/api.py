@@ -1,9 +1,8 @@
-"""The Sploot server, seen from here: one method per question. The only module that knows httpx."""
+"""The Sploot server, seen from here: one method per question."""
 
 import asyncio
 import contextlib
 import json
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from splootd.remote.answers import (
     reports_of,
     stored_of,
 )
+from splootd.remote.lines import Lines, trust
 from splootd.remote.measured import measured
 from splootd.remote.multipart import Frame, frame
 from splootd.remote.throttle import Throttle
@@ -40,11 +40,8 @@ from splootd.remote.verdict import Answer, error_of, error_of_upload
 from splootd.work.files import EXHAUSTION, SEND_BYTES, Content, called
 
 CONNECTIONS_MAX = 4  # of the whole program
-CONNECT_S = 10.0
-WRITE_S = 30.0  # without one piece getting through
 READ_S = 70.0  # Sploot may work on an upload for 60 s
 CONTROL_READ_S = 30.0
-KEEPALIVE_S = 4.0  # shorter than any server's, so that no request meets a line that is just being closed
 SLOWEST_BYTES_PER_S = 8_000
 ANSWER_BYTES_MAX = 4_000_000
 
@@ -90,9 +87,9 @@ class Server:
         self._credentials = credentials
         self._name = "the library" if socket else printable(httpx.URL(url).host)
         base = "http://library" if socket else url
-        verify = _trust(base)
-        self._uploads = _client(base, socket, verify, self.uploads_max, READ_S)
-        self._control = _client(base, socket, verify, 1, CONTROL_READ_S)
+        verify = trust(base)
+        self._uploads = Lines(base, socket=socket, verify=verify, connections=self.uploads_max, read_s=READ_S)
+        self._control = Lines(base, socket=socket, verify=verify, connections=1, read_s=CONTROL_READ_S)
 
     def __repr__(self) -> str:
         return f"Server({self._name})"
@@ -104,9 +101,10 @@ class Server:
         return self.last_limits
 
     @measured
-    async def check(self, sha256: bytes) -> Found | None:
-        """Whether it has the content. Lower-case hex: Sploot does not find any other."""
-        return found_of(await self._ask(self._uploads, "POST", "/api/upload/check", {"checksum": sha256.hex()}))
+    async def check(self, sha256: bytes, *, aside: bool = False) -> Found | None:
+        """Whether it has the content; `aside` asks without waiting behind uploads."""
+        asked = {"checksum": sha256.hex()}  # Sploot finds no upper-case digits
+        return found_of(await self._ask(self._control if aside else self._uploads, "POST", "/api/upload/check", asked))
 
     @measured
     async def upload(
@@ -162,37 +160,41 @@ class Server:
         """Whether it answers at all."""
         await self._ask(self._control, "GET", "/api/health")
 
-    async def close(self) -> None:
-        await self._uploads.aclose()
-        await self._control.aclose()
+    async def renew(self) -> None:
+        """After a sleep, or on another network: use fresh lines from now on."""
+        await self._uploads.renew()
+        await self._control.renew()
 
-    async def _ask(self, client: httpx.AsyncClient, method: str, path: str, value: Any = None) -> Any:
+    async def close(self) -> None:
+        await self._uploads.close()
+        await self._control.close()
+
+    async def _ask(self, lines: Lines, method: str, path: str, value: Any = None) -> Any:
         """The JSON that answers a small question."""
-        deadline_s = client.timeout.read or READ_S
         if value is None:
-            return _judged(await self._exchange(client, _Question(method, path, {}, b"", deadline_s)))
+            return _judged(await self._exchange(lines, _Question(method, path, {}, b"", lines.read_s)))
         headers = {"content-type": "application/json"}
         return _judged(
-            await self._exchange(client, _Question(method, path, headers, json.dumps(value).encode(), deadline_s))
+            await self._exchange(lines, _Question(method, path, headers, json.dumps(value).encode(), lines.read_s))
         )
 
-    async def _exchange(self, client: httpx.AsyncClient, question: "_Question") -> Answer:
+    async def _exchange(self, lines: Lines, question: "_Question") -> Answer:
         """Ask, and if the server does not know us, ask once more with the next token."""
-        answer = await self._once(client, question)
+        answer = await self._once(lines, question)
         if answer.is_signed_out:
             with self._translated():
                 has_another = await self._credentials.renew()
             if has_another:
-                answer = await self._once(client, question)
+                answer = await self._once(lines, question)
         return answer
 
-    async def _once(self, client: httpx.AsyncClient, question: "_Question") -> Answer:
+    async def _once(self, lines: Lines, question: "_Question") -> Answer:
         body = question.body if isinstance(question.body, bytes) else question.body()
         with self._translated():
             headers = {**question.headers, **_authorization(await self._credentials.token())}
             async with (
                 asyncio.timeout(question.deadline_s),
-                client.stream(question.method, question.path, headers=headers, content=body) as response,
+                lines.stream(question.method, question.path, headers=headers, content=body) as response,
             ):
                 return Answer(response.status_code, response.headers, await _bounded(response))
 
@@ -213,33 +215,6 @@ class Server:
         return BrokenOff(
             f"the line to {self._name} broke: {reason}", "it is asked by hash before anything is sent again"
         )
-
-
-def _client(
-    base: str, socket: Path | None, verify: ssl.SSLContext, connections: int, read_s: float
-) -> httpx.AsyncClient:
-    """A pool of lines. Redirects are not followed: the token is for this host only."""
-    limits = httpx.Limits(
-        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE_S
-    )
-    transport = None  # httpx makes its own, and heeds the proxies of the environment
-    if socket:
-        transport = httpx.AsyncHTTPTransport(verify=verify, limits=limits, uds=str(socket), trust_env=False)
-    return httpx.AsyncClient(
-        base_url=base,
-        transport=transport,
-        verify=verify,
-        trust_env=socket is None,
-        limits=limits,
-        timeout=httpx.Timeout(connect=CONNECT_S, read=read_s, write=WRITE_S, pool=read_s),
-        headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "splootd"},
-        follow_redirects=False,
-    )
-
-
-def _trust(base: str) -> ssl.SSLContext:
-    """One for both pools. Loading the certificates takes a while, which a plain line need not wait for."""
-    return httpx.create_ssl_context() if base.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _authorization(token: str | None) -> dict[str, str]:

@@ -94,7 +94,9 @@ class Delivery:
     async def find(self, content: Content) -> Delivered | None:
         """Ask whether the library has the content. ServerSick when it cannot even say that."""
         found = await self._check(content)
-        return found and Delivered(found.asset_id, duplicate=True, embedded=self._is_embedded(found), sent_bytes=0)
+        if found is None:
+            return None
+        return Delivered(found.asset_id, duplicate=True, embedded=self._is_embedded(found), sent_bytes=0)
 
     async def _check(self, content: Content) -> Found | None:
         try:

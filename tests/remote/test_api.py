@@ -317,7 +317,7 @@ async def test_nothing_there_is_unreachable(tmp_path: Path) -> None:
 
 async def test_an_answer_that_never_comes_is_given_up(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "CONTROL_READ_S", 0.05)
-    server = Server(str(line.server._control.base_url), credentials=line.credentials, connections=4)
+    server = Server(line.server._control.base, credentials=line.credentials, connections=4)
 
     async def silent(_: Request) -> Reply:
         await asyncio.Event().wait()

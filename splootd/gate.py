@@ -9,13 +9,15 @@ from typing import Literal
 
 from splootd.bus import Bell
 from splootd.clock import Clock
-from splootd.core.breaker import Breaker, Mood
+from splootd.core.breaker import FAULTS_MAX, Breaker, Mood
 from splootd.credentials import Credentials
 from splootd.errors import BrokenOff, Exhausted, ItemError, RateLimited, ServerError, SignedOut, Unreachable
 
-DOUBTS_MAX = 50
-"""Different contents that the server may fail on, one after the other, before it is held to be sick although it answers
-everything else. A library from which its owner has removed many pictures fails on all of them, and is well."""
+PROBES_MAX = 20
+"""Probes in a row that a server may fail while it answers every question well, before each of them speaks against its
+file after all: ten minutes. A library from which its owner has removed many pictures fails on all of them, for ever."""
+
+BLAMED_MAX = 10_000  # contents remembered as sick
 
 SIGNED_OUT_ASK_S = 900.0  # then it is tried without the user: the command that prints tokens may work again
 
@@ -47,7 +49,9 @@ class Gate:
         self._probe: Passage | None = None
         self._suspects = _Suspects()  # they failed, and the server with them
         self._doubts = _Suspects()  # they failed, while the server was well otherwise
+        self._blamed: set[int] = set()  # the server failed on these, and took others since
         self._opened_by_doubts = False
+        self._failed_probes = 0  # in a row, while the server answered questions well
         self._trouble: ItemError | None = None
         self._is_silent = False  # when last asked a small question
 
@@ -79,11 +83,14 @@ class Gate:
         return is_open and not self._is_held and self._wait_s(self._clock.monotonic()) == 0
 
     def succeeded(self) -> None:
-        """An item got through: the server is well."""
+        """An item got through: the server is well, and what it failed on before is sick itself."""
         self.breaker.succeeded()
         self._probe = self._trouble = None
         self._is_overdue = self._is_silent = False
+        self._failed_probes = 0
         self._suspects.clear()
+        if len(self._blamed) < BLAMED_MAX:
+            self._blamed.update(self._doubts.contents())
         self._doubts.clear()
         self.bell.ring()
 
@@ -110,14 +117,19 @@ class Gate:
     def doubted(self, error: ItemError, *, item_id: int, content: bytes) -> Collection[int]:
         """The server failed on this content, and answered another question well. Returns the items to pardon.
 
-        That speaks against the content, unless one content after the other fails so.
+        That speaks against the content if others have got through since it first failed, and against the server if one
+        content after the other fails so.
         """
         if self.breaker.mood is not Mood.CLOSED and not self._opened_by_doubts:
             self.breaker.succeeded()  # it was opened because nothing was answered any more
             self._probe = self._trouble = None
-            self._is_overdue = False
-        self._doubts.add(content, item_id)
-        if self.breaker.mood is Mood.CLOSED and len(self._doubts) < DOUBTS_MAX:
+        number = self._doubts.add(content, item_id)
+        was_probe = self.breaker.mood is Mood.HALF_OPEN
+        self._failed_probes += was_probe
+        if number in self._blamed or self._failed_probes > PROBES_MAX:
+            self._doubts.take([number])  # its try counts; as a probe it has told nothing, and the next one may pass
+            return frozenset()
+        if not was_probe and len(self._doubts) < FAULTS_MAX:
             self.bell.ring()
             return frozenset()
         self._trouble = error

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from walkkit import JumpClock
 
-from splootd.core.breaker import OPEN_S
+from splootd.core.breaker import FAULTS_MAX, OPEN_S
 from splootd.credentials import Credentials
 from splootd.errors import BrokenOff, Exhausted, RateLimited, ServerFault, SignedOut, Unreachable
-from splootd.gate import DOUBTS_MAX, SIGNED_OUT_ASK_S, Gate
+from splootd.gate import PROBES_MAX, SIGNED_OUT_ASK_S, Gate
 
 
 class Post:
@@ -254,14 +254,40 @@ async def test_exhaustion_closes_it_at_once(post: Post) -> None:
 
 async def test_doubts_about_many_contents_close_it_and_are_pardoned(post: Post) -> None:
     sick = ServerFault("500")
-    for number in range(DOUBTS_MAX - 1):
+    for number in range(FAULTS_MAX - 1):
         assert not post.gate.doubted(sick, item_id=number, content=b"%08d" % number)
-    assert set(post.gate.doubted(sick, item_id=99, content=b"99999999")) == {*range(DOUBTS_MAX - 1), 99}
+    assert set(post.gate.doubted(sick, item_id=99, content=b"99999999")) == {*range(FAULTS_MAX - 1), 99}
     assert post.gate.breaker.mood == "open"
     post.clock.ahead_s += OPEN_S
     async with post.gate.passage():
         assert set(post.gate.doubted(sick, item_id=100, content=b"a100....")) == {100}
         assert post.gate.breaker.mood == "open"
+
+
+async def test_a_content_that_failed_while_others_went_through_closes_nothing(post: Post) -> None:
+    sick = ServerFault("500")
+    for number in range(FAULTS_MAX - 1):
+        post.gate.doubted(sick, item_id=number, content=b"%08d" % number)
+    post.gate.succeeded()
+    for number in range(FAULTS_MAX - 1):
+        assert not post.gate.doubted(sick, item_id=number, content=b"%08d" % number)
+    assert not post.gate.doubted(sick, item_id=99, content=b"99999999")
+    assert post.gate.breaker.mood == "closed"
+
+
+async def test_a_library_that_only_fails_on_uploads_blames_the_files_in_the_end(post: Post) -> None:
+    """Else a folder of nothing but removed pictures would wait for ever."""
+    sick = ServerFault("500")
+    for number in range(FAULTS_MAX):
+        post.gate.doubted(sick, item_id=number, content=b"%08d" % number)
+    for probe in range(PROBES_MAX):
+        post.clock.ahead_s += OPEN_S
+        async with post.gate.passage():
+            assert post.gate.doubted(sick, item_id=probe, content=b"%08d" % probe) == {probe}
+    post.clock.ahead_s += OPEN_S
+    for probe in range(3):
+        async with post.gate.passage():
+            assert not post.gate.doubted(sick, item_id=probe, content=b"%08d" % probe)
 
 
 async def test_a_doubt_after_silence_says_that_the_server_is_back(post: Post) -> None:

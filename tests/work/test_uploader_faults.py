@@ -14,10 +14,9 @@ import pytest
 from scripted import HTML, SIGNED_OUT, Act, Reply, Request, Scripted, dropping, replying, storing_then
 from walkkit import Walk, jpeg, walking
 
-from splootd.core.breaker import OPEN_S
+from splootd.core.breaker import FAULTS_MAX, OPEN_S
 from splootd.core.item import State
 from splootd.core.retry import TRIES_MAX
-from splootd.gate import DOUBTS_MAX
 
 FAILED = replying(500, {"error": "Upload failed"})
 ERROR_PAGE = replying(502, b"<html>Bad gateway</html>", HTML)
@@ -93,12 +92,12 @@ async def test_a_sick_file_is_parked_after_its_tries_while_others_go_through(wal
     assert walk.gate.state == "ok"
 
 
-async def test_many_sick_files_in_a_row_do_not_close_the_gate(walk: Walk) -> None:
+async def test_sick_files_among_healthy_ones_do_not_close_the_gate(walk: Walk) -> None:
     """A library from which its owner removed many pictures: the breaker is about servers."""
-    for number in range(DOUBTS_MAX - 1):
+    for number in range(FAULTS_MAX - 1):
         walk.sploot.add(jpeg(number), [])
     walk.sploot.removed.update(walk.sploot.assets)
-    for number in range(DOUBTS_MAX - 1):
+    for number in range(FAULTS_MAX - 1):
         item = await walk.take(await walk.add(f"{number}.jpg", jpeg(number)))
         assert item.attempts == 1
     assert walk.gate.state == "ok"
@@ -107,7 +106,7 @@ async def test_many_sick_files_in_a_row_do_not_close_the_gate(walk: Walk) -> Non
 
 async def test_a_server_that_takes_no_upload_at_all_is_sick_though_it_answers(walk: Walk) -> None:
     walk.sploot.always["upload"] = FAILED
-    items = [await walk.add(f"{number}.jpg") for number in range(DOUBTS_MAX)]
+    items = [await walk.add(f"{number}.jpg") for number in range(FAULTS_MAX)]
     for item_id in items:
         await walk.take(item_id)
     assert walk.gate.breaker.mood == "open"

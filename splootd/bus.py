@@ -6,7 +6,7 @@ A bell carries no message: whoever is woken asks the database what there is, so 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,19 +45,30 @@ class Bells:
     news: Bell = field(default_factory=Bell)  # has anything changed?
 
 
-class Listener:
-    """One subscriber's bounded mailbox."""
+def everything(news: dict[str, Any]) -> bool:
+    return True
 
-    def __init__(self) -> None:
+
+class Listener:
+    """One subscriber's bounded mailbox, for the news that it wants."""
+
+    def __init__(self, wants: Callable[[dict[str, Any]], bool]) -> None:
+        self._wants = wants
         self._news: deque[dict[str, Any]] = deque()
         self._bell = Bell()
         self._lost = 0
 
     def put(self, news: dict[str, Any]) -> None:
+        if not self._wants(news):
+            return
         if len(self._news) >= LISTENER_NEWS_MAX:
             self._lost += 1
         else:
             self._news.append(news)
+        self._bell.ring()
+
+    def wake(self) -> None:
+        """Let `take` return, whether there is anything or not."""
         self._bell.ring()
 
     async def take(self, timeout_s: float) -> tuple[list[dict[str, Any]], int]:
@@ -84,9 +95,14 @@ class Bus:
         for listener in self._listeners:
             listener.put(news)
 
+    def wake(self) -> None:
+        """Let all listeners look up."""
+        for listener in self._listeners:
+            listener.wake()
+
     @contextlib.contextmanager
-    def listen(self) -> Iterator[Listener]:
-        listener = Listener()
+    def listen(self, wants: Callable[[dict[str, Any]], bool] = everything) -> Iterator[Listener]:
+        listener = Listener(wants)
         self._listeners.add(listener)
         try:
             yield listener

@@ -11,6 +11,7 @@ API = "1.0"
 ADD_PATHS_MAX = 1_000  # paths in one request; a longer list goes as several requests of one add
 BODY_BYTES_MAX = 16_000_000
 PAGE_MAX = 1_000
+TEXT_CHARS_MAX = 200  # of what is looked for in names
 
 
 class Request:
@@ -53,7 +54,11 @@ class GetProgress(Request):
 
 @dataclass(frozen=True, slots=True)
 class ListItems(Request):
-    """Items, newest first; `before` is the id that the page before ended with."""
+    """Items, newest first: those older than the id `before`, or the next ones newer than the id `after`.
+
+    `text` is looked for in the names of files, so far in one request and no further: the reply says where to go on,
+    whether it found any or not.
+    """
 
     method: ClassVar[str] = "GET"
     path: ClassVar[str] = "/v1/items"
@@ -62,6 +67,8 @@ class ListItems(Request):
     reason: str | None = None
     before: int | None = None
     limit: int = 100
+    after: int | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +171,16 @@ class Shutdown(Request):
 
 @dataclass(frozen=True, slots=True)
 class GetEvents(Request):
-    """News as server-sent events, from the event after `since` on, or from now on."""
+    """News as server-sent events, from the event after `since` on, or from now on.
+
+    Of everything, or of what lies below `folder`, or of one `item`.
+    """
 
     method: ClassVar[str] = "GET"
     path: ClassVar[str] = "/v1/events"
     since: int | None = None
+    folder: str | None = None
+    item: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,10 +346,11 @@ class ItemRow:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """One page; `before` asks for the next one, None when there is none."""
+    """One page, newest first; `before` asks for the next one, None when there is none. So does `after`, upwards."""
 
     items: tuple[ItemRow, ...]
     before: int | None
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,3 +241,20 @@ async def test_shutdown_begins_the_end(house: House):
     await house.ask(Shutdown(), Done)
     assert house.shutdowns == ["now"]
     assert (await house.ask(GetStatus(), Status)).daemon.state == "draining"
+
+
+async def test_lists_are_paged_both_ways_and_searched_by_name(house: House):
+    await house.add(*(f"{name}.png" for name in ("cat", "dog", "Cat 2", "cow")))
+
+    async def names(asked: ListItems) -> tuple[list[str], int | None, int | None]:
+        page = await house.ask(asked, Items)
+        return [Path(row.path).stem for row in page.items], page.before, page.after
+
+    assert await names(ListItems(limit=2)) == (["cow", "Cat 2"], 3, None)
+    assert await names(ListItems(after=0, limit=3)) == (["Cat 2", "dog", "cat"], None, 3)
+    assert await names(ListItems(after=3, limit=3)) == (["cow"], None, None)
+    assert await names(ListItems(text="CAT")) == (["Cat 2", "cat"], None, None)
+    assert await names(ListItems(text="cat", before=3)) == (["cat"], None, None)
+    assert await names(ListItems(text="cat", after=1)) == (["Cat 2"], None, None)
+    status, _, problem = await house.http("GET", f"/v1/items?text={'x' * 201}")
+    assert (status, problem["code"]) == (400, "bad_text")

@@ -1,11 +1,12 @@
 """What streams: news without gaps, progress until the end."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from controlled import House, controlled, stream
+from controlled import LIMIT_S, House, controlled, stream
 
 from splootd.protocol import GetProgress, Items, ListItems, Progress
 
@@ -14,6 +15,12 @@ from splootd.protocol import GetProgress, Items, ListItems, Progress
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     async with controlled(tmp_path) as house:
         yield house
+
+
+async def nobody_listens(house: House) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while repr(house.parts.bus) != "Bus(0 listeners)":  # noqa: ASYNC110 - leaving rings no bell
+            await asyncio.sleep(0)
 
 
 async def test_news_come_as_they_are_committed(house: House):
@@ -51,13 +58,89 @@ async def test_a_cursor_that_is_too_old_is_told_so(house: House):
     news.close()
 
 
+async def test_a_cursor_from_before_what_is_kept_is_told_so(house: House):
+    added = await house.add("a.png", "b.png", "c.png")
+    assert added.counts == {"queued": 3}
+    await house.parts.listing._database.write(lambda it: it.execute("DELETE FROM events WHERE seq <= 2").fetchall())
+    news = await stream(house, "/v1/events?since=1")
+    assert (await news.next())[0] == "fresh"
+    news.close()
+    news = await stream(house, "/v1/events?since=2")
+    assert [(await news.next())[0], (await news.next())[2]] == ["start", 3]
+    news.close()
+
+
+async def test_ten_listeners_see_every_update_and_leave_nothing_behind(house: House):
+    listeners = [await stream(house, "/v1/events") for _ in range(10)]
+    for each in listeners:
+        assert (await each.next())[0] == "start"
+    assert repr(house.parts.bus) == "Bus(10 listeners)"
+    names = [f"{number}.png" for number in range(20)]
+    await house.add(*names)
+    for each in listeners:
+        assert [Path((await each.next())[1]["path"]).name for _ in names] == names
+        each.close()
+    await nobody_listens(house)
+
+
+async def test_a_listener_that_does_not_read_leaves_nothing_behind_either(house: House):
+    news = await stream(house, "/v1/events")
+    assert (await news.next())[0] == "start"
+    padding = "x" * 100_000
+    for number in range(100):  # more than the socket takes
+        house.parts.bus.publish({"seq": 1_000_001 + number, "item": 1, "path": f"/{padding}"})
+        await asyncio.sleep(0)
+    news.close()
+    await nobody_listens(house)
+
+
+async def test_news_of_one_folder_or_item_are_no_other_news(house: House):
+    await house.add("a.png")
+    (row,) = (await house.ask(ListItems(), Items)).items
+    below, outside = house.folder / "below", house.folder / "below2"
+    below.mkdir()
+    outside.mkdir()
+    of_folder = await stream(house, f"/v1/events?folder={below}/")
+    of_item = await stream(house, f"/v1/events?since=0&item={row.id}")
+    assert (await of_folder.next())[0] == (await of_item.next())[0] == "start"
+    await house.add("below2/b.png", "below/c.png", "d.png")
+    assert (await of_folder.next())[1]["path"] == str(below / "c.png")
+    assert (await of_item.next())[1]["item"] == row.id
+    await house.parts.queue.forget([row.id], now=house.parts.clock.now())
+    _, entry, _ = await of_item.next()
+    assert (entry["item"], entry["state"]) == (row.id, "skipped")
+    of_folder.close()
+    of_item.close()
+
+
+async def test_bytes_that_move_elsewhere_are_not_shown(house: House):
+    await house.add("a.png")
+    (row,) = (await house.ask(ListItems(), Items)).items
+    of_item = await stream(house, f"/v1/events?item={row.id}")
+    of_folder = await stream(house, "/v1/events?folder=/memes")
+    assert (await of_folder.next())[0] == (await of_item.next())[0] == "start"
+    traffic = house.parts.traffic
+    with traffic.transfer(b"/memes/b.png", 10), traffic.transfer(row.path.encode(), 13), traffic.transfer(b"/c", 1):
+        house.parts.bus.wake()
+        assert [each["path"] for each in (await of_item.next())[1]["transfers"]] == [row.path]
+        assert [each["path"] for each in (await of_folder.next())[1]["transfers"]] == ["/memes/b.png"]
+    of_item.close()
+    of_folder.close()
+
+
+async def test_news_of_nothing_are_refused(house: House):
+    status, _, problem = await house.http("GET", "/v1/events?item=7")
+    assert (status, problem["code"]) == (404, "not_found")
+    status, _, problem = await house.http("GET", "/v1/events?folder=memes")
+    assert (status, problem["code"]) == (400, "bad_folder")
+
+
 async def test_a_slow_reader_is_told_how_much_it_lost(house: House, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("splootd.bus.LISTENER_NEWS_MAX", 2)
     news = house.control.answers.news.events(None)
     assert b"event: start" in await anext(news)
-    house.parts.bus.publish({"seq": 1_000_001})
-    for number in range(5):
-        house.parts.bus.publish({"seq": 1_000_002 + number})
+    for number in range(6):
+        house.parts.bus.publish({"seq": 1_000_001 + number, "item": 1, "path": "/memes/a.png"})
     assert b'event: lost\ndata: {"count": 4}' in await anext(news)
     await news.aclose()
 
@@ -67,7 +150,7 @@ async def test_bytes_that_move_are_shown_until_they_have_arrived(house: House):
     assert (await news.next())[0] == "start"
     with house.parts.traffic.transfer(b"/memes/caf\xe9.png", 1000) as transfer:
         transfer.progress(400)
-        house.parts.bus.publish({"seq": 0})
+        house.parts.bus.wake()
         kind, data, number = await news.next()
         assert (kind, number) == ("transfers", None)
         assert data == {"transfers": [{"path": "/memes/caf\udce9.png", "size": 1000, "sent": 400}]}

@@ -9,12 +9,14 @@ from typing import Protocol, TypeVar, assert_never
 from splootd import protocol
 from splootd.control import numbers, views
 from splootd.control.parts import Parts
+from splootd.control.scope import Scope
 from splootd.control.status import folder_rows, status
 from splootd.control.story import Holdup, next_step
 from splootd.control.stream import News
 from splootd.core.failure import Fault
 from splootd.core.item import Item, Priority, State
 from splootd.errors import RequestError
+from splootd.store.listing import Filter
 
 SEARCH_MAX = 100
 TARGETS_MAX = 10_000
@@ -88,7 +90,7 @@ class Answers:
             case protocol.Shutdown():
                 return self.shutdown()
             case protocol.GetEvents():
-                return self.news.events(request.since)
+                return await self.events(request)
             case protocol.GetMetrics():
                 return await self.metrics()
             case protocol.GetReport():
@@ -119,15 +121,32 @@ class Answers:
     async def items(self, request: protocol.ListItems) -> protocol.Items:
         limit = min(max(request.limit, 1), protocol.PAGE_MAX)
         folders = await self._folders()
-        items = await self._parts.listing.items(
+        if request.text is not None and len(request.text) > protocol.TEXT_CHARS_MAX:
+            raise RequestError("bad_text", f"a text to look for has at most {protocol.TEXT_CHARS_MAX} characters")
+        wanted = Filter(
             state=None if request.state is None else _one_of(State, request.state, "state"),
             folder_id=None if request.folder is None else _folder_id(folders, request.folder),
             fault=None if request.reason is None else _one_of(Fault, request.reason, "reason"),
-            before=request.before,
-            limit=limit,
+            text=request.text,
         )
-        rows = tuple(views.item_row(item, folders) for item in items)
-        return protocol.Items(rows, rows[-1].id if len(rows) == limit else None)
+        listing = self._parts.listing
+        if request.after is not None:
+            page = await listing.page_after(wanted, after=request.after, limit=limit)
+            return protocol.Items(views.item_rows(page.items, folders), None, page.next)
+        page = await listing.page(wanted, before=request.before, limit=limit)
+        return protocol.Items(views.item_rows(page.items, folders), page.next)
+
+    async def events(self, request: protocol.GetEvents) -> AsyncIterator[bytes]:
+        """RequestError when there is no such item, or the folder is none."""
+        path = None
+        if request.item is not None:
+            item = await self._parts.listing.item(request.item)
+            if item is None:
+                raise RequestError("not_found", f"there is no item {request.item}", "sploot list", status=404)
+            path = os.fsdecode(item.path)
+        if request.folder is not None and not request.folder.startswith("/"):
+            raise RequestError("bad_folder", f"{request.folder[:200]!r} is not an absolute path")
+        return self.news.events(request.since, Scope(request.folder, request.item, path))
 
     async def why(self, request: protocol.Why) -> protocol.Story:
         parts = self._parts

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from splootd.bus import Bell, Bus, Listener
+from splootd.control.scope import EVERYTHING, Scope
 from splootd.control.views import news, transfers
 from splootd.errors import StoreError
 from splootd.logs import logger
@@ -64,23 +65,24 @@ class News:
         """End all streams: the daemon is about to."""
         self._ended.set()
         self._bell.ring()
-        self._bus.publish({"seq": 0})  # wakes the listeners; as old news nobody is shown it
+        self._bus.wake()
 
-    async def events(self, since: int | None) -> AsyncIterator[bytes]:
-        """News from the event after `since` on, without a gap, or `fresh` first where that is too old."""
-        with self._bus.listen() as listener:
+    async def events(self, since: int | None, scope: Scope = EVERYTHING) -> AsyncIterator[bytes]:
+        """News of `scope` from the event after `since` on, without a gap, or `fresh` first where that is too old."""
+        with self._bus.listen(scope.wants) as listener:
             newest, oldest = await self._listing.newest_event(), await self._listing.oldest_event()
             is_known = since is not None and oldest - 1 <= since <= newest
             seen = since if since is not None and is_known else newest
             yield sse("start" if is_known or since is None else "fresh", {"oldest": oldest, "newest": newest}, seen)
             while seen < newest and (missed := await self._listing.events(since=seen, limit=PAGE_EVENTS)):
                 for event in missed:
-                    yield sse("item", news(event), event.seq)
+                    if scope.wants(entry := news(event)):
+                        yield sse("item", entry, event.seq)
                     seen = event.seq
-            async for said in self._live(listener, seen):
+            async for said in self._live(listener, seen, scope):
                 yield said
 
-    async def _live(self, listener: Listener, seen: int) -> AsyncIterator[bytes]:
+    async def _live(self, listener: Listener, seen: int, scope: Scope) -> AsyncIterator[bytes]:
         """News as they are published, how far each transfer has come while there are any, else signs of life."""
         loop = asyncio.get_running_loop()
         shown: list[dict[str, Any]] = []
@@ -92,7 +94,7 @@ class News:
             if lost:  # what comes when a mailbox is full is what gets lost
                 said.append(sse("lost", {"count": lost}))
             now = loop.time()
-            if now - shown_at >= TRANSFERS_S and (moving := transfers(self._traffic.transfers)) != shown:
+            if now - shown_at >= TRANSFERS_S and (moving := scope.of(transfers(self._traffic.transfers))) != shown:
                 said.append(sse("transfers", {"transfers": moving}))
                 shown, shown_at = moving, now
             if not said and now - said_at >= HEARTBEAT_S:

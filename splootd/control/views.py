@@ -45,6 +45,10 @@ def item_row(item: Item, folders: Mapping[int, str]) -> protocol.ItemRow:
     )
 
 
+def item_rows(items: Iterable[Item], folders: Mapping[int, str]) -> tuple[protocol.ItemRow, ...]:
+    return tuple(item_row(item, folders) for item in items)
+
+
 def folder_row(folder: Folder, state: str, detail: str | None) -> protocol.FolderRow:
     return protocol.FolderRow(os.fsdecode(folder.path), state, detail, folder.items, iso_or_none(folder.last_new_at))
 

@@ -180,18 +180,25 @@ class Server:
 
     async def _exchange(self, lines: Lines, question: "_Question") -> Answer:
         """Ask, and if the server does not know us, ask once more with the next token."""
-        answer = await self._once(lines, question)
-        if answer.is_signed_out:
-            with self._translated():
-                has_another = await self._credentials.renew()
-            if has_another:
-                answer = await self._once(lines, question)
+        with self._translated():
+            token = await self._credentials.token()
+        answer = await self._once(lines, question, token)
+        if answer.is_signed_out and (other := await self._token_after(token)):
+            answer = await self._once(lines, question, other)
         return answer
 
-    async def _once(self, lines: Lines, question: "_Question") -> Answer:
+    async def _token_after(self, refused: str | None) -> str | None:
+        """Another token to try, if there is one. Of all whose token was refused at once, the first renews it."""
+        with self._translated():
+            if await self._credentials.token() == refused:
+                await self._credentials.renew()
+            token = await self._credentials.token()
+        return None if token == refused else token
+
+    async def _once(self, lines: Lines, question: "_Question", token: str | None) -> Answer:
         body = question.body if isinstance(question.body, bytes) else question.body()
         with self._translated():
-            headers = {**question.headers, **_authorization(await self._credentials.token())}
+            headers = {**question.headers, **_authorization(token)}
             async with (
                 asyncio.timeout(question.deadline_s),
                 lines.stream(question.method, question.path, headers=headers, content=body) as response,

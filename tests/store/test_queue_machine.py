@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from queue_model import Model, Row
@@ -275,3 +276,4 @@ QueueMachine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestQueueMachine = QueueMachine.TestCase
+TestQueueMachine.pytestmark = [pytest.mark.timeout(600)]  # what fails is made small before it is shown

@@ -91,6 +91,7 @@ async def slow(parts: Parts) -> protocol.Slow:
             embedding=counts.by_state[State.EMBEDDING],
             paused=gate.paused,
             held_for=gate.held_for,
+            embedded=parts.config.is_local,
             server_state=gate.state,
             server_detail=gate.detail or "",
             retry_in_s=None if gate.retry_at is None else max(0.0, gate.retry_at - now),

@@ -42,6 +42,7 @@ class Measures:
     embedding: int = 0
     paused: bool = False
     held_for: str | None = None  # why sending waits although nobody is sick
+    embedded: bool = False  # the library is the daemon's own
     server_state: str = "ok"  # ok, unreachable, signed_out, rate_limited
     server_detail: str = ""
     retry_in_s: float | None = None
@@ -82,7 +83,7 @@ def _standstill(of: Measures) -> Finding | None:
     numbers: dict[str, float] = {"pending": of.pending, "embedding": of.embedding}
     is_sending = of.pending + of.uploading > 0
     if of.paused and is_sending:
-        return Finding(Cause.PAUSED, f"sending is paused, and {of.pending:,} files wait", "sploot resume", numbers)
+        return Finding(Cause.PAUSED, f"sending is paused; not sent yet: {_files(of.pending)}", "sploot resume", numbers)
     if of.retry_in_s is not None:
         numbers["retry_in_s"] = of.retry_in_s
     again = f"; it is tried again in {of.retry_in_s:.0f} s" if of.retry_in_s is not None else ""
@@ -95,7 +96,10 @@ def _standstill(of: Measures) -> Finding | None:
             return Finding(Cause.RATE_LIMITED, because, "nothing: it goes on by itself", numbers)
         case "unreachable":
             because = f"the server does not answer{said}{again}"
-            return Finding(Cause.UNREACHABLE, because, "see that it runs and that its address is right", numbers)
+            helps = (
+                "patience; if it lasts: sploot logs" if of.embedded else "see that it runs, and where: sploot config"
+            )
+            return Finding(Cause.UNREACHABLE, because, helps, numbers)
     if of.held_for is not None and is_sending:
         helps = "another network, or: sploot config set metered send"
         return Finding(Cause.METERED, f"sending waits, because {of.held_for}", helps, numbers)
@@ -107,7 +111,7 @@ def _pile(of: Measures) -> Finding | None:
     sending = of.pending + of.uploading
     if of.embedding >= BACKLOG_LARGE or not sending:
         numbers: dict[str, float] = {"embedding": of.embedding, "embedding_p50_s": of.embedding_p50_s}
-        because = f"the library is still making {of.embedding:,} files searchable"
+        because = f"the library is still making {_files(of.embedding)} searchable"
         if of.embedding_p50_s:
             because += f", which takes {of.embedding_p50_s:.1f} s for a typical one, its waiting included"
         if of.lanes < of.lanes_max:
@@ -120,7 +124,7 @@ def _pile(of: Measures) -> Finding | None:
         if of.delayed_until_s is not None:
             numbers["delayed_until_s"] = of.delayed_until_s
             first = f", the first of them in {max(0.0, of.delayed_until_s):.0f} s"
-        because = f"all {of.delayed:,} pending files wait for a time of their own{first}: to rest, or to be tried again"
+        because = f"what is left, {_files(of.delayed)}, has a time of its own to wait for{first}"
         return Finding(Cause.DELAYED, because, "sploot bump PATH brings one to the front", numbers)
     return None
 
@@ -164,3 +168,7 @@ def _sending(of: Measures) -> Finding:
         f" typical file, where an answer without content takes {of.check_s * 1000:,.0f} ms"
     )
     return Finding(Cause.SENDING, because, "a faster line, or a server that takes files in faster", numbers)
+
+
+def _files(number: int) -> str:
+    return "1 file" if number == 1 else f"{number:,} files"

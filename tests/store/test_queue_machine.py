@@ -29,11 +29,12 @@ PATHS = [path for number in range(200) if shard_of(path := b"/memes/%d.png" % nu
 RAM = "/dev/shm" if Path("/dev/shm").is_dir() else None  # each commit waits for the disk
 
 paths = st.sampled_from(PATHS)
-steps_s = st.sampled_from([0.0, 1.0, 5.0, 60.0, 61.0])
+steps_s = st.sampled_from([0.0, 1.0, 5.0, 60.0, 61.0, -5.0])  # a clock may be set back
 delays_s = st.sampled_from([None, 0.0, 1.0, 5.0, 60.0])
 chances = st.sampled_from([0.0, 0.79, 0.8, 0.99])
 priorities = st.sampled_from(Priority)
 which = st.integers(0, 1_000)
+which_lease = st.just(-1) | which  # the last one is often still alive, any other is often a ghost
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -84,9 +85,10 @@ class QueueMachine(RuleBasedStateMachine):
         assert (arrival.outcome, arrival.item_id) == self.model.offer(path, priority, settles_at, self.now)
         assert arrival.state is self.model.rows[arrival.item_id - 1].state
 
-    @initialize(priority=priorities)
-    def a_file_to_begin_with(self, priority: Priority) -> None:
-        self.write_file(PATHS[0], priority, None)
+    @initialize(begin_with=st.lists(priorities, min_size=1, max_size=len(PATHS)))
+    def files_to_begin_with(self, begin_with: list[Priority]) -> None:
+        for path, priority in zip(PATHS, begin_with, strict=False):
+            self.write_file(path, priority, None)
 
     @rule(path=paths, priority=priorities, delay_s=delays_s)
     def write_file(self, path: bytes, priority: Priority, delay_s: float | None) -> None:
@@ -128,6 +130,11 @@ class QueueMachine(RuleBasedStateMachine):
     def claim_urgent(self) -> None:
         self.check_claim(self.run(self.queue.claim_urgent(now=self.now)), self.model.claimable(None, 0.0))
 
+    @rule(shard=st.sampled_from([3, 4]), chances=st.lists(chances, min_size=2, max_size=4))
+    def claim_some(self, shard: int, chances: list[float]) -> None:
+        for chance in chances:
+            self.claim(shard, chance)
+
     @rule(step_s=steps_s)
     def time_goes_by(self, step_s: float) -> None:
         self.now += step_s
@@ -138,20 +145,21 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.run(self.queue.next_due()) == next_due
         assert self.run(self.queue.promote(now=self.now)) == self.model.promote(self.now)
 
-    @rule()
-    def the_daemon_starts_again(self) -> None:
-        self.boots += 1
+    @rule(new_boot=st.booleans())
+    def the_daemon_starts_again(self, new_boot: bool) -> None:
+        """Or only asks again what others have left: its own leases are safe from it."""
+        self.boots += new_boot
         self.queue = self.store.queue_of(f"boot{self.boots}")
         assert self.run(self.queue.recover(now=self.now)) == self.model.recover(f"boot{self.boots}")
 
     # How it ended, told by whoever ever held a lease.
 
     def answered(self, number: int) -> tuple[Leased, Row | None]:
-        leased = self.leases[number % len(self.leases)]
+        leased = self.leases[number if number < 0 else number % len(self.leases)]
         return leased, self.model.leased(leased.item.id, leased.lease)
 
     @precondition(has_leases)
-    @rule(number=which, embedded=st.booleans())
+    @rule(number=which_lease, embedded=st.booleans())
     def accept(self, number: int, embedded: bool) -> None:
         leased, row = self.answered(number)
         answer = self.queue.accept(
@@ -162,7 +170,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.accept(row, embedded=embedded, now=self.now)
 
     @precondition(has_leases)
-    @rule(number=which, delay_s=delays_s.filter(lambda delay_s: delay_s is not None))
+    @rule(number=which_lease, delay_s=delays_s.filter(lambda delay_s: delay_s is not None))
     def retry(self, number: int, delay_s: float) -> None:
         leased, row = self.answered(number)
         next_at = self.now + delay_s
@@ -172,7 +180,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.wait(row, next_at, counts=True)
 
     @precondition(has_leases)
-    @rule(number=which, delay_s=delays_s)
+    @rule(number=which_lease, delay_s=delays_s)
     def wait(self, number: int, delay_s: float | None) -> None:
         leased, row = self.answered(number)
         answer = self.queue.wait(leased, fault=Fault.SERVER_SICK, reason="r", next_at=self.at(delay_s), now=self.now)
@@ -181,7 +189,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.wait(row, self.at(delay_s))
 
     @precondition(has_leases)
-    @rule(number=which, verdict=st.sampled_from(["bury", "skip", "vanish"]))
+    @rule(number=which_lease, verdict=st.sampled_from(["bury", "skip", "vanish"]))
     def give_up(self, number: int, verdict: str) -> None:
         leased, row = self.answered(number)
         if verdict == "bury":
@@ -273,7 +281,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 QueueMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.pytestmark = [pytest.mark.timeout(600)]  # what fails is made small before it is shown

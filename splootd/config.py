@@ -61,6 +61,9 @@ KEYS: Mapping[str, Key] = {
         float, "60 to 86400 seconds", _between(60, 86_400), "time between full looks at the folders"
     ),
     "library_idle_s": Key(float, "1 to 86400 seconds", _between(1, 86_400), "when the embedding worker is let go"),
+    "embedding_patience_s": Key(
+        float, "60 to 604800 seconds", _between(60, 604_800), "when an upload that is not made searchable is stuck"
+    ),
     "limit": Key(
         str,
         f"bytes a second, as 500k or 2M and at least {timetable.RATE_MIN // 1000}k; or hours with such rates, as"
@@ -88,6 +91,7 @@ class Config:
     settle_s: float = 2.0
     look_interval_s: float = 3600.0
     library_idle_s: float = 30.0
+    embedding_patience_s: float = 1_800.0
     limit: str = ""
     metered: str = "pause"
     notify: str = "auto"

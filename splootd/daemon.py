@@ -28,6 +28,8 @@ from splootd.gate import Gate
 from splootd.metrics import Traffic
 from splootd.metrics.memory import Memory
 from splootd.remote.api import Server
+from splootd.remote.feed import Feed
+from splootd.remote.inbox import Inbox
 from splootd.remote.throttle import Throttle
 from splootd.store.arrivals import Arrivals
 from splootd.store.database import Database
@@ -99,7 +101,7 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
         closing.push_async_callback(server.close)
 
         gate = Gate(clock, credentials)
-        traffic, memory, bus = Traffic(clock), Memory(), Bus()
+        traffic, memory, bus, inbox = Traffic(clock), Memory(), Bus(), Inbox(bells.embedding)
         intake = Intake(arrivals, clock, settle_s=config.settle_s)
         watcher = Watcher(arrivals, intake, clock, config)
         uploader = Uploader(
@@ -115,7 +117,15 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
         )
         courtesy = Courtesy(listing, bells, gate, lanes_max=server.uploads_max, allow=uploader.allow)
         metered = Metered(listing, bells, gate)
-        tracker = Tracker(queue, server, gate, clock, bells)
+        feed = Feed(
+            config.server,
+            inbox,
+            credentials=credentials,
+            clock=clock,
+            allowed=gate.questions_allowed,
+            socket=library_socket,
+        )
+        tracker = Tracker(queue, server, gate, clock, bells, inbox=inbox, patience_s=config.embedding_patience_s)
         janitor = Janitor(database, paths.state / "backups", clock)
         library = EmbeddedLibrary(paths, gate, idle_s=config.library_idle_s)
         parts = Parts(
@@ -130,6 +140,7 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
             intake=intake,
             watcher=watcher,
             server=server,
+            inbox=inbox,
             gate=gate,
             traffic=traffic,
             memory=memory,
@@ -145,7 +156,7 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
             gate.pause()
         handed_back = await queue.recover(now=clock.now())
         log.info("started", version=__version__, pid=os.getpid(), server=config.server, handed_back=handed_back)
-        workers: list[Worker] = [database, control, intake, watcher, uploader, tracker, janitor]
+        workers: list[Worker] = [database, control, intake, watcher, uploader, feed, tracker, janitor]
         workers += [Chronicle(bus, traffic), Sampler(memory), *_listeners(config, control.answers, scrape)]
         workers += _hosts(gate, library) if config.is_local else _guests(config, gate, courtesy, metered)
         async with asyncio.TaskGroup() as group:

@@ -28,6 +28,7 @@ from splootd.protocol import (
     Request,
 )
 from splootd.remote.api import Match
+from splootd.remote.inbox import Inbox
 from splootd.remote.throttle import Throttle
 from splootd.store.arrivals import Arrivals
 from splootd.store.database import Database
@@ -169,6 +170,7 @@ async def controlled(tmp_path: Path) -> AsyncIterator[House]:
         intake=intake,
         watcher=Watcher(arrivals, intake, clock, config),
         server=library,  # type: ignore[arg-type]  # the part of it that is asked
+        inbox=Inbox(bells.embedding),
         gate=Gate(clock, credentials),
         traffic=Traffic(clock),
         memory=Memory(),

@@ -13,6 +13,7 @@ from splootd.metrics import Traffic
 from splootd.metrics.memory import Memory
 from splootd.protocol import Need
 from splootd.remote.api import Server
+from splootd.remote.inbox import Inbox
 from splootd.store.arrivals import Arrivals
 from splootd.store.listing import Listing
 from splootd.store.queue import Queue
@@ -35,6 +36,7 @@ class Parts:
     intake: Intake
     watcher: Watcher
     server: Server
+    inbox: Inbox
     gate: Gate
     traffic: Traffic
     memory: Memory

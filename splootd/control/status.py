@@ -48,7 +48,7 @@ def server_status(parts: Parts) -> protocol.ServerStatus:
         embedded=parts.config.is_local,
         state=gate.state,
         breaker=gate.breaker.mood.value,
-        push="polling",
+        push=parts.inbox.state,
         retry_at=views.iso_or_none(gate.retry_at),
         detail=gate.detail,
     )

@@ -1,4 +1,4 @@
-"""When a push channel that was lost is tried again: quickly five times, then every few minutes while polling goes on."""
+"""When a push channel that was lost is tried again: quickly five times, then every few minutes beside the polling."""
 
 DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # before the first, second, ... try after the loss
 RARELY_S = 180.0

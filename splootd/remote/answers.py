@@ -130,6 +130,14 @@ def reports_of(value: Any, asset_ids: Iterable[str]) -> dict[str, EmbeddingRepor
     return {each: _report(statuses[each]) for each in asset_ids if each in statuses}
 
 
+def update_of(value: Any) -> tuple[str, EmbeddingReport]:
+    """An `embedding-update` of a push channel: which asset, and what is said about it."""
+    asset_id = _field(value, "assetId", str)
+    if not 0 < len(asset_id) <= ID_CHARS_MAX or not asset_id.isprintable():
+        raise _unusable("assetId")
+    return asset_id, _report(value)
+
+
 def asset_of(value: Any) -> EmbeddingReport:
     """The answer of GET /api/assets/{id}."""
     return _embedding(_field(value, "asset", dict))

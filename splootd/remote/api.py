@@ -152,6 +152,12 @@ class Server:
         return asset_of(_judged(answer))
 
     @measured
+    async def embed_again(self, asset_id: str) -> None:
+        """Have an embedding made that does not come by itself. Sploot answers when it is made, or has failed."""
+        path = f"/api/assets/{quote(asset_id, safe='')}/generate-embedding"
+        await self._ask(self._uploads, "POST", path, {})
+
+    @measured
     async def search(self, text: str, limit: int) -> list[Match]:
         return matches_of(await self._ask(self._control, "POST", "/api/search", {"query": text, "limit": limit}))
 

@@ -11,7 +11,7 @@ from walkkit import Walk, walking
 from splootd.core.awaited import ASK_MAX
 from splootd.core.item import State
 from splootd.errors import ServerError
-from splootd.work.tracker import REMOVED_AFTER_S
+from splootd.work.embeddings import REMOVED_AFTER_S
 
 READY = {"dim": 384, "modelName": "e5", "status": "pending", "error": None}
 FAILED = {"dim": 0, "modelName": "unknown", "status": "failed", "error": "model is down"}

@@ -35,7 +35,9 @@ from splootd.store.arrivals import Arrivals
 from splootd.store.database import Database
 from splootd.store.ledger import Ledger, server_id
 from splootd.store.listing import Listing
+from splootd.store.moves import Moves
 from splootd.store.queue import Queue
+from splootd.work.aftercare import Aftercare
 from splootd.work.chronicle import Chronicle
 from splootd.work.courtesy import Courtesy
 from splootd.work.embedded import EmbeddedLibrary
@@ -45,6 +47,7 @@ from splootd.work.janitor import Janitor
 from splootd.work.metered import ASKING, Metered
 from splootd.work.notifier import Notifier, command_of, is_wanted
 from splootd.work.tracker import Tracker
+from splootd.work.trash import Trash
 from splootd.work.uploader import Uploader
 from splootd.work.watcher import Watcher
 
@@ -126,6 +129,8 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
             socket=library_socket,
         )
         tracker = Tracker(queue, server, gate, clock, bells, inbox=inbox, patience_s=config.embedding_patience_s)
+        moves = Moves(database, server_id=server_row, bells=bells)
+        aftercare = Aftercare(moves, ledger, server, gate, clock=clock, bells=bells, trash=Trash(os.environ))
         janitor = Janitor(database, paths.state / "backups", clock)
         library = EmbeddedLibrary(paths, gate, idle_s=config.library_idle_s)
         parts = Parts(
@@ -141,6 +146,10 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
             watcher=watcher,
             server=server,
             inbox=inbox,
+            database=database,
+            ledger=ledger,
+            moves=moves,
+            aftercare=aftercare,
             gate=gate,
             traffic=traffic,
             memory=memory,
@@ -156,7 +165,7 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
             gate.pause()
         handed_back = await queue.recover(now=clock.now())
         log.info("started", version=__version__, pid=os.getpid(), server=config.server, handed_back=handed_back)
-        workers: list[Worker] = [database, control, intake, watcher, uploader, feed, tracker, janitor]
+        workers: list[Worker] = [database, control, intake, watcher, uploader, feed, tracker, aftercare, janitor]
         workers += [Chronicle(bus, traffic), Sampler(memory), *_listeners(config, control.answers, scrape)]
         workers += _hosts(gate, library) if config.is_local else _guests(config, gate, courtesy, metered)
         async with asyncio.TaskGroup() as group:

@@ -29,7 +29,10 @@ class GetStatus(Request):
 
 @dataclass(frozen=True, slots=True)
 class Add(Request):
-    """Queue files, import folders. `add` continues an earlier call's list; `watch` keeps looking at the folders."""
+    """Queue files, import folders. `add` continues an earlier call's list; `watch` keeps looking at the folders.
+
+    `after` is what becomes of the files once the library has them: keep, trash, or move: and an absolute folder.
+    """
 
     method: ClassVar[str] = "POST"
     path: ClassVar[str] = "/v1/add"
@@ -40,6 +43,7 @@ class Add(Request):
     force: bool = False
     dry_run: bool = False
     add: int | None = None
+    after: str = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,25 @@ class Pause(Request):
 class Resume(Request):
     method: ClassVar[str] = "POST"
     path: ClassVar[str] = "/v1/resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Undo(Request):
+    """Bring back files that were put away after sending: those of these items, or the last one."""
+
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/undo"
+    ids: tuple[int, ...] = ()
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Backup(Request):
+    """Copy the queue and the ledger to `file`, an absolute path."""
+
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/backup"
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +241,8 @@ AnyRequest = (
     | Forget
     | Pause
     | Resume
+    | Undo
+    | Backup
     | GetFolders
     | RemoveFolder
     | Search
@@ -369,6 +394,7 @@ class Story:
     attempts: tuple[AttemptRow, ...]
     next: str
     versions: int
+    removed_at: str | None = None  # when it was noticed that the library does not have it any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +403,13 @@ class Changed:
 
     ids: tuple[int, ...]
     not_found: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """One outcome for each file that was to come back: `back` with the path where it is now, or why not."""
+
+    paths: tuple[PathOutcome, ...]
 
 
 @dataclass(frozen=True, slots=True)

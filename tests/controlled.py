@@ -32,10 +32,13 @@ from splootd.remote.inbox import Inbox
 from splootd.remote.throttle import Throttle
 from splootd.store.arrivals import Arrivals
 from splootd.store.database import Database
-from splootd.store.ledger import server_id
+from splootd.store.ledger import Ledger, server_id
 from splootd.store.listing import Listing
+from splootd.store.moves import Moves
 from splootd.store.queue import Queue
+from splootd.work.aftercare import Aftercare
 from splootd.work.intake import Intake
+from splootd.work.trash import Trash
 from splootd.work.watcher import Watcher
 
 LIMIT_S = 20
@@ -158,6 +161,8 @@ async def controlled(tmp_path: Path) -> AsyncIterator[House]:
     arrivals = Arrivals(database, server_id=row, bells=bells)
     intake = Intake(arrivals, clock, settle_s=0.0)
     shutdowns: list[str] = []
+    gate, ledger = Gate(clock, credentials), Ledger(database, server_id=row)
+    moves = Moves(database, server_id=row, bells=bells)
     parts = Parts(
         boot="boot-1",
         config=config,
@@ -171,7 +176,19 @@ async def controlled(tmp_path: Path) -> AsyncIterator[House]:
         watcher=Watcher(arrivals, intake, clock, config),
         server=library,  # type: ignore[arg-type]  # the part of it that is asked
         inbox=Inbox(bells.embedding),
-        gate=Gate(clock, credentials),
+        database=database,
+        ledger=ledger,
+        moves=moves,
+        aftercare=Aftercare(
+            moves,
+            ledger,
+            library,  # type: ignore[arg-type]  # as above
+            gate,
+            clock=clock,
+            bells=bells,
+            trash=Trash({"HOME": str(tmp_path)}, platform="linux"),
+        ),
+        gate=gate,
         traffic=Traffic(clock),
         memory=Memory(),
         backlog=Backlog(3),

@@ -15,7 +15,7 @@ PROGRAMS = {
 }
 
 LINES_MAX = 300
-LONGER = {"splootd.protocol": 500}  # one list of messages, that is read like a table
+LONGER = {"splootd.protocol": 560}  # one list of messages, that is read like a table
 
 PURE = frozenset({"collections", "dataclasses", "enum", "itertools", "math", "typing", "pathlib", "zlib"})
 """What the core may import beside itself: nothing that knows the time, chance, files or sockets."""
@@ -26,7 +26,7 @@ LAYERS = {
     **{f"splootd.{name}": 1 for name in ("metrics", "credentials", "budget")},
     **{f"splootd.{name}": 2 for name in ("store", "remote", "gate", "work")},
     **{f"splootd.work.{name}": 3 for name in ("watcher", "intake", "uploader", "tracker", "janitor", "embedded")},
-    **{f"splootd.work.{name}": 3 for name in ("chronicle", "courtesy", "metered", "notifier")},
+    **{f"splootd.work.{name}": 3 for name in ("aftercare", "chronicle", "courtesy", "metered", "notifier")},
     "splootd": 4,
 }
 """The longest name counts. A module imports from its own layer and those below; a worker, in layer 3, no worker."""

@@ -22,6 +22,7 @@ REPLIES: tuple[type[Any], ...] = (
     protocol.Changed,
     protocol.Folders,
     protocol.Hits,
+    protocol.Undone,
     protocol.Done,
     protocol.Problem,
 )

@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import pytest
 
+from splootd.control.keeping import Kept
 from splootd.control.story import REMEDY, Holdup, clock_time, needs, next_step
 from splootd.core.failure import HANDLING, Fault, Verdict
 from splootd.core.item import Item, Priority, State, Version
 from splootd.protocol import FolderRow
+from splootd.store.moves import Move, Whereabouts
 
 NOW = 1_767_276_000.0  # 2026-01-01 14:00:00 UTC
+KEPT = Kept()
 FREE = Holdup(paused=False, state="ok", retry_at=None)
 ITEM = Item(
     id=17,
@@ -61,16 +64,16 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_waits_says_for_what(holdup: Holdup, said: str):
-    assert next_step(ITEM, holdup, NOW) == said
+    assert next_step(ITEM, holdup, KEPT, NOW) == said
 
 
 def test_what_will_be_tried_again_says_when_and_how_often_yet():
     failed = replace(ITEM, next_at=NOW + 11, attempts=2, fault=Fault.SERVER_FAULT)
-    assert next_step(failed, FREE, NOW) == "It will be tried again at 14:00:11; 2 of 5 tries are used up."
-    assert next_step(replace(ITEM, next_at=NOW + 2), FREE, NOW) == (
+    assert next_step(failed, FREE, KEPT, NOW) == "It will be tried again at 14:00:11; 2 of 5 tries are used up."
+    assert next_step(replace(ITEM, next_at=NOW + 2), FREE, KEPT, NOW) == (
         "It is sent once it has rested, not before 14:00:02."
     )
-    assert next_step(replace(ITEM, next_at=NOW - 1), FREE, NOW) == "It waits for its turn."
+    assert next_step(replace(ITEM, next_at=NOW - 1), FREE, KEPT, NOW) == "It waits for its turn."
 
 
 def test_a_time_of_another_day_has_its_date():
@@ -79,25 +82,25 @@ def test_a_time_of_another_day_has_its_date():
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if HANDLING[fault].verdict is Verdict.BURY])
 def test_every_dead_letter_has_a_remedy(fault: Fault):
-    said = next_step(replace(ITEM, state=State.DEAD, fault=fault), FREE, NOW)
+    said = next_step(replace(ITEM, state=State.DEAD, fault=fault), FREE, KEPT, NOW)
     assert said == f"It needs you and will not be tried again by itself: {REMEDY[fault]}; then sploot retry 17"
 
 
 def test_a_dead_letter_of_too_many_tries_only_needs_another_one():
     dead = replace(ITEM, state=State.DEAD, fault=Fault.SERVER_FAULT)
-    assert next_step(dead, FREE, NOW).endswith("by itself: sploot retry 17")
+    assert next_step(dead, FREE, KEPT, NOW).endswith("by itself: sploot retry 17")
 
 
 @pytest.mark.parametrize("state", list(State))
 def test_every_state_has_a_sentence(state: State):
-    assert next_step(replace(ITEM, state=state), FREE, NOW)
+    assert next_step(replace(ITEM, state=state), FREE, KEPT, NOW)
 
 
 def test_what_was_skipped_says_how_to_send_it_all_the_same():
     skipped = replace(ITEM, state=State.SKIPPED)
-    assert "--force" in next_step(replace(skipped, fault=Fault.REMOVED), FREE, NOW)
-    assert "sploot retry 17" in next_step(replace(skipped, fault=Fault.FORGOTTEN), FREE, NOW)
-    assert next_step(replace(skipped, fault=Fault.UNSUPPORTED), FREE, NOW) == "It will not be sent."
+    assert "--force" in next_step(replace(skipped, fault=Fault.REMOVED), FREE, KEPT, NOW)
+    assert "sploot retry 17" in next_step(replace(skipped, fault=Fault.FORGOTTEN), FREE, KEPT, NOW)
+    assert next_step(replace(skipped, fault=Fault.UNSUPPORTED), FREE, KEPT, NOW) == "It will not be sent."
 
 
 def folder(path: str, state: str) -> FolderRow:
@@ -117,3 +120,30 @@ def test_what_only_the_user_can_mend_comes_with_a_command():
         ("2 folders: /a and others are not there", 2, "sploot folders"),
         ("the folder /c cannot be read", 1, "sploot folders"),
     ]
+
+
+# What was searchable once.
+
+READY = replace(ITEM, state=State.READY, path=b"/memes/it's a cat.png")
+MOVE = Move(3, 17, b"/memes/cat.png", b"/shelf/cat.png", False, None, ITEM.version, Whereabouts.THERE)
+
+
+def test_what_was_removed_there_says_since_when_and_how_to_send_it_again():
+    said = next_step(READY, FREE, Kept(removed_at=NOW - 60), NOW)
+    assert said == (
+        "It was removed in the library since (noticed at 13:59:00), and stays removed; to send it again:"
+        """ sploot add --force '/memes/it'"'"'s a cat.png'"""
+    )
+
+
+def test_without_the_librarys_word_nothing_is_claimed():
+    said = next_step(READY, FREE, Kept(is_sure=False), NOW)
+    assert said == "Nothing: it is searchable. The library could not be asked just now whether it still has it."
+
+
+def test_what_was_put_away_says_how_it_comes_back():
+    assert next_step(READY, FREE, Kept(move=MOVE), NOW) == (
+        "Nothing: it is searchable. Its file was moved here; to bring it back: sploot undo 17"
+    )
+    trashed = next_step(READY, FREE, Kept(move=replace(MOVE, is_trashed=True)), NOW)
+    assert "Its file was put into the trash; to bring it back: sploot undo 17" in trashed

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar, assert_never
 
 from splootd import protocol
-from splootd.control import numbers, views
+from splootd.control import keeping, numbers, views
 from splootd.control.parts import Parts
 from splootd.control.scope import Scope
 from splootd.control.status import folder_rows, status
@@ -33,6 +33,7 @@ Reply = (
     | protocol.Hits
     | protocol.Report
     | protocol.Slow
+    | protocol.Undone
 )
 Answer = Reply | AsyncIterator[bytes] | str
 
@@ -77,6 +78,10 @@ class Answers:
                 return await self.pause()
             case protocol.Resume():
                 return await self.resume()
+            case protocol.Undo():
+                return await keeping.undo(self._parts, request)
+            case protocol.Backup():
+                return await keeping.backup(self._parts, request)
             case protocol.GetFolders():
                 return protocol.Folders(await folder_rows(self._parts))
             case protocol.RemoveFolder():
@@ -109,6 +114,7 @@ class Answers:
         if request.priority.upper() not in Priority.__members__:
             words = ", ".join(priority.word for priority in Priority)
             raise RequestError("bad_priority", f"there is no priority {request.priority[:40]!r}", f"there are: {words}")
+        await keeping.check_wish(request.after)
         return await self._parts.intake.add(request, key)
 
     async def progress(self, request: protocol.GetProgress) -> protocol.Progress | AsyncIterator[bytes]:
@@ -155,12 +161,13 @@ class Answers:
             raise RequestError("not_found", f"{request.target[:4096]} is not in the queue", "sploot add", status=404)
         item, gate = versions[0], parts.gate
         holdup = Holdup(gate.paused, gate.state, gate.retry_at, gate.held_for)
-        attempts = await parts.listing.attempts(item.id)
+        attempts, kept = await parts.listing.attempts(item.id), await keeping.kept(parts, item)
         return protocol.Story(
             item=views.item_row(item, await self._folders()),
             attempts=tuple(views.attempt_row(attempt) for attempt in attempts),
-            next=next_step(item, holdup, parts.clock.now()),
+            next=next_step(item, holdup, kept, parts.clock.now()),
             versions=len(versions),
+            removed_at=views.iso_or_none(kept.removed_at),
         )
 
     async def _find(self, target: str) -> list[Item]:

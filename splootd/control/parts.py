@@ -15,8 +15,12 @@ from splootd.protocol import Need
 from splootd.remote.api import Server
 from splootd.remote.inbox import Inbox
 from splootd.store.arrivals import Arrivals
+from splootd.store.database import Database
+from splootd.store.ledger import Ledger
 from splootd.store.listing import Listing
+from splootd.store.moves import Moves
 from splootd.store.queue import Queue
+from splootd.work.aftercare import Aftercare
 from splootd.work.intake import Intake
 from splootd.work.watcher import Watcher
 
@@ -37,6 +41,10 @@ class Parts:
     watcher: Watcher
     server: Server
     inbox: Inbox
+    database: Database
+    ledger: Ledger
+    moves: Moves
+    aftercare: Aftercare
     gate: Gate
     traffic: Traffic
     memory: Memory

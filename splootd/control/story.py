@@ -1,9 +1,12 @@
 """What is going on and what to do about it, in sentences. Pure: the time is an argument."""
 
+import os
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from splootd.control.keeping import Kept
 from splootd.core.failure import Fault
 from splootd.core.item import Item, State
 from splootd.core.retry import TRIES_MAX
@@ -37,7 +40,7 @@ def clock_time(at: float, now: float) -> str:
     return f"{moment:%H:%M:%S}" if moment.date() == today.date() else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
-def next_step(item: Item, holdup: Holdup, now: float) -> str:
+def next_step(item: Item, holdup: Holdup, kept: Kept, now: float) -> str:
     """What happens next to `item`, and when."""
     match item.state:
         case State.PENDING:
@@ -47,7 +50,7 @@ def next_step(item: Item, holdup: Holdup, now: float) -> str:
         case State.EMBEDDING:
             return "The library has it and is making it searchable."
         case State.READY:
-            return "Nothing: it is searchable."
+            return _ready(item, kept, now)
         case State.DEAD:
             remedy = REMEDY.get(Fault(item.fault)) if item.fault else None
             first = f"{remedy}; then " if remedy else ""
@@ -56,6 +59,22 @@ def next_step(item: Item, holdup: Holdup, now: float) -> str:
             return "It will not be tried again, unless the file comes back."
         case State.SKIPPED:
             return _skipped(item)
+
+
+def _ready(item: Item, kept: Kept, now: float) -> str:
+    if kept.removed_at is not None:
+        again = f"sploot add --force {shlex.quote(os.fsdecode(item.path))}"
+        noticed = clock_time(kept.removed_at, now)
+        return (
+            f"It was removed in the library since (noticed at {noticed}), and stays removed; to send it again: {again}"
+        )
+    said = "Nothing: it is searchable."
+    if not kept.is_sure:
+        said += " The library could not be asked just now whether it still has it."
+    if kept.move is not None:
+        put = "put into the trash" if kept.move.is_trashed else "moved here"
+        said += f" Its file was {put}; to bring it back: sploot undo {item.id}"
+    return said
 
 
 def _pending(item: Item, holdup: Holdup, now: float) -> str:

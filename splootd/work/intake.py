@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import itertools
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from splootd.bus import Bell
 from splootd.clock import Clock
+from splootd.core.after import After
 from splootd.core.item import Priority
 from splootd.errors import SplootError
 from splootd.logs import logger
@@ -140,7 +142,7 @@ class Intake:
         """Commit what is to be watched and walked. Returns the add, and a tally for each root that will be walked."""
         priority = Priority.of(request.priority)
         if request.watch and folders:
-            await self._watch(folders, priority, request.tags)
+            await self._watch(folders, priority, request)
         async with self._promising:
             add_id = await self._arrivals.start_add(
                 key,
@@ -148,6 +150,7 @@ class Intake:
                 priority=priority,
                 tags=request.tags,
                 force=request.force,
+                after=_after(request),
                 paths=[folder.path for folder in folders],
                 now=self._clock.now(),
             )
@@ -156,17 +159,23 @@ class Intake:
         self._promised.ring()
         return add_id, tallies
 
-    async def _watch(self, folders: Sequence[Named], priority: Priority, tags: tuple[str, ...]) -> None:
+    async def _watch(self, folders: Sequence[Named], priority: Priority, request: Add) -> None:
         """Watch the folders, outermost first; what lies in one that is watched just so is watched already."""
-        watched = await self._arrivals.folders()
+        watched, wanted = await self._arrivals.folders(), (priority, request.tags, _after(request))
         for folder in folders:
-            alike = [other.path for other in watched if (other.priority, other.tags) == (priority, tags)]
+            alike = [other.path for other in watched if (other.priority, other.tags, other.after) == wanted]
             if folder.version is None or any(is_inside(folder.path, path) for path in alike):
                 continue
             device, inode = folder.version.device, folder.version.inode
             watched.append(
                 await self._arrivals.watch(
-                    folder.path, device=device, inode=inode, priority=priority, tags=tags, now=self._clock.now()
+                    folder.path,
+                    device=device,
+                    inode=inode,
+                    priority=priority,
+                    tags=request.tags,
+                    after=_after(request),
+                    now=self._clock.now(),
                 )
             )
 
@@ -197,6 +206,10 @@ class Intake:
                 tally.counts["found"] += len(await asyncio.to_thread(walk.take, BATCH_MAX, BATCH_TIME_S))
             tally.counts["unreadable"], tally.sentences, tally.is_done = walk.unreadable, walk.sentences, walk.is_done
         return _added(None, named, {}, Tally(Counter(found=len(files_of(named)))), tallies)
+
+
+def _after(request: Add) -> After | None:
+    return After.of(os.fsencode(request.after))
 
 
 def _worth(found: Collection[Found]) -> list[Found]:

@@ -94,6 +94,7 @@ class Lookout:
                 inode=status.st_ino,
                 priority=self.folder.priority,
                 tags=self.folder.tags,
+                after=self.folder.after,
                 now=self._clock.now(),
             )
         return True

@@ -81,7 +81,7 @@ class Patrol:
         self._open_watch = open_watch
         self._say = say
         self._log = logger("watcher", folder=folder.path)
-        self._origin = Origin(None, folder.id, folder.priority, folder.tags, force=False)
+        self._origin = Origin(None, folder.id, folder.priority, folder.tags, force=False, after=folder.after)
         self._tree = Tree(folder.path, others, {}, Rules(folder.path))
         self._inbox = Inbox(self._tree, taker, self._origin, clock, settle_s=rhythm.settle_s)
         self._watch: Watch | None = None

@@ -213,7 +213,8 @@ def _is_below(path: bytes, folder: bytes) -> bool:
 
 def _is_as_wanted(lookout: Lookout, folder: Folder, others: frozenset[bytes]) -> bool:
     has = lookout.folder
-    return (has.priority, has.tags, lookout.others) == (folder.priority, folder.tags, others)
+    wanted = (folder.priority, folder.tags, folder.after, others)
+    return (has.priority, has.tags, has.after, lookout.others) == wanted
 
 
 def _refuse(tree: Tree, *, recursive: bool, told: Callable[[set[bytes]], None], died: Callable[[str], None]) -> Watch:

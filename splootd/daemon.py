@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import faulthandler
 import fcntl
 import os
 import secrets
@@ -27,6 +28,7 @@ from splootd.errors import AlreadyRunning, ConfigError, SplootError
 from splootd.gate import Gate
 from splootd.metrics import Traffic
 from splootd.metrics.memory import Memory
+from splootd.notify import Heartbeat, Supervisor
 from splootd.remote.api import Server
 from splootd.remote.feed import Feed
 from splootd.remote.inbox import Inbox
@@ -75,13 +77,15 @@ def _note_owner(stream: IO[str]) -> None:
     stream.flush()
 
 
-async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None:
+async def serve(config: Config, paths: Paths, supervisor: Supervisor, ready: Callable[[], None]) -> None:
     """Run the daemon until it is told to stop. `ready` is called when commands are answered."""
     clock, bells, boot, stop = Clock(), Bells(), secrets.token_hex(8), asyncio.Event()
     log = logs.logger("daemon", boot=boot)
     async with AsyncExitStack() as closing:
-        listener = bind(paths.socket)
-        closing.callback(paths.socket.unlink, missing_ok=True)
+        listener = supervisor.listener(paths.socket)
+        if listener is None:
+            listener = bind(paths.socket)
+            closing.callback(paths.socket.unlink, missing_ok=True)
         closing.callback(listener.close)
 
         database = await Database.open(paths.database)
@@ -168,12 +172,14 @@ async def serve(config: Config, paths: Paths, ready: Callable[[], None]) -> None
         workers: list[Worker] = [database, control, intake, watcher, uploader, feed, tracker, aftercare, janitor]
         workers += [Chronicle(bus, traffic), Sampler(memory), *_listeners(config, control.answers, scrape)]
         workers += _hosts(gate, library) if config.is_local else _guests(config, gate, courtesy, metered)
+        workers.append(Heartbeat(supervisor, database.touch))
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(worker.run(), name=type(worker).__name__) for worker in workers]
             _stop_on_signals(stop)
             ready()
             await stop.wait()
             log.info("draining")
+            supervisor.say("STOPPING=1", "STATUS=finishing what is under way")
             control.drain()
             await uploader.drain()
             control.close()
@@ -240,24 +246,36 @@ def _run(waiting: IO[str] | None) -> int:
                 waiting.write(line + "\n")
                 waiting.close()
 
+    supervisor = Supervisor.of(os.environ)
+    if supervisor.watchdog_s:
+        faulthandler.enable()  # whoever is stuck when the watchdog bites is named in the journal
+
+    def ready() -> None:
+        supervisor.say("READY=1", "STATUS=at work")
+        say("ready")
+
+    def fail(error: SplootError, code: int) -> int:
+        supervisor.excuse(error)
+        return _fail(error, code, say)
+
     try:
         paths = Paths.find(os.environ)
         paths.make()
         config = Config.load(paths.config_file, os.environ)
         logs.set_up(config.log_level, paths.log, sys.stderr if sys.stderr.isatty() else None)
         with locked(paths.lock):
-            asyncio.run(serve(config, paths, lambda: say("ready")))
+            asyncio.run(serve(config, paths, supervisor, ready))
     except AlreadyRunning as error:
-        return _fail(error, EXIT_ALREADY_RUNNING, say)
+        return fail(error, EXIT_ALREADY_RUNNING)
     except ConfigError as error:
-        return _fail(error, EXIT_CONFIG, say)
+        return fail(error, EXIT_CONFIG)
     except SplootError as error:
-        return _fail(error, EXIT_FAILED, say)
+        return fail(error, EXIT_FAILED)
     except OSError as error:
-        return _fail(SplootError(f"splootd cannot start: {error}"), EXIT_FAILED, say)
+        return fail(SplootError(f"splootd cannot start: {error}"), EXIT_FAILED)
     except BaseExceptionGroup as errors:
         logs.logger("daemon").fatal("a worker failed", exc_info=errors)
-        return _fail(SplootError("splootd stopped: a worker failed", "sploot logs says why"), EXIT_FAILED, say)
+        return fail(SplootError("splootd stopped: a worker failed", "sploot logs says why"), EXIT_FAILED)
     else:
         return 0
     finally:

@@ -5,19 +5,18 @@ there or not, in any combination: changes get lost, overtake one another, and a 
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
-from lab.strace import Call, calls
+from lab.strace import Call
 
 SECTOR_BYTES = 512
 KEPT = (0.1, 0.5, 0.9)  # how likely a change survives that was not synced
 TORN = 0.3  # how likely a surviving write is torn
-NOT_MODELLED = frozenset(
-    "creat pwritev pwritev2 sync_file_range truncate fallocate copy_file_range sendfile splice link linkat symlink "
-    "symlinkat".split()
+NOT_MODELLED = (
+    *("creat", "pwritev", "pwritev2", "sync_file_range", "truncate", "fallocate", "copy_file_range", "sendfile"),
+    *("splice", "link", "linkat", "symlink", "symlinkat"),
 )
 SHARED_MEMORY = "-shm"  # SQLite's index of the log: written through memory, and made anew after a crash
 
@@ -78,25 +77,21 @@ class Naming:
             names[self.new] = self.node
 
 
-@dataclass(frozen=True)
-class CrashState:
-    """One thing the disk may hold after the call `at`, and what the program had told others by then."""
+def put(tree: Tree, folder: Path) -> None:
+    """Write a tree out into an empty folder."""
+    for path, content in sorted(tree.items()):
+        if content is None:
+            (folder / path).mkdir()
+        else:
+            (folder / path).write_bytes(content)
 
-    at: int
-    how: str
-    tree: Tree
-    told: list[bytes]
 
-    def __repr__(self) -> str:
-        return f"after call {self.at}, {self.how}"
+def _lost(*_: object) -> bool:
+    return False
 
-    def put(self, folder: Path) -> None:
-        """Write it out into an empty folder."""
-        for path, content in sorted(self.tree.items()):
-            if content is None:
-                (folder / path).mkdir(exist_ok=True)
-            else:
-                (folder / path).write_bytes(content)
+
+def _kept(*_: object) -> bool:
+    return True
 
 
 class Disk:
@@ -121,10 +116,10 @@ class Disk:
 
     def states(self, rng: random.Random, draws: int) -> Iterator[tuple[str, Tree]]:
         """The four corners, and `draws` combinations by chance."""
-        for names in (False, True):
-            for content in (False, True):
-                how = f"unsynced names {'kept' if names else 'lost'}, unsynced bytes {'kept' if content else 'lost'}"
-                yield how, self._tree(lambda _, kept=names: kept, lambda _, kept=content: kept, lambda: True)
+        for names in (_lost, _kept):
+            for content in (_lost, _kept):
+                how = f"unsynced names {names.__name__[1:]}, unsynced bytes {content.__name__[1:]}"
+                yield how, self._tree(names, content, _kept)
         for _ in range(draws):
             seed = rng.getrandbits(32)
             chance = random.Random(seed)
@@ -231,7 +226,7 @@ class Disk:
         if old is None or new is None:
             return False
         if isinstance(self._live[old], Folder):
-            raise ValueError("the move of a folder is not modelled")
+            raise NotImplementedError("the move of a folder is not modelled")
         return self._name(call, self._live[old], old, new)
 
     def _unlink(self, call: Call) -> bool:
@@ -242,8 +237,9 @@ class Disk:
 
     def _mmap(self, call: Call) -> bool:
         shared = "MAP_SHARED" in call.arguments and "PROT_WRITE" in call.arguments
-        if shared and any((below := self._below(name)) and not below.endswith(SHARED_MEMORY) for _, name in
-                          call.descriptors()):
+        if shared and any(
+            (below := self._below(name)) and not below.endswith(SHARED_MEMORY) for _, name in call.descriptors()
+        ):
             raise ValueError("writing through memory is not modelled")
         return False
 
@@ -291,46 +287,3 @@ class Disk:
     def _concerns(self, call: Call) -> bool:
         named = [name for _, name in call.descriptors()] + [text.decode("latin-1") for text in call.texts()]
         return any(self._below(name) is not None for name in named)
-
-
-def crash_states(
-    log: Path,
-    root: Path,
-    heard: Callable[[Call], Iterable[bytes]],
-    rng: random.Random,
-    *,
-    points_max: int,
-    draws: int,
-    before: Tree | None = None,
-) -> Iterator[CrashState]:
-    """What `root` may hold after a power cut at any of `points_max` moments of a recorded run, and at its end.
-
-    `heard` says what a call tells the outside. A state that comes again, with nothing more told, is given once.
-    """
-    record = list(calls(log))
-    moments = _moments(record, Disk(root, before or {}))
-    chosen = {*rng.sample(moments, min(points_max, len(moments))), record[-1].ended}
-    disk, told, seen = Disk(root, before or {}), list[bytes](), set[bytes]()
-    for call in record:
-        told = told + news if (news := list(heard(call))) else told
-        disk.apply(call)
-        if call.ended not in chosen:
-            continue
-        for how, tree in disk.states(rng, draws):
-            key = _fingerprint(tree, len(told))
-            if key not in seen:
-                seen.add(key)
-                yield CrashState(call.ended, how, tree, told)
-
-
-def _moments(record: list[Call], disk: Disk) -> list[int]:
-    """The calls that changed something: what is told between two of them is known at the second."""
-    return [call.ended for call in record if disk.apply(call)]
-
-
-def _fingerprint(tree: Tree, told: int) -> bytes:
-    digest = blake2b(b"%d" % told, digest_size=16)
-    for path, content in sorted(tree.items()):
-        digest.update(b"%s\0%s\0" % (path.encode(), b"folder" if content is None else b"%d" % len(content)))
-        digest.update(content or b"")
-    return digest.digest()

@@ -1,5 +1,6 @@
 """What the daemon's store has acknowledged, and whether it is there."""
 
+import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterable
@@ -72,7 +73,8 @@ class Promises:
             await self._check_items(store)
             await self._check_sums(store)
             await self._check_others(store)
-        if "backed_up" in self.others:
+            await _check_works(store)
+        if "backed_up" in self.others or (folder / "backup.db").exists():
             await _check_backup(folder / "backup.db")
 
     async def _check_items(self, store: Store) -> None:
@@ -122,6 +124,13 @@ class Promises:
             assert await store.listing.setting("paused") == "yes"
 
 
+async def _check_works(store: Store) -> None:
+    """It goes on from here: what comes in now can be led to its end."""
+    arrival = await store.put(b"/memes/afterwards.png", version_of(1_000_000))
+    assert await store.accept(await store.claim(arrival.item_id), embedded=True)
+    assert (await store.item(arrival.item_id)).state is State.READY
+
+
 async def _check_backup(file: Path) -> None:
     """It holds what was acknowledged before it was taken: six items, two of them ready, and one ready at once."""
     database = await Database.open(file)
@@ -134,3 +143,22 @@ async def _check_backup(file: Path) -> None:
     await database.close()
 
 
+def rows_of(file: Path) -> list[tuple[int, bytes]]:
+    """The items of a database of any version."""
+    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro&immutable=1", uri=True)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return connection.execute("SELECT id, path FROM items ORDER BY id").fetchall()
+
+
+def _check_copies(folder: Path, rows: list[tuple[int, bytes]]) -> None:
+    for copy in folder.glob("queue.db.v*.backup"):
+        assert rows_of(copy) == rows
+
+
+async def check_migrated(folder: Path, rows: list[tuple[int, bytes]]) -> None:
+    """It can be opened, with all the rows it had; a copy of the earlier version is whole where there is one."""
+    _check_copies(folder, rows)
+    async with opened(folder / "queue.db", boot="afterwards") as store:
+        assert await store.rows("PRAGMA integrity_check") == [("ok",)]
+        assert await store.rows("SELECT id, path FROM items ORDER BY id") == rows
+        await store.assert_sums_are_right()

@@ -1,16 +1,18 @@
-"""The daemon's store at work, as a process of its own: python tests/lab/store_work.py busy|tour FOLDER SEED ITEMS.
+"""The daemon's store at work, as a process of its own: python -m lab.store_work KIND FOLDER SEED ITEMS.
 
 Each line on standard output is an acknowledgement: it is printed when the call has returned, and `store_truth` holds
-the store to it. `busy` does everything at once until so many items have ended; `tour` does one thing after another.
-Exits 74 when the store has given up.
+the store to it. `busy` does everything at once until so many items have ended, `tour` one thing after another, `open`
+nothing but to open and close. Exits 74 when the store has given up.
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
 import random
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -85,6 +87,9 @@ class Work:
     def _now(self) -> float:
         return float(next(self._clock))
 
+    async def open(self) -> None:
+        """Nothing else."""
+
     async def _next(self) -> Leased:
         for shard in range(SHARDS):
             if leased := await self._store.queue.claim(shard, now=self._now(), chance=0.0):
@@ -98,7 +103,7 @@ class Work:
             batch = [number for number in batch if number <= self._items]
             if not batch:
                 return
-            await _insist(lambda batch=batch: self._offer(batch))
+            await _insist(partial(self._offer, batch))
 
     async def _offer(self, numbers: "range | list[int]") -> None:
         found = [Candidate(path_of(number), version_of(number), None) for number in numbers]
@@ -113,8 +118,7 @@ class Work:
                 await self._store.bells.work.wait(ticket, TRY_AGAIN_S)
                 await _insist(lambda: self._store.queue.promote(now=self._now()))
             else:
-                ending = self._ending(leased)
-                await _insist(lambda leased=leased, ending=ending: ending(leased))
+                await _insist(partial(self._ending(leased), leased))
 
     def _ending(self, leased: Leased) -> Callable[[Leased], Awaitable[None]]:
         draw = self._rng.random()
@@ -146,7 +150,9 @@ class Work:
 
     async def _retry(self, leased: Leased) -> None:
         now = self._now()
-        if await self._store.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="It answered 500.", next_at=now, now=now):
+        if await self._store.queue.retry(
+            leased, fault=Fault.SERVER_FAULT, reason="It answered 500.", next_at=now, now=now
+        ):
             say("retried", number_of(leased.item.path), leased.item.attempts + 1)
 
     async def _bury(self, leased: Leased) -> None:
@@ -184,7 +190,9 @@ async def _insist(ask: Callable[[], Awaitable[T]]) -> T:
             return await ask()
         except (StoreFull, StoreFailed) as error:
             say("full" if isinstance(error, StoreFull) else "failed", error)
-            await asyncio.wait([asyncio.create_task(asyncio.Event().wait())], timeout=TRY_AGAIN_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TRY_AGAIN_S):
+                    await asyncio.Event().wait()
 
 
 async def main(kind: str, folder: Path, seed: int, items: int) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.programs import TESTS
+
 # Whatever changes files or tells somebody something. Those that `disks` does not model make it refuse the recording.
 CHANGING = (
     "openat,creat,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,fsync,fdatasync,sync_file_range,ftruncate,"
@@ -29,23 +31,26 @@ def why_not() -> str:
     """Why strace cannot be used here; empty when it can."""
     if shutil.which("strace") is None:
         return "strace is not installed (on Debian: apt-get install strace)"
-    tried = subprocess.run(["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "true"], capture_output=True)
+    tried = subprocess.run(
+        ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "true"], capture_output=True, check=False
+    )
     return f"strace may not trace here: {tried.stderr.decode()}" if tried.returncode else ""
 
 
 def recording(log: Path) -> list[str]:
     """What to put before a command to record all that changes something."""
-    return [*_strace(log), "-y", "-xx", "-s", str(DATA_BYTES_MAX), "-e", f"trace={CHANGING}"]
+    return [*_strace(log), "--seccomp-bpf", "-y", "-xx", "-s", str(DATA_BYTES_MAX), "-e", f"trace={CHANGING}"]
 
 
 def disturbing(log: Path, *injections: str) -> list[str]:
-    """What to put before a command to disturb it: `fdatasync:error=EIO:when=3`. Each thread counts for itself."""
+    """What to put before a command to disturb it: `fdatasync:error=EIO:when=3`. Each thread counts each call."""
     names = ",".join(sorted({name for each in injections for name in each.split(":")[0].split(",")}))
+    # Without --seccomp-bpf: with it, strace 6.1 forgets signals of calls after the first.
     return [*_strace(log), "-e", f"trace={names}", *(f"--inject={each}" for each in injections)]
 
 
 def _strace(log: Path) -> list[str]:
-    return ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "signal=none", "-o", str(log)]
+    return ["strace", "-f", "-qq", "-e", "signal=none", "-o", str(log)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,12 @@ def _decoded(text: str) -> bytes:
     return bytes.fromhex(text.replace("\\x", ""))
 
 
-def run_killed(command: Sequence[str], log: Path, at: int, syscalls: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a command that is killed when one of its threads makes its `at`-th call of `syscalls`."""
-    return subprocess.run([*disturbing(log, f"{syscalls}:signal=KILL:when={at}"), *command], capture_output=True)
+def killing(log: Path, moment: tuple[str, int]) -> list[str]:
+    """What to put before a command to kill it when one of its threads makes its so many-th call of that name."""
+    name, at = moment
+    return disturbing(log, f"{name}:signal=KILL:when={at}")
+
+
+def run_killed(command: Sequence[str], log: Path, moment: tuple[str, int]) -> subprocess.CompletedProcess[bytes]:
+    """Run a command to that moment, or to its end."""
+    return subprocess.run([*killing(log, moment), *command], cwd=TESTS, capture_output=True, check=False)

@@ -1,0 +1,104 @@
+"""A full disk costs the daemon log lines, never the daemon; and with room again there are lines again."""
+
+import contextlib
+import json
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from lab import mounts
+
+from splootd import logs
+
+LINES = 300
+
+
+@pytest.fixture
+def logging_to(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
+    yield lambda file: logs.set_up("info", file)
+    logs.close()
+
+
+@contextlib.contextmanager
+def no_file_may_grow_beyond(size_bytes: int) -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def fill(file: Path) -> None:
+    """As large as its disk allows."""
+    with contextlib.suppress(OSError), file.open("wb", buffering=0) as filling:
+        while filling.write(bytes(4096)):
+            pass
+
+
+def write_lines(word: str) -> None:
+    logger = logs.logger("test")
+    for number in range(LINES):
+        logger.info(word, number=number, ballast="x" * 200)
+
+
+def words_in(*files: Path) -> set[str]:
+    """The words of all lines that are whole."""
+    found = set()
+    for file in files:
+        for line in file.read_text().splitlines():
+            try:
+                found.add(json.loads(line)["event"])
+            except ValueError:
+                continue  # cut off where the room ended
+    return found
+
+
+def test_a_log_that_may_not_grow_loses_lines_and_goes_on_when_it_may(
+    tmp_path: Path, logging_to: Callable[[Path], None]
+) -> None:
+    file = tmp_path / "splootd.log"
+    logging_to(file)
+    write_lines("before")
+    with no_file_may_grow_beyond(file.stat().st_size + 1_000):
+        write_lines("meanwhile")
+    write_lines("after")
+    assert {"before", "after"} <= words_in(file)
+
+
+def test_a_log_that_must_begin_a_new_file_without_room_goes_on_when_it_has_room(
+    tmp_path: Path, logging_to: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "FILE_BYTES_MAX", 20_000)
+    file = tmp_path / "splootd.log"
+    logging_to(file)
+    write_lines("before")
+    with no_file_may_grow_beyond(1_000):
+        write_lines("meanwhile")
+    write_lines("after")
+    assert "after" in words_in(file)
+    assert "after" in words_in(*tmp_path.glob("splootd.log.*"))
+
+
+@pytest.mark.root
+def test_a_log_on_a_full_disk_goes_on_when_there_is_room(
+    tmp_path: Path, logging_to: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reason := mounts.why_not("tmpfs"):
+        pytest.skip(reason)
+    monkeypatch.setattr(logs, "FILE_BYTES_MAX", 20_000)
+    with mounts.small_disk(tmp_path / "disk", 256 << 10) as disk:
+        file = disk.root / "splootd.log"
+        ballast = disk.root / "ballast"
+        logging_to(file)
+        write_lines("before")
+        fill(ballast)
+        write_lines("meanwhile")
+        ballast.unlink()
+        write_lines("after")
+        assert "after" in words_in(*disk.root.glob("splootd.log*"))
+        logs.close()

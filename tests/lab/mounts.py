@@ -1,0 +1,111 @@
+"""File systems of their own: one in an image, whose power can be cut, and one in memory, which is soon full."""
+
+import fcntl
+import functools
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, of ext4 and xfs: _IOR('X', 125, __u32)
+NO_LOG_FLUSH = 2  # what is in memory is lost, the journal too
+IMAGE_BYTES = {"ext4": 64 << 20, "xfs": 320 << 20}  # sparse; xfs takes no less than 300 MB
+MAKE = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
+PACKAGES = {"ext4": "e2fsprogs", "xfs": "xfsprogs"}
+PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+class PowerCuts:
+    """A file system in an image. `cut` loses all that was not synced, as when the power goes."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self._image = folder / f"{kind}.image"
+        self.root = folder / kind
+        self.root.mkdir(exist_ok=True)
+        with self._image.open("wb") as image:
+            image.truncate(IMAGE_BYTES[kind])
+        _run(*MAKE[kind], self._image)
+
+    def mount(self) -> None:
+        """After a cut, this replays the journal."""
+        _run("mount", "-o", "loop,nodiratime", self._image, self.root)
+
+    def cut(self) -> None:
+        """From now on every write and every sync fails, and nothing reaches the image any more."""
+        descriptor = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+        finally:
+            os.close(descriptor)
+
+    def come_back(self) -> None:
+        """The power is back. Nobody may have a file of it open."""
+        _run("umount", self.root)
+        self.mount()
+
+    def remove(self) -> None:
+        """Let go of it, whatever state it is in."""
+        subprocess.run(["umount", "-l", self.root], env={"PATH": PATH}, capture_output=True, check=False)
+        self._image.unlink(missing_ok=True)
+
+
+@contextmanager
+def power_cuts(kind: str, folder: Path) -> Iterator[PowerCuts]:
+    """A fresh file system, mounted."""
+    disk = PowerCuts(kind, folder)
+    try:
+        disk.mount()
+        yield disk
+    finally:
+        disk.remove()
+
+
+class SmallDisk:
+    """A file system in memory of a given size."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def resize(self, size_bytes: int) -> None:
+        _run("mount", "-o", f"remount,size={size_bytes}", self.root)
+
+
+@contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[SmallDisk]:
+    folder.mkdir()
+    _run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", folder)
+    try:
+        yield SmallDisk(folder)
+    finally:
+        _run("umount", "-l", folder)
+
+
+@functools.cache
+def why_not(kind: str) -> str:
+    """Why a file system of this kind (ext4, xfs or tmpfs) cannot be mounted here; empty when it can."""
+    if os.geteuid() != 0:
+        return "only root may mount a file system"
+    if kind != "tmpfs" and shutil.which(MAKE[kind][0], path=PATH) is None:
+        return f"{MAKE[kind][0]} is not installed (on Debian: apt-get install {PACKAGES[kind]})"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with small_disk(Path(folder, "try"), 4096) if kind == "tmpfs" else power_cuts(kind, Path(folder)) as disk:
+                if isinstance(disk, PowerCuts):
+                    disk.cut()
+        except (MountError, OSError) as error:
+            return f"{kind} cannot be mounted here: {error}"
+    return ""
+
+
+class MountError(Exception):
+    """A file system could not be made, mounted or unmounted; what the program said."""
+
+
+def _run(*command: str | Path) -> None:
+    done = subprocess.run(command, env={"PATH": PATH}, capture_output=True, check=False)
+    if done.returncode:
+        raise MountError(done.stderr.decode().strip())

@@ -1,0 +1,156 @@
+"""The library server at work: the real process, and several connections that upload at once and note what it said."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import random
+import select
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.programs import LIBRARY, TESTS
+
+PNG = b"\x89PNG\r\n\x1a\n"
+SIZES = (60, 700, 5_000, 40_000, 300_000)  # bytes; the last one does not fit into the server's buffer of an upload
+TIMEOUT_S = 20.0
+STORED = (201, 409)
+
+
+def picture(seed: int, number: int) -> bytes:
+    """Bytes that the server takes for a PNG, the same for the same numbers."""
+    chance = random.Random(f"{seed}/{number}")
+    return PNG + chance.randbytes(chance.choice(SIZES))
+
+
+def checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def serving(data: Path, socket_path: Path, *, prefix: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """The server, ready; it drains at the end if it still runs. `prefix` goes before its command."""
+    reading, writing = os.pipe()
+    log = socket_path.with_suffix(".log")
+    command = [*prefix, *LIBRARY, "--data", str(data), "--uds", str(socket_path), "--log", str(log)]
+    process = subprocess.Popen(
+        [*command, "--exit-with-stdin", "--ready-fd", str(writing)],
+        cwd=TESTS,
+        pass_fds=[writing],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as ready:
+        try:
+            if not select.select([ready], [], [], TIMEOUT_S)[0] or not ready.readline():
+                raise NotReady(kill(process))
+            yield process
+            process.communicate(timeout=TIMEOUT_S)
+        finally:
+            kill(process)
+
+
+class NotReady(Exception):
+    """The server ended before it was ready; what it said."""
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, socket_path: Path) -> None:
+        super().__init__("library.test", timeout=TIMEOUT_S)
+        self._path = str(socket_path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT_S)
+        self.sock.connect(self._path)
+
+    def upload(self, content: bytes) -> tuple[int, dict[str, Any]]:
+        """The status and the JSON of the answer."""
+        head = b'--sploot\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+        body = head + content + b"\r\n--sploot--\r\n"
+        self.request("POST", "/api/upload", body, {"Content-Type": "multipart/form-data; boundary=sploot"})
+        answer = self.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def delete(self, asset_id: object, *, permanently: bool) -> int:
+        self.request("DELETE", f"/api/assets/{asset_id}" + ("?permanent=true" if permanently else ""))
+        answer = self.getresponse()
+        answer.read()
+        return answer.status
+
+
+@dataclass
+class Uploads:
+    """What the server has acknowledged, and what else it has said."""
+
+    seed: int
+    acknowledged: set[str] = field(default_factory=set)  # checksums
+    refused: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    _answered: threading.Condition = field(default_factory=threading.Condition)
+
+    @contextmanager
+    def going_on(self, socket_path: Path, connections: int) -> Iterator[None]:
+        """Upload new pictures over so many connections, until the end of the block."""
+        stop, numbers, lock = threading.Event(), iter(range(1_000_000)), threading.Lock()
+
+        def work() -> None:
+            connection = Connection(socket_path)
+            while not stop.is_set():
+                with lock:
+                    number = next(numbers)
+                try:
+                    self.send(connection, picture(self.seed, number))
+                except (OSError, http.client.HTTPException):
+                    connection.close()  # the outcome is unknown
+                    stop.wait(0.01)
+            connection.close()
+
+        threads = [threading.Thread(target=work) for _ in range(connections)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def send(self, connection: Connection, content: bytes) -> int:
+        status, answer = connection.upload(content)
+        with self._answered:
+            if status in STORED:
+                self.acknowledged.add(checksum(content))
+            else:
+                self.refused.append((status, answer))
+            self._answered.notify_all()
+        return status
+
+    def wait_for(self, acknowledged: int, timeout_s: float) -> None:
+        """Until so many uploads are acknowledged."""
+        with self._answered:
+            assert self._answered.wait_for(lambda: len(self.acknowledged) >= acknowledged, timeout_s)
+
+    def wait_for_refusal(self, timeout_s: float) -> tuple[int, dict[str, Any]]:
+        """The first answer that is not an acknowledgement."""
+        with self._answered:
+            assert self._answered.wait_for(lambda: self.refused, timeout_s)
+            return self.refused[0]
+
+
+def kill(process: subprocess.Popen[bytes]) -> str:
+    """Kill the server and, where it is one, the tracer before it; returns what it had said."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return "" if process.stderr is None or process.stderr.closed else process.communicate()[1].decode()

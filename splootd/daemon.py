@@ -2,11 +2,13 @@
 
 import argparse
 import asyncio
+import contextlib
 import faulthandler
 import fcntl
 import os
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -82,11 +84,7 @@ async def serve(config: Config, paths: Paths, supervisor: Supervisor, ready: Cal
     clock, bells, boot, stop = Clock(), Bells(), secrets.token_hex(8), asyncio.Event()
     log = logs.logger("daemon", boot=boot)
     async with AsyncExitStack() as closing:
-        listener = supervisor.listener(paths.socket)
-        if listener is None:
-            listener = bind(paths.socket)
-            closing.callback(paths.socket.unlink, missing_ok=True)
-        closing.callback(listener.close)
+        listener = closing.enter_context(_listening(supervisor, paths.socket))
 
         database = await Database.open(paths.database)
         closing.push_async_callback(database.close)
@@ -186,6 +184,16 @@ async def serve(config: Config, paths: Paths, supervisor: Supervisor, ready: Cal
             for task in running:
                 task.cancel()
     log.info("stopped")
+
+
+@contextmanager
+def _listening(supervisor: Supervisor, path: Path) -> Iterator[socket.socket]:
+    """The socket that was handed over, or else one of our own, which leaves with us."""
+    with contextlib.ExitStack() as closing:
+        handed = supervisor.listener(path)
+        if handed is None:
+            closing.callback(path.unlink, missing_ok=True)
+        yield closing.enter_context(handed or bind(path))
 
 
 class Worker(Protocol):

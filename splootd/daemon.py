@@ -168,16 +168,15 @@ async def serve(config: Config, paths: Paths, supervisor: Supervisor, ready: Cal
         handed_back = await queue.recover(now=clock.now())
         log.info("started", version=__version__, pid=os.getpid(), server=config.server, handed_back=handed_back)
         workers: list[Worker] = [database, control, intake, watcher, uploader, feed, tracker, aftercare, janitor]
-        workers += [Chronicle(bus, traffic), Sampler(memory), *_listeners(config, control.answers, scrape)]
+        workers += [Chronicle(bus, traffic), Sampler(memory), Heartbeat(supervisor, database.touch)]
+        workers += _listeners(config, control.answers, scrape)
         workers += _hosts(gate, library) if config.is_local else _guests(config, gate, courtesy, metered)
-        workers.append(Heartbeat(supervisor, database.touch))
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(worker.run(), name=type(worker).__name__) for worker in workers]
             _stop_on_signals(stop)
             ready()
             await stop.wait()
             log.info("draining")
-            supervisor.say("STOPPING=1", "STATUS=finishing what is under way")
             control.drain()
             await uploader.drain()
             control.close()

@@ -16,6 +16,7 @@ from splootd.errors import RequestError, SplootError
 from splootd.protocol import API, Problem, Request
 from splootd.wire import MalformedError, decode, encode, query
 
+TRIES_MAX = 5  # at one request, each with another daemon
 REPLY_S = 120.0  # a search may have to wait for the library to load its models
 HEAD_BYTES_MAX = 65_536
 REPLY_BYTES_MAX = 64_000_000
@@ -125,14 +126,22 @@ class Connection:
 
 
 class Client:
-    """Asks the daemon; reconnects once by `connect` when the line breaks, which starts the daemon if it has gone.
+    """Asks the daemon; reconnects by `connect` when the line breaks, which starts the daemon if it has gone.
+
+    `replace` is told the version of a daemon that is older than this program, and says whether it has made it go.
 
     A request that changes something carries a key, so that asking again never does it twice.
     """
 
-    def __init__(self, connect: Callable[[], Connection], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        warn: Callable[[str], None],
+        replace: Callable[[str], bool] = lambda _version: False,
+    ) -> None:
         self._connect = connect
         self._warn = warn
+        self._replace = replace
         self._connection = connect()
         self._is_checked = False
 
@@ -143,22 +152,13 @@ class Client:
         """The daemon's answer; RequestError when it refuses."""
         key = os.urandom(16).hex()
         try:
-            return self._ask(request, reply, key)
-        except LostError:
-            self._reconnect()
-        try:
-            return self._ask(request, reply, key)
-        except LostError:
-            raise SplootError("the daemon hung up in the middle of an answer, twice", "sploot logs") from None
+            return decode(reply, json.loads(self._ask(request, key)))
+        except ValueError as error:
+            raise SplootError(f"the daemon's answer cannot be understood: {error}", "sploot daemon restart") from None
 
     def text(self, request: Request) -> str:
         """The daemon's answer where that is plain text."""
-        head = self._connection.send(request, "")
-        body = self._connection.body(head)
-        self._check(head)
-        if head.status != 200:
-            raise _refusal(body)
-        return body.decode()
+        return self._ask(request, "").decode()
 
     def follow(self, request: Request, wait_s: Callable[[], float]) -> Iterator[News | None]:
         """News of a stream; None whenever `wait_s()` has passed without. LostError when the line breaks."""
@@ -168,32 +168,50 @@ class Client:
         self._check(head)
         return self._connection.events(wait_s)
 
-    def _ask(self, request: Request, reply: type[T], key: str) -> T:
-        head = self._connection.send(request, key)
-        body = self._connection.body(head)
-        self._check(head)
-        if head.status != 200:
-            raise _refusal(body)
-        try:
-            return decode(reply, json.loads(body))
-        except ValueError as error:
-            raise SplootError(f"the daemon's answer cannot be understood: {error}", "sploot daemon restart") from None
+    def _ask(self, request: Request, key: str) -> bytes:
+        """The body of the answer, from whichever daemon has lived long enough to give it."""
+        for _ in range(TRIES_MAX):
+            try:
+                head = self._connection.send(request, key)
+                body = self._connection.body(head)
+                self._check(head)
+            except LostError:
+                self._reconnect()
+                continue
+            if head.status != 200:
+                raise _refusal(body)
+            return body
+        raise SplootError(f"the daemon hung up in the middle of an answer, {TRIES_MAX} times", "sploot logs")
 
     def _reconnect(self) -> None:
         self._connection.close()
         self._connection = self._connect()
 
     def _check(self, head: Head) -> None:
-        """Say it once when daemon and command line are not of the same version."""
+        """See to it once that daemon and command line understand each other.
+
+        An older daemon is replaced, and the line to it lost with it.
+        """
         if self._is_checked:
             return
         self._is_checked = True
         version, api = head.headers.get("sploot-version", "unknown"), head.headers.get("sploot-api", "")
+        if version == __version__:
+            return
+        if is_older(version, __version__) and self._replace(version):
+            raise LostError
         hint = "to run this command's version: sploot daemon restart"
         if api.partition(".")[0] != API.partition(".")[0]:
             raise SplootError(f"the daemon is version {version}, this command is {__version__}", hint)
-        if version != __version__:
-            self._warn(f"the daemon is version {version}, this command is {__version__}; {hint}")
+        self._warn(f"the daemon is version {version}, this command is {__version__}; {hint}")
+
+
+def is_older(version: str, than: str) -> bool:
+    """Whether `version` comes before `than`; False when either is not made of numbers."""
+    try:
+        return [int(part) for part in version.split(".")] < [int(part) for part in than.split(".")]
+    except ValueError:
+        return False
 
 
 def _message(request: Request, key: str) -> bytes:

@@ -7,6 +7,7 @@ leases alone, a fence that is missing would go unseen, and so would an item that
 import asyncio
 import contextlib
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Awaitable
 from pathlib import Path
@@ -17,11 +18,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from queue_model import Model, Row
-from storekit import Store, digest, opened, origin, version
+from storekit import Store, assert_sums_are_right, digest, opened, origin, version
 
 from splootd.core.failure import Fault
 from splootd.core.item import Leased, Priority, State, Version, shard_of
 from splootd.store.queue import Queue
+from splootd.store.rows import item_of
 
 T = TypeVar("T")
 
@@ -34,7 +36,7 @@ delays_s = st.sampled_from([None, 0.0, 1.0, 5.0, 60.0])
 chances = st.sampled_from([0.0, 0.79, 0.8, 0.99])
 priorities = st.sampled_from(Priority)
 which = st.integers(0, 1_000)
-which_lease = st.just(-1) | which  # the last one is often still alive, any other is often a ghost
+answers = st.sampled_from(["accept", "accept at once", "retry", "wait", "bury", "skip", "vanish"])
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -90,28 +92,30 @@ class QueueMachine(RuleBasedStateMachine):
         for path, priority in zip(PATHS, begin_with, strict=False):
             self.write_file(path, priority, None)
 
-    @rule(path=paths, priority=priorities, delay_s=delays_s)
     def write_file(self, path: bytes, priority: Priority, delay_s: float | None) -> None:
         self.versions += 1
         self.put(path, version(self.versions), priority, delay_s)
 
-    @rule(path=paths, priority=priorities, delay_s=delays_s)
-    def see_file_again(self, path: bytes, priority: Priority, delay_s: float | None) -> None:
-        if path in self.model.disk:
-            self.put(path, self.model.disk[path], priority, delay_s)
-
-    @rule(path=paths, to=paths, priority=priorities, linked=st.booleans())
-    def move_or_link_file(self, path: bytes, to: bytes, priority: Priority, linked: bool) -> None:
-        if path != to and path in self.model.disk:
-            of = self.model.disk[path]
-            if not linked:
-                self.delete_file(path)
-            self.put(to, of, priority, None)
-
-    @rule(path=paths)
     def delete_file(self, path: bytes) -> None:
         self.model.disk.pop(path, None)
         self.store.disk.pop(path, None)
+
+    @rule(
+        happens=st.sampled_from(["write", "see", "move", "link", "delete"]),
+        path=paths, to=paths, priority=priorities, delay_s=delays_s,
+    )  # fmt: skip
+    def a_file(self, happens: str, path: bytes, to: bytes, priority: Priority, delay_s: float | None) -> None:
+        of = self.model.disk.get(path)
+        if of is None or happens == "write":
+            self.write_file(path, priority, delay_s)
+        elif happens == "see":
+            self.put(path, of, priority, delay_s)
+        elif happens == "delete":
+            self.delete_file(path)
+        elif path != to:
+            if happens == "move":
+                self.delete_file(path)
+            self.put(to, of, priority, delay_s)
 
     # Who is next.
 
@@ -121,26 +125,19 @@ class QueueMachine(RuleBasedStateMachine):
             wanted[0].state, wanted[0].lease = State.UPLOADING, leased.lease
             self.leases.append(leased)
 
-    @rule(shard=st.sampled_from([3, 4]), chance=chances)
-    def claim(self, shard: int, chance: float) -> None:
-        leased = self.run(self.queue.claim(shard, now=self.now, chance=chance))
-        self.check_claim(leased, self.model.claimable(shard, chance))
+    @rule(shard=st.sampled_from([3, 4]), chances=st.lists(chances, min_size=1, max_size=4))
+    def claim(self, shard: int, chances: list[float]) -> None:
+        for chance in chances:
+            leased = self.run(self.queue.claim(shard, now=self.now, chance=chance))
+            self.check_claim(leased, self.model.claimable(shard, chance))
 
     @rule()
     def claim_urgent(self) -> None:
         self.check_claim(self.run(self.queue.claim_urgent(now=self.now)), self.model.claimable(None, 0.0))
 
-    @rule(shard=st.sampled_from([3, 4]), chances=st.lists(chances, min_size=2, max_size=4))
-    def claim_some(self, shard: int, chances: list[float]) -> None:
-        for chance in chances:
-            self.claim(shard, chance)
-
     @rule(step_s=steps_s)
     def time_goes_by(self, step_s: float) -> None:
         self.now += step_s
-
-    @rule()
-    def promote(self) -> None:
         next_due = min((row.next_at for row in self.model.delayed() if row.next_at is not None), default=None)
         assert self.run(self.queue.next_due()) == next_due
         assert self.run(self.queue.promote(now=self.now)) == self.model.promote(self.now)
@@ -154,66 +151,61 @@ class QueueMachine(RuleBasedStateMachine):
 
     # How it ended, told by whoever ever held a lease.
 
-    def answered(self, number: int) -> tuple[Leased, Row | None]:
-        leased = self.leases[number if number < 0 else number % len(self.leases)]
-        return leased, self.model.leased(leased.item.id, leased.lease)
+    @precondition(has_leases)
+    @rule(number=which, how=answers, delay_s=delays_s)
+    def answer_as_a_ghost(self, number: int, how: str, delay_s: float | None) -> None:
+        """Or as one that is still alive."""
+        self.answer(self.leases[number % len(self.leases)], how, delay_s)
 
     @precondition(has_leases)
-    @rule(number=which_lease, embedded=st.booleans())
-    def accept(self, number: int, embedded: bool) -> None:
-        leased, row = self.answered(number)
-        answer = self.queue.accept(
-            leased, asset_id="a", sha256=digest(1), duplicate=embedded, embedded=embedded, now=self.now
-        )
-        assert self.run(answer) is (row is not None)
-        if row:
-            self.model.accept(row, embedded=embedded, now=self.now)
+    @rule(number=which, hows=st.lists(answers, min_size=1, max_size=4), delay_s=delays_s)
+    def answer_alive(self, number: int, hows: list[str], delay_s: float | None) -> None:
+        alive = [leased for leased in self.leases if self.model.leased(leased.item.id, leased.lease)]
+        for leased, how in zip(alive[number % 3 :], hows, strict=False):
+            self.answer(leased, how, delay_s)
 
-    @precondition(has_leases)
-    @rule(number=which_lease, delay_s=delays_s.filter(lambda delay_s: delay_s is not None))
-    def retry(self, number: int, delay_s: float) -> None:
-        leased, row = self.answered(number)
-        next_at = self.now + delay_s
-        answer = self.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="r", next_at=next_at, now=self.now)
-        assert self.run(answer) is (row is not None)
-        if row:
-            self.model.wait(row, next_at, counts=True)
+    def answer(self, leased: Leased, how: str, delay_s: float | None) -> None:
+        row = self.model.leased(leased.item.id, leased.lease)
+        next_at = self.now + (delay_s or 0.0) if how == "retry" else self.at(delay_s)
+        assert self.run(self.tell(leased, how, next_at)) is (row is not None)
+        if row is None:
+            return
+        match how:
+            case "accept" | "accept at once":
+                self.model.accept(row, embedded=how == "accept at once", now=self.now)
+            case "retry" | "wait":
+                self.model.wait(row, next_at, counts=how == "retry")
+            case "bury":
+                self.model.bury(row)
+            case "skip":
+                self.model.skip(row)
+            case "vanish":
+                self.model.vanish(row, leased.item.path)
 
-    @precondition(has_leases)
-    @rule(number=which_lease, delay_s=delays_s)
-    def wait(self, number: int, delay_s: float | None) -> None:
-        leased, row = self.answered(number)
-        answer = self.queue.wait(leased, fault=Fault.SERVER_SICK, reason="r", next_at=self.at(delay_s), now=self.now)
-        assert self.run(answer) is (row is not None)
-        if row:
-            self.model.wait(row, self.at(delay_s))
-
-    @precondition(has_leases)
-    @rule(number=which_lease, verdict=st.sampled_from(["bury", "skip", "vanish"]))
-    def give_up(self, number: int, verdict: str) -> None:
-        leased, row = self.answered(number)
-        if verdict == "bury":
-            answer = self.queue.bury(leased, fault=Fault.REFUSED, reason="r", now=self.now)
-        elif verdict == "skip":
-            answer = self.queue.skip(leased, fault=Fault.UNSUPPORTED, reason="r", now=self.now)
-        else:
-            answer = self.queue.vanish(leased, reason="r", now=self.now)
-        assert self.run(answer) is (row is not None)
-        if row and verdict == "vanish":
-            self.model.vanish(row, leased.item.path)
-        elif row:
-            (self.model.bury if verdict == "bury" else self.model.skip)(row)
+    def tell(self, leased: Leased, how: str, next_at: float | None) -> Awaitable[bool]:
+        now = self.now
+        match how:
+            case "retry":
+                assert next_at is not None
+                return self.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="r", next_at=next_at, now=now)
+            case "wait":
+                return self.queue.wait(leased, fault=Fault.SERVER_SICK, reason="r", next_at=next_at, now=now)
+            case "bury":
+                return self.queue.bury(leased, fault=Fault.REFUSED, reason="r", now=now)
+            case "skip":
+                return self.queue.skip(leased, fault=Fault.UNSUPPORTED, reason="r", now=now)
+            case "vanish":
+                return self.queue.vanish(leased, reason="r", now=now)
+        at_once = how == "accept at once"
+        return self.queue.accept(leased, asset_id="a", sha256=digest(1), duplicate=at_once, embedded=at_once, now=now)
 
     # What the server still works on.
-
-    @rule()
-    def ask_what_is_due(self) -> None:
-        due = self.run(self.queue.due_embeddings(now=self.now, limit=50))
-        assert [each.item_id for each in due] == self.model.due_embeddings(self.now)
 
     @precondition(has_items)
     @rule(number=which, delay_s=steps_s, end=st.sampled_from(["finish", "fail", "remove", "ask again"]))
     def hear_of_an_embedding(self, number: int, delay_s: float, end: str) -> None:
+        due = self.run(self.queue.due_embeddings(now=self.now, limit=50))
+        assert [each.item_id for each in due] == self.model.due_embeddings(self.now)
         item_id = self.any_item(number)
         match end:
             case "finish":
@@ -260,28 +252,26 @@ class QueueMachine(RuleBasedStateMachine):
         assert revived == self.model.revive(dead)
 
     @invariant()
-    def every_row_is_as_the_model_says(self) -> None:
-        rows = self.run(
-            self.store.rows("SELECT id, latest, lease, iif(state = 'embedding', accepted_at, NULL) FROM items")
-        )
-        extra = {row[0]: row[1:] for row in rows}
-        items = self.run(self.store.listing.items(limit=1_000))
-        real = [
-            (
-                item.id, item.path, item.version, item.priority, item.added_at, item.next_at, item.shard, item.state,
-                bool(extra[item.id][0]), item.attempts, *extra[item.id][1:],
-            )
-            for item in reversed(items)
-        ]  # fmt: skip
-        assert real == [row.seen() for row in self.model.rows]
+    def every_row_is_as_the_model_says_and_the_sums_are_right(self) -> None:
+        def real(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+            assert_sums_are_right(connection)
+            return [seen(row) for row in connection.execute("SELECT * FROM items ORDER BY id")]
 
-    @invariant()
-    def the_sums_are_right(self) -> None:
-        self.run(self.store.assert_sums_are_right())
+        assert self.run(self.store.database.read(real)) == [row.seen() for row in self.model.rows]
+
+
+def seen(row: sqlite3.Row) -> tuple[object, ...]:
+    """As the model tells it."""
+    item = item_of(row)
+    accepted_at = row["accepted_at"] if item.state is State.EMBEDDING else None
+    return (
+        item.id, item.path, item.version, item.priority, item.added_at, item.next_at, item.shard, item.state,
+        bool(row["latest"]), item.attempts, row["lease"], accepted_at,
+    )  # fmt: skip
 
 
 QueueMachine.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=120, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.pytestmark = [pytest.mark.timeout(600)]  # what fails is made small before it is shown

@@ -170,13 +170,14 @@ class Client:
 
     def _ask(self, request: Request, key: str) -> bytes:
         """The body of the answer, from whichever daemon has lived long enough to give it."""
-        for _ in range(TRIES_MAX):
+        for tries in range(TRIES_MAX):
+            if tries:
+                self._reconnect()
             try:
                 head = self._connection.send(request, key)
                 body = self._connection.body(head)
                 self._check(head)
             except LostError:
-                self._reconnect()
                 continue
             if head.status != 200:
                 raise _refusal(body)
@@ -196,14 +197,13 @@ class Client:
             return
         self._is_checked = True
         version, api = head.headers.get("sploot-version", "unknown"), head.headers.get("sploot-api", "")
-        if version == __version__:
-            return
         if is_older(version, __version__) and self._replace(version):
             raise LostError
         hint = "to run this command's version: sploot daemon restart"
         if api.partition(".")[0] != API.partition(".")[0]:
             raise SplootError(f"the daemon is version {version}, this command is {__version__}", hint)
-        self._warn(f"the daemon is version {version}, this command is {__version__}; {hint}")
+        if version != __version__:
+            self._warn(f"the daemon is version {version}, this command is {__version__}; {hint}")
 
 
 def is_older(version: str, than: str) -> bool:

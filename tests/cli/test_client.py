@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sploot import reach
-from sploot.client import Client, Connection
+from sploot.client import TRIES_MAX, Client, Connection, is_older
 from sploot.reach import NoDaemonError, running
 
 from splootd.control.door import bind
@@ -64,9 +64,9 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_key(tmp_path: Path, tor
     assert key_of(asked[0]) == key_of(asked[1])
 
 
-def test_an_answer_that_is_lost_twice_is_an_error(tmp_path: Path):
+def test_an_answer_that_is_lost_again_and_again_is_an_error(tmp_path: Path):
     path = tmp_path / "s.sock"
-    with answering(path, b"", b""), client_of(path) as client, pytest.raises(SplootError, match="hung up"):
+    with answering(path, *[b""] * TRIES_MAX), client_of(path) as client, pytest.raises(SplootError, match="hung up"):
         client.ask(Pause(), Done)
 
 
@@ -99,6 +99,35 @@ def test_another_version_is_noted_and_another_language_refused(tmp_path: Path):
     ):
         client.ask(Pause(), Done)
     assert "sploot daemon restart" in (caught.value.hint or "")
+
+
+def test_an_older_daemon_is_replaced_and_the_next_one_asked_under_the_same_key(tmp_path: Path):
+    path, replaced = tmp_path / "s.sock", list[str]()
+
+    def replace(version: str) -> bool:
+        replaced.append(version)
+        return True
+
+    with answering(path, DONE.replace(b"0.1.0", b"0.0.9"), DONE) as asked:
+        client = Client(lambda: Connection(path), print, replace)
+        assert client.ask(Pause(), Done) == Done("done")
+        client.close()
+    assert replaced == ["0.0.9"]
+    assert key_of(asked[0]) == key_of(asked[1])
+
+
+def test_an_older_daemon_that_cannot_be_replaced_is_noted(tmp_path: Path):
+    path, said = tmp_path / "s.sock", list[str]()
+    with answering(path, DONE.replace(b"0.1.0", b"0.0.9")), client_of(path, said.append) as client:
+        assert client.ask(Pause(), Done) == Done("done")
+    assert "the daemon is version 0.0.9" in said[0]
+
+
+@pytest.mark.parametrize(("version", "than"), [("0.1.0", "0.1.1"), ("0.9.0", "0.10.0"), ("1.0", "1.0.1")])
+def test_versions_are_compared_as_numbers(version: str, than: str):
+    assert is_older(version, than)
+    assert not is_older(than, version)
+    assert not is_older("unknown", than)
 
 
 def test_a_folder_of_somebody_else_is_not_spoken_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -77,3 +77,22 @@ def test_a_socket_path_is_never_too_long_for_the_system(tmp_path: Path):
     one, other = Paths.find({"SPLOOT_HOME": str(deep)}), Paths.find({"SPLOOT_HOME": str(deep / "f")})
     assert len(os.fsencode(one.socket)) <= SOCKET_PATH_BYTES_MAX
     assert one.socket != other.socket
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('limit = "fast"', r"sets `limit` to 'fast': 'fast' is no rate"),
+        ('limit = "08:00-23:00=1M"', r"must be else="),
+        ('metered = "maybe"', r"sets `metered` to 'maybe'"),
+        ("notify = true", r"sets `notify` to True"),
+        ("metrics_port = 80", r"sets `metrics_port` to 80"),
+    ],
+)
+def test_a_mistake_about_manners_is_named(tmp_path: Path, text: str, said: str):
+    with pytest.raises(ConfigError, match=said):
+        load(tmp_path, text)
+
+
+def test_a_limit_may_depend_on_the_hour(tmp_path: Path):
+    assert load(tmp_path, 'limit = "08:00-23:00=500k,else=none"').limit.startswith("08:00")

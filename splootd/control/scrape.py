@@ -19,7 +19,7 @@ class Scrape:
     """Answers GET /metrics and hangs up. Any program on this machine may ask: the answer holds no path and no name."""
 
     def __init__(self, port: int, metrics: Callable[[], Awaitable[str]]) -> None:
-        self._port = port
+        self.port = port
         self._metrics = metrics
         self._connections = 0
         self._trouble: str | None = None
@@ -32,20 +32,16 @@ class Scrape:
 
     async def run(self) -> None:
         try:
-            server = await asyncio.start_server(self._serve, HOST, self._port, limit=HEAD_BYTES_MAX)
+            server = await asyncio.start_server(self._serve, HOST, self.port, limit=HEAD_BYTES_MAX)
+            self.port = server.sockets[0].getsockname()[1]
         except OSError as error:  # memes matter more than metrics
-            self._trouble = f"the port {self._port} for metrics cannot be used: {error.strerror}"
-            self._log.error("no metrics on a port", port=self._port, error=error.strerror)
+            self._trouble = f"the port {self.port} for metrics cannot be used: {error.strerror}"
+            self._log.error("no metrics on a port", port=self.port, error=error.strerror)
             return
         finally:
             self.bound.set()
         async with server:
-            self._port = server.sockets[0].getsockname()[1]
             await server.serve_forever()
-
-    @property
-    def port(self) -> int:
-        return self._port
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1

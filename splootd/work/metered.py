@@ -1,6 +1,7 @@
 """Holds back the sending while the network is metered, where the system knows that: NetworkManager over D-Bus."""
 
 import asyncio
+import contextlib
 import json
 
 from splootd.bus import Bells
@@ -71,18 +72,25 @@ async def asks_for_thrift() -> bool:
     except OSError:  # there is no such program
         return False
     assert asked.stdout is not None
-    answer = b""
     try:
         async with asyncio.timeout(ANSWER_S):
             answer = await asked.stdout.read(ANSWER_BYTES_MAX)
-            await asked.wait()
     except TimeoutError:
-        return False
+        answer = b""
     finally:
-        if asked.returncode is None:
-            asked.kill()
-            await asked.wait()
+        await _end(asked, asked.stdout)
     return metered_in(answer)
+
+
+async def _end(asked: asyncio.subprocess.Process, rest: asyncio.StreamReader) -> None:
+    """See it gone. What it said too much is read, because a full pipe would keep it from being waited for."""
+    with contextlib.suppress(ProcessLookupError):
+        asked.kill()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_S):
+            while await rest.read(ANSWER_BYTES_MAX):
+                pass
+            await asked.wait()
 
 
 def metered_in(answer: bytes) -> bool:

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from sploot import logs as command
 from sploot.logs import SHOWN, lines, readable
 
+from splootd import logs as daemon_logs
 from splootd.errors import SplootError
 
 ENTRY = {"part": "uploader", "item": 7, "event": "sent", "level": "info", "timestamp": "2026-01-01T10:00:00.5Z"}
@@ -54,6 +56,26 @@ def test_a_rotated_log_is_followed_to_its_last_line_and_into_the_next_file(tmp_p
         file.write_text("fourth\n")
         assert [next(following), next(following)] == ["third\n", "fourth\n"]
     following.close()
+
+
+def test_nothing_is_missed_while_the_daemon_turns_its_log_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(daemon_logs, "FILE_BYTES_MAX", 2_000)
+    monkeypatch.setattr(command, "LOOK_S", 0.01)
+    file = tmp_path / "splootd.log"
+    daemon_logs.set_up("info", file)
+    try:
+        log = daemon_logs.logger("uploader")
+        log.info("a line", number=0)
+        following = lines(file, follow=True)
+        seen = [json.loads(next(following))["number"]]
+        for number in range(1, 40):
+            log.info("a line", number=number)
+            seen.append(json.loads(next(following))["number"])
+        following.close()
+    finally:
+        daemon_logs.close()
+    assert seen == list(range(40))
+    assert (tmp_path / "splootd.log.2").exists()
 
 
 def test_a_log_that_is_not_there_yet_is_said(tmp_path: Path):

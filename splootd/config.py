@@ -1,6 +1,7 @@
 """The configuration and where things lie: TOML and environment in, one frozen and validated value out."""
 
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ LOCAL = "local"
 LOG_LEVELS = ("debug", "info", "warning", "error", "fatal")
 SOCKET_PATH_BYTES_MAX = 103  # sun_path holds 108 bytes on Linux and 104 on macOS, the closing NUL included
 CONFIG_BYTES_MAX = 1_000_000
+PROFILE = re.compile("[a-z0-9](-?[a-z0-9]){0,31}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,17 +203,14 @@ class Paths:
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> "Paths":
-        """The places for this user: under SPLOOT_HOME if set, else where the system keeps such things."""
-        if environ.get("SPLOOT_HOME"):
-            home = Path(environ["SPLOOT_HOME"]).absolute()
-            return cls(home / "config.toml", home / "state", _short(home / "run"))
-        user = Path(environ.get("HOME") or "~").expanduser()
-        if sys.platform == "darwin":
-            support = user / "Library" / "Application Support" / "sploot"
-            return cls(support / "config.toml", support / "state", _short(user / "Library" / "Caches" / "sploot"))
-        config = Path(environ.get("XDG_CONFIG_HOME") or user / ".config") / "sploot"
-        state = Path(environ.get("XDG_STATE_HOME") or user / ".local" / "state") / "sploot"
-        runtime = Path(environ["XDG_RUNTIME_DIR"]) / "sploot" if environ.get("XDG_RUNTIME_DIR") else state / "run"
+        """The places for this user: under SPLOOT_HOME if set, else where the system keeps such things.
+
+        SPLOOT_PROFILE names one of several sets of places side by side, each with a daemon of its own.
+        """
+        config, state, runtime = _places(environ)
+        if environ.get("SPLOOT_PROFILE"):
+            below = Path("profiles", checked_profile(environ["SPLOOT_PROFILE"]))
+            config, state, runtime = config / below, state / below, runtime / below
         return cls(config / "config.toml", state, _short(runtime))
 
     def make(self) -> None:
@@ -219,6 +218,30 @@ class Paths:
         for folder in (self.state, self.runtime):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
+
+
+def checked_profile(name: str) -> str:
+    """`name`, which becomes part of paths and of the names of services; ConfigError when it will not do."""
+    if not PROFILE.fullmatch(name):
+        raise ConfigError(
+            f"{name[:40]!r} cannot be the name of a profile", "take up to 32 small letters, digits, and - between them"
+        )
+    return name
+
+
+def _places(environ: Mapping[str, str]) -> tuple[Path, Path, Path]:
+    """The folders for configuration, state and sockets."""
+    if environ.get("SPLOOT_HOME"):
+        home = Path(environ["SPLOOT_HOME"]).absolute()
+        return home, home / "state", home / "run"
+    user = Path(environ.get("HOME") or "~").expanduser()
+    if sys.platform == "darwin":
+        support = user / "Library" / "Application Support" / "sploot"
+        return support, support / "state", user / "Library" / "Caches" / "sploot"
+    config = Path(environ.get("XDG_CONFIG_HOME") or user / ".config") / "sploot"
+    state = Path(environ.get("XDG_STATE_HOME") or user / ".local" / "state") / "sploot"
+    runtime = Path(environ["XDG_RUNTIME_DIR"]) / "sploot" if environ.get("XDG_RUNTIME_DIR") else state / "run"
+    return config, state, runtime
 
 
 def _short(runtime: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 from sploot_server.config import Config
-from sploot_server.process import listening
+from sploot_server.process import address_of, listening
 from sploot_server.serve import library_app, server_of
 from sploot_server.updates import Updates
 from toy_library import FakeEmbedder, picture
@@ -29,6 +29,7 @@ class LiveLibrary:
     embedder: FakeEmbedder
     updates: Updates
     client: httpx.AsyncClient
+    url: str
 
     async def upload(self, text: str) -> str:
         """The id of a picture of `text`."""
@@ -52,8 +53,11 @@ class LiveLibrary:
 
 
 @contextlib.asynccontextmanager
-async def live_library(folder: Path, *, hold: bool = False, socket: Path | None = None) -> AsyncIterator[LiveLibrary]:
-    config = Config(data=folder, uds=socket or folder / "s", drain_s=2)
+async def live_library(
+    folder: Path, *, hold: bool = False, socket: Path | None = None, tcp: bool = False
+) -> AsyncIterator[LiveLibrary]:
+    """On `socket`, or on one in the folder, or on a free port; all lines end with it."""
+    config = Config(data=folder, uds=None if tcp else socket or folder / "s", port=0, drain_s=2)
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - of no length
     embedder = FakeEmbedder(hold=asyncio.Event() if hold else None)
     async with library_app(config, embedder) as app:
@@ -62,10 +66,11 @@ async def live_library(folder: Path, *, hold: bool = False, socket: Path | None 
             server = server_of(app, config, ready.set)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             await ready.wait()
-            transport = httpx.AsyncHTTPTransport(uds=str(config.uds))
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            url = address_of(listener) if tcp else "http://localhost"
+            transport = None if tcp else httpx.AsyncHTTPTransport(uds=str(config.uds))
+            async with httpx.AsyncClient(transport=transport, base_url=url) as client:
                 try:
-                    yield LiveLibrary(config, embedder, app.state.updates, client)
+                    yield LiveLibrary(config, embedder, app.state.updates, client, url)
                 finally:
                     server.stop()
                     await serving

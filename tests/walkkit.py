@@ -16,6 +16,7 @@ from splootd.credentials import Credentials
 from splootd.gate import Gate
 from splootd.metrics import Traffic
 from splootd.remote.api import Server
+from splootd.remote.inbox import Inbox
 from splootd.store.arrivals import Candidate, Origin
 from splootd.work.files import MemoryBudget, look
 from splootd.work.tracker import Tracker
@@ -59,6 +60,7 @@ class Walk:
     traffic: Traffic
     budget: MemoryBudget
     uploader: Uploader
+    inbox: Inbox
     tracker: Tracker
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -179,7 +181,8 @@ async def walking(
             traffic=traffic,
             settle_s=0.0,
         )
-        tracker = Tracker(store.queue, server, gate, clock, store.bells)
+        inbox = Inbox(store.bells.embedding)
+        tracker = Tracker(store.queue, server, gate, clock, store.bells, inbox=inbox)
         (folder / "memes").mkdir()
         walk = Walk(
             folder / "memes",
@@ -192,6 +195,7 @@ async def walking(
             traffic,
             budget,
             uploader,
+            inbox,
             tracker,
         )
         closing.push_async_callback(walk.stop)

@@ -10,7 +10,6 @@ from splootd.remote.lines import Lines
 from splootd.remote.verdict import Answer
 
 EVENT_BYTES_MAX = 65_536
-BODY_BYTES_MAX = 65_536  # of an answer that is no stream
 KIND = "text/event-stream"
 
 
@@ -86,7 +85,7 @@ class Stream:
 async def opened(
     lines: Lines, path: str, *, headers: Mapping[str, str], last_id: str
 ) -> AsyncIterator[Stream | Answer]:
-    """The stream at `path`, or the answer that was given instead. Raises what `lines` raises."""
+    """The stream at `path`, or the head of the answer that was given instead. Raises what `lines` raises."""
     asked = {**headers, "accept": KIND}
     if last_id:
         asked["last-event-id"] = last_id
@@ -95,13 +94,4 @@ async def opened(
         if response.status_code == HTTPStatus.OK and kind == KIND:
             yield Stream(response.aiter_raw(), last_id)
         else:
-            yield Answer(response.status_code, response.headers, await _start_of(response.aiter_raw()))
-
-
-async def _start_of(pieces: AsyncIterator[bytes]) -> bytes:
-    body = b""
-    async for piece in pieces:
-        body += piece
-        if len(body) > BODY_BYTES_MAX:
-            break
-    return body
+            yield Answer(response.status_code, response.headers, b"")

@@ -135,6 +135,14 @@ def why(
 
 
 @app.command()
+def top() -> int:
+    """Everything that goes on, on the whole screen: counts, transfers, the queue."""
+    from sploot import top as it
+
+    return it.top()
+
+
+@app.command()
 def metrics(as_json: Json = False) -> int:
     """What the daemon measures, as Prometheus reads it; with --json as a report."""
     from sploot import numbers

@@ -59,7 +59,7 @@ def exit_code(error: SplootError) -> int:
     """The exit code that scripts see for `error`."""
     if isinstance(error, ConfigError):
         return exits.NEEDS_USER
-    if not isinstance(error, RequestError):
+    if not isinstance(error, RequestError) or error.code == "not_started":
         return exits.NO_DAEMON
     if error.code in _NEED_USER:
         return exits.NEEDS_USER

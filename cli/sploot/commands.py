@@ -4,12 +4,13 @@ Those functions are imported when their command runs: who asks for one thing sho
 """
 # ruff: noqa: PLC0415 - see above
 
+import os
 from typing import Annotated
 
 import typer
 
 from sploot import exits
-from sploot.subcommands import Json, config_app, daemon_app, folders_app
+from sploot.subcommands import Json, config_app, daemon_app, folders_app, service_app
 from sploot.terminal import tell_error
 from splootd import __version__
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.add_typer(folders_app, name="folders", invoke_without_command=True)
 app.add_typer(config_app, name="config")
 app.add_typer(daemon_app, name="daemon")
+app.add_typer(service_app, name="service")
 
 Targets = Annotated[list[str], typer.Argument(metavar="PATH|ID...", help="Files, or the ids that `sploot list` shows.")]
 
@@ -54,11 +56,26 @@ def _version(is_asked: bool) -> None:
         raise typer.Exit
 
 
+def _profile(name: str) -> None:
+    if not name:
+        return
+    from splootd.config import checked_profile
+    from splootd.errors import ConfigError
+
+    try:
+        os.environ["SPLOOT_PROFILE"] = checked_profile(name)  # for the daemon too, if this command starts it
+    except ConfigError as error:
+        raise typer.BadParameter(f"{error.title}; {error.hint}") from None
+
+
 @app.callback()
 def main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", callback=_profile, help="One of several daemons, each with its own home.")
+    ] = "",
 ) -> None:
     pass
 

@@ -3,19 +3,15 @@
 import os
 
 from sploot import exits, start
-from sploot.reach import connected, running
+from sploot.reach import client
 from splootd.config import Paths
+from splootd.protocol import GetStatus, Status
 
 
 def start_it() -> int:
-    paths = Paths.find(os.environ)
-    there = running(paths.socket)
-    if there is not None:
-        there.close()
-        print("The daemon is running already.")
-    else:
-        connected(paths).close()
-        print("The daemon has started.")
+    is_running = start.owner(Paths.find(os.environ)) is not None
+    client().ask(GetStatus(), Status)
+    print("The daemon is running already." if is_running else "The daemon has started.")
     return exits.DONE
 
 
@@ -25,9 +21,8 @@ def stop_it() -> int:
 
 
 def restart() -> int:
-    paths = Paths.find(os.environ)
-    start.stop(paths)
-    connected(paths).close()
+    start.stop(Paths.find(os.environ))
+    client().ask(GetStatus(), Status)
     print("The daemon has begun anew.")
     return exits.DONE
 

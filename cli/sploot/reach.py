@@ -19,7 +19,17 @@ class NoDaemonError(SplootError):
 def client() -> Client:
     """A client of the daemon, which is started if need be."""
     paths = Paths.find(os.environ)
-    return Client(lambda: connected(paths), lambda sentence: print(f"note: {sentence}", file=sys.stderr))
+    return Client(
+        lambda: connected(paths),
+        lambda sentence: print(f"note: {sentence}", file=sys.stderr),
+        lambda version: _replaced(paths, version),
+    )
+
+
+def _replaced(paths: Paths, version: str) -> bool:
+    from sploot.start import replace  # noqa: PLC0415 - rarely needed, and it takes time to import
+
+    return replace(paths, version)
 
 
 def running(socket: Path) -> Connection | None:

@@ -6,26 +6,33 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sploot import login
 from sploot.client import LostError
-from sploot.reach import NoDaemonError, connected, running
+from sploot.reach import NoDaemonError, client, running
+from splootd import __version__
 from splootd.config import Paths
 from splootd.errors import ConfigError
-from splootd.protocol import Shutdown
+from splootd.protocol import GetStatus, Shutdown, Status
 
 READY_S = 15.0
-STOP_S = 30.0
+STOP_S = 60.0
+LOOK_S = 0.02  # between looks at whether it has ended
+PID_CHARS_MAX = 20
 WORDS_BYTES_MAX = 65_536
 DAEMON_IS_CONFIGURED_WRONGLY = 78
 DAEMON_RUNS_ALREADY = 75
 
 
 def start(paths: Paths) -> bool:
-    """Start the daemon and wait until it is ready. False when another one runs already."""
+    """Have the installed service listen, or start the daemon and wait for it. False when another one runs already."""
+    if login.listens(os.environ):
+        return True
     try:
         paths.make()
         with _words_file(paths).open("ab") as words:
@@ -120,18 +127,54 @@ def become_daemon() -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "splootd"])  # noqa: S606 - our own program
 
 
+def owner(paths: Paths) -> str | None:
+    """The process id of the daemon that runs, empty for a moment while it starts; None when there is none.
+
+    Only the lock tells: a service manager may listen on the socket for a daemon that is not there.
+    """
+    try:
+        with paths.lock.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return lock.read(PID_CHARS_MAX).strip()
+    except OSError:
+        pass
+    return None
+
+
 def stop(paths: Paths) -> bool:
     """Tell the daemon to finish and end, and wait until it has. False when there is none."""
-    connection = running(paths.socket)
-    if connection is None:
+    pid = owner(paths)
+    if pid is None:
         return False
-    try:
-        connection.body(connection.send(Shutdown(), os.urandom(16).hex()))
-    except LostError:
-        pass  # it ended before it could answer
-    finally:
-        connection.close()
-    wait_until_free(paths)
+    connection = running(paths.socket)
+    if connection is not None:
+        try:
+            connection.body(connection.send(Shutdown(), os.urandom(16).hex()))
+        except LostError:
+            pass  # it ended before it could answer
+        finally:
+            connection.close()
+    _wait_for_end(paths, pid)
+    return True
+
+
+def _wait_for_end(paths: Paths, pid: str) -> None:
+    """Wait until the daemon `pid` is gone, whether or not a service manager has started the next one meanwhile."""
+    ends_at = time.monotonic() + STOP_S
+    while owner(paths) in (pid, ""):
+        if time.monotonic() > ends_at:
+            raise NoDaemonError(f"the daemon, process {pid}, does not end", f"its log is {paths.log}")
+        time.sleep(LOOK_S)
+
+
+def replace(paths: Paths, version: str) -> bool:
+    """Have the daemon of an older `version` end, so that this one's begins. False when that one would come again."""
+    if not login.refreshed(os.environ):
+        return False
+    print(f"note: the daemon is version {version}; it ends, and {__version__} takes over", file=sys.stderr)
+    stop(paths)
     return True
 
 
@@ -139,5 +182,5 @@ def restart_if_running(paths: Paths) -> bool:
     """Stop the daemon and start it again; False when there was none."""
     if not stop(paths):
         return False
-    connected(paths).close()
+    client().ask(GetStatus(), Status)
     return True

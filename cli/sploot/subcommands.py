@@ -11,6 +11,8 @@ folders_app = typer.Typer(help="The watched folders and their health.", rich_mar
 config_app = typer.Typer(help="Read and change the configuration.", no_args_is_help=True, rich_markup_mode=None)
 daemon_app = typer.Typer(help="Start and stop the daemon.", no_args_is_help=True, rich_markup_mode=None)
 
+service_app = typer.Typer(help="Have the daemon there at login.", no_args_is_help=True, rich_markup_mode=None)
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -61,6 +63,30 @@ def config_path() -> int:
     from sploot import settings
 
     return settings.path()
+
+
+@service_app.command("install")
+def service_install() -> int:
+    """Start it at login from now on: by systemd, launchd, or the desktop."""
+    from sploot import service
+
+    return service.install()
+
+
+@service_app.command("uninstall")
+def service_uninstall() -> int:
+    """Start it at login no more."""
+    from sploot import service
+
+    return service.uninstall()
+
+
+@service_app.command("status")
+def service_status(as_json: Json = False) -> int:
+    """Whether it is there at login; exit code 1 when it is not."""
+    from sploot import service
+
+    return service.status(as_json=as_json)
 
 
 @daemon_app.command("start")

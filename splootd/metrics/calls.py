@@ -1,6 +1,6 @@
 """The questions to the server: how many, how they ended, how long they took."""
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from statistics import median
 
@@ -36,13 +36,13 @@ class Calls:
     """Calls by their name, which is one of the few methods of `remote.api.Server`."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, Call] = {}
+        self._calls: defaultdict[str, Call] = defaultdict(Call)
 
     def observe(self, name: str, outcome: str, seconds: float) -> None:
         self[name].observe(outcome, seconds)
 
     def __getitem__(self, name: str) -> Call:
-        return self._calls.setdefault(name, Call())
+        return self._calls[name]
 
     @property
     def by_name(self) -> Mapping[str, Call]:

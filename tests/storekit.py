@@ -18,6 +18,7 @@ from splootd.store.listing import Listing
 from splootd.store.queue import Queue
 
 Opener = Callable[[Path], Awaitable[Database]]
+PAGE_BYTES = 4096
 URL = "https://library.test"
 RECOUNT = """
 SELECT server_id, state, priority, duplicate, state = 'pending' AND next_at IS NOT NULL AS delayed, count(*), sum(size)
@@ -138,6 +139,21 @@ def assert_sums_are_right(connection: sqlite3.Connection) -> None:
     assert rows("SELECT id, items FROM folders ORDER BY id") == rows(
         "SELECT f.id, count(items.id) FROM folders AS f LEFT JOIN items ON folder_id = f.id GROUP BY 1 ORDER BY 1"
     )
+
+
+def insert(name: str, *, pages: int = 0) -> Callable[[sqlite3.Connection], str]:
+    """An operation on a database that needs about so many pages of room, and returns the name it has inserted."""
+
+    def op(connection: sqlite3.Connection) -> str:
+        connection.execute("INSERT INTO settings VALUES (?, ?, 0)", (name, "x" * pages * PAGE_BYTES))
+        return name
+
+    return op
+
+
+def names(connection: sqlite3.Connection) -> set[str]:
+    """All that was inserted."""
+    return {row[0] for row in connection.execute("SELECT name FROM settings WHERE name <> 'stopped_cleanly'")}
 
 
 @contextlib.asynccontextmanager

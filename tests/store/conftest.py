@@ -22,6 +22,11 @@ async def open_database() -> AsyncIterator[Opener]:
 
 
 @pytest.fixture
+async def database(tmp_path: Path, open_database: Opener) -> Database:
+    return await open_database(tmp_path / "queue.db")
+
+
+@pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     async with opened(tmp_path / "queue.db") as store:
         yield store

@@ -8,30 +8,15 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from storekit import Opener
+from storekit import Opener, insert, names
 
 from splootd.errors import StoreFailed, StoreFull
 
-PAGE_BYTES = 4096
 LARGE = 200  # pages
-
-
-def insert(name: str, *, pages: int = 0) -> Callable[[sqlite3.Connection], str]:
-    """An operation that needs about so many pages of room, and returns the name it has inserted."""
-
-    def op(connection: sqlite3.Connection) -> str:
-        connection.execute("INSERT INTO settings VALUES (?, ?, 0)", (name, "x" * pages * PAGE_BYTES))
-        return name
-
-    return op
-
-
-def names(connection: sqlite3.Connection) -> set[str]:
-    return {row[0] for row in connection.execute("SELECT name FROM settings WHERE name <> 'stopped_cleanly'")}
 
 
 @contextlib.contextmanager

@@ -3,13 +3,13 @@
 import asyncio
 import random
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 from storekit import Store, digest, origin, version
 
 from splootd.core.failure import Fault
-from splootd.core.item import Leased, Priority, State, shard_of
+from splootd.core.item import Priority, State, shard_of
 from splootd.errors import StoreFailed
 from splootd.store.queue import Queue
 
@@ -139,63 +139,6 @@ async def test_a_file_that_has_changed_waits_as_its_new_version_and_starts_afres
     assert (item.version, item.attempts, item.next_at, item.fault) == (changed, 0, 5.0, None)
 
 
-Answer = Callable[[Store, Leased], Awaitable[bool]]
-ANSWERS: dict[str, Answer] = {
-    "accept": lambda store, leased: store.accept(leased),
-    "accept at once": lambda store, leased: store.accept(leased, embedded=True),
-    "retry": lambda s, x: s.queue.retry(x, fault=Fault.SERVER_FAULT, reason="r", next_at=9.0, now=9.0),
-    "wait": lambda s, x: s.queue.wait(x, fault=Fault.DISTURBED, reason="r", next_at=None, now=9.0, version=version(9)),
-    "bury": lambda s, x: s.queue.bury(x, fault=Fault.REFUSED, reason="r", now=9.0),
-    "skip": lambda s, x: s.queue.skip(x, fault=Fault.UNSUPPORTED, reason="r", now=9.0),
-    "vanish": lambda s, x: s.queue.vanish(x, reason="r", now=9.0),
-}
-
-
-@pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize(
-    "meanwhile",
-    ["claimed again", "pending", *(state for state in State if state not in (State.PENDING, State.UPLOADING))],
-)
-async def test_a_ghost_changes_nothing(store: Store, answer: str, meanwhile: str) -> None:
-    """A lane that was given up for lost comes back, whatever has become of its item."""
-    item_id = (await store.put(b"/memes/0.png", version(0))).item_id
-    ghost = await store.claim(item_id)
-    await store.queue.wait(ghost, fault=Fault.DISTURBED, reason="given up for lost", next_at=None, now=1.0)
-    if meanwhile != State.PENDING:
-        leased = await store.claim(item_id)
-        if meanwhile in (State.EMBEDDING, State.READY):
-            assert await store.accept(leased, embedded=meanwhile == State.READY)
-        elif meanwhile != "claimed again":
-            name = {State.DEAD: "bury", State.GONE: "vanish", State.SKIPPED: "skip"}[State(meanwhile)]
-            assert await ANSWERS[name](store, leased)
-    tables = ("items", "contents", "attempts", "events", "counts")
-    before = [await store.rows(f"SELECT * FROM {table}") for table in tables]
-    assert await ANSWERS[answer](store, ghost) is False
-    assert [await store.rows(f"SELECT * FROM {table}") for table in tables] == before
-
-
-@pytest.mark.parametrize("answer", ANSWERS)
-async def test_a_ghost_changes_nothing_either_when_its_item_has_lost_its_path(store: Store, answer: str) -> None:
-    item_id = (await store.put(b"/a", version(1))).item_id
-    ghost = await store.claim(item_id)
-    await store.queue.wait(ghost, fault=Fault.DISTURBED, reason="given up for lost", next_at=None, now=1.0)
-    await store.claim(item_id)
-    await store.put(b"/b", version(2))
-    del store.disk[b"/b"]
-    await store.put(b"/a", version(2))
-    before = await store.item(item_id)
-    assert await ANSWERS[answer](store, ghost) is False
-    assert await store.item(item_id) == before
-
-
-@pytest.mark.parametrize("answer", ANSWERS)
-async def test_an_answer_counts_once(store: Store, answer: str) -> None:
-    item_id = (await store.put(b"/memes/0.png", version(0))).item_id
-    leased = await store.claim(item_id)
-    assert await ANSWERS[answer](store, leased) is True
-    assert await ANSWERS[answer](store, leased) is False
-
-
 async def test_accepting_writes_the_ledger_in_the_same_transaction(store: Store) -> None:
     item_id = await store.new_in(State.EMBEDDING, 1)
     item = await store.item(item_id)
@@ -294,69 +237,6 @@ async def test_the_sick_servers_faults_are_forgiven(store: Store) -> None:
     await store.claim(ids[1])
     await store.queue.pardon(ids, now=2.0)
     assert [(await store.item(item_id)).attempts for item_id in ids] == [0, 1, 0]  # the second is under way
-
-
-async def test_reviving_gives_a_fresh_start_before_all_others(store: Store) -> None:
-    dead = await store.new_in(State.DEAD, 1)
-    await store.put(b"/other", version(2), origin(Priority.URGENT), now=5.0)
-    assert (await store.item(dead)).attempts == 1
-    assert await store.queue.revive(ids=[dead], now=9.0) == [dead]
-    item = await store.item(dead)
-    assert (item.state, item.priority, item.attempts, item.fault, item.next_at) == (State.PENDING, 0, 0, None, None)
-    leased = await store.queue.claim_urgent(now=9.0)
-    assert leased is not None
-    assert leased.item.id == dead
-
-
-async def test_by_id_gone_and_skipped_ones_are_revived_too_and_no_others(store: Store) -> None:
-    ids = {
-        state: await store.new_in(state, number) for number, state in enumerate(State) if state is not State.UPLOADING
-    }
-    revived = await store.queue.revive(ids=list(ids.values()), now=5.0)
-    assert sorted(revived) == sorted(ids[state] for state in (State.DEAD, State.GONE, State.SKIPPED))
-
-
-async def test_dead_letters_are_revived_by_fault_or_all(store: Store) -> None:
-    ids = [await store.new_in(State.DEAD, number) for number in range(3)]
-    other = await store.claim((await store.put(b"/other", version(9))).item_id)
-    await store.queue.bury(other, fault=Fault.EMPTY, reason="empty", now=1.0)
-    gone = await store.new_in(State.GONE, 10)
-    assert await store.queue.revive(fault=Fault.EMPTY, now=2.0) == [other.item.id]
-    assert await store.queue.revive(all_dead=True, now=2.0) == ids
-    assert (await store.item(gone)).state is State.GONE
-
-
-async def test_thousands_are_revived_in_bounded_batches(store: Store) -> None:
-    await store.run(
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) INSERT INTO items (server_id,"
-        " path, size, mtime_ns, device, inode, priority, shard, added_at, updated_at, tags, force)"
-        " SELECT 1, CAST(i AS BLOB), 1, 1, 1, i, 1, i % 16, 0, 0, '[]', 0 FROM n"
-    )
-    await store.run("UPDATE items SET state = 'uploading', lease = 'x'")
-    await store.run("UPDATE items SET state = 'dead', lease = NULL, fault = 'refused', reason = 'r'")
-    assert len(await store.queue.revive(all_dead=True, now=1.0)) == 2_500
-    assert (await store.listing.counts()).by_state[State.DEAD] == 0
-    await store.assert_sums_are_right()
-
-
-async def test_bumping_moves_what_waits_to_the_front_even_if_it_is_not_due(store: Store) -> None:
-    ids = {
-        state: await store.new_in(state, number) for number, state in enumerate(State) if state is not State.UPLOADING
-    }
-    leased = await store.claim(ids[State.PENDING])
-    await store.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="500", next_at=99.0, now=1.0)
-    assert await store.queue.bump(list(ids.values()), now=2.0) == [ids[State.PENDING]]
-    claimed = await store.queue.claim_urgent(now=2.0)
-    assert claimed is not None
-    assert claimed.item.id == ids[State.PENDING]
-
-
-async def test_forgetting_takes_out_of_the_queue_and_leaves_alone_what_is_under_way(store: Store) -> None:
-    ids = {state: await store.new_in(state, number) for number, state in enumerate(State)}
-    forgotten = await store.queue.forget(list(ids.values()), now=5.0)
-    assert sorted(forgotten) == sorted(ids[state] for state in (State.PENDING, State.DEAD, State.GONE))
-    assert {(await store.item(item_id)).fault for item_id in forgotten} == {"forgotten"}
-    assert (await store.item(ids[State.UPLOADING])).state is State.UPLOADING
 
 
 async def test_bells_ring_for_what_has_become_possible(store: Store) -> None:

@@ -20,13 +20,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from splootd.clock import Clock
 from splootd.core.reconnect import SPENT, delay_s, failures_after, is_spent
 from splootd.credentials import Credentials
-from splootd.errors import BadAnswer
+from splootd.errors import BadAnswer, RateLimited, ServerFault
 from splootd.logs import logger
 from splootd.remote.answers import update_of, words
 from splootd.remote.events import Event, Stream, opened
 from splootd.remote.inbox import Inbox, Push
 from splootd.remote.lines import Lines, trust
-from splootd.remote.verdict import Answer
+from splootd.remote.verdict import Answer, error_of
 
 SOCKET_PATH = "/api/ws/upload-status"
 STREAM_PATH = "/api/sse/embedding-updates"
@@ -126,7 +126,8 @@ class Feed:
         except InvalidStatus as error:
             response = error.response
             headers = {name.lower(): value for name, value in response.headers.raw_items()}
-            await self._judge(Answer(response.status_code, headers, bytes(response.body or b"")))
+            with contextlib.suppress(ServerFault, RateLimited):  # the stream may be there all the same
+                await self._judge(Answer(response.status_code, headers, bytes(response.body or b"")))
             raise Unoffered(f"it answered {response.status_code}") from error
         except (WebSocketException, TimeoutError) as error:
             raise Unoffered(str(error)) from error
@@ -193,10 +194,12 @@ class Feed:
         return {"authorization": f"Bearer {token}"} if is_sound else {}
 
     async def _judge(self, answer: Answer) -> None:
-        """Raises Unknown, with the next token at hand, if that is what is wrong with an answer."""
+        """Raises Unknown, with the next token at hand, or the error of a server that is only sick or busy now."""
         if answer.is_signed_out:
             await self._credentials.renew()
             raise Unknown("the server does not know who listens")
+        if isinstance(error := error_of(answer), ServerFault | RateLimited):
+            raise error
 
 
 class _Connect(connect):

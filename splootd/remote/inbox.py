@@ -52,6 +52,10 @@ class Inbox:
     def watches(self, asset_id: str) -> bool:
         return asset_id in self._watched
 
+    @property
+    def is_watching(self) -> bool:
+        return len(self._watched) > 0
+
     def take(self) -> Mapping[str, EmbeddingReport]:
         """What was said since the last call: of each asset the latest."""
         heard, self._heard = self._heard, {}

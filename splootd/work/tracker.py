@@ -187,7 +187,7 @@ class Tracker:
     async def _paced(self) -> None:
         """Wait until one more request is allowed, and take it."""
         await asyncio.sleep(self._pace.wait_s(self._clock.monotonic()))
-        self._pace.asked(self._clock.monotonic(), calm=self._inbox.state == "websocket")
+        self._pace.asked(self._clock.monotonic(), calm=self._inbox.is_watching)
 
     async def _back_off(self, error: Exception) -> None:
         self._log.info("no answer about embeddings", error=str(error))

@@ -281,7 +281,6 @@ async def test_a_silent_stream_is_given_up(tmp_path: Path, inbox: Inbox, monkeyp
     [
         {"stream_answer": "404 Not Found"},
         {"stream_kind": "text/html"},
-        {"stream_answer": "500 Internal Server Error"},
         {"socket_answer": "426 Upgrade Required", "stream_answer": "405 Method Not Allowed"},
     ],
 )
@@ -291,6 +290,19 @@ async def test_a_server_without_any_channel_is_asked_rarely(
     async with stream_server(tmp_path / "s", **faults), running(feed_to(inbox, tmp_path / "s")):
         assert await pauses.until(3) == [RARELY_S] * 3
     assert (inbox.state, inbox.epoch) == ("polling", 1)
+
+
+@pytest.mark.parametrize("answer", ["502 Bad Gateway", "503 Service Unavailable", "429 Too Many Requests"])
+async def test_a_server_that_is_only_sick_or_busy_is_tried_again_soon(
+    tmp_path: Path, inbox: Inbox, pauses: Pauses, answer: str
+) -> None:
+    async with (
+        stream_server(tmp_path / "s", socket_answer=answer, stream_answer=answer) as sploot,
+        running(feed_to(inbox, tmp_path / "s")),
+    ):
+        assert await pauses.until(2) == [*DELAYS_S[:2]]
+        sploot.stream_answer = "200 OK"
+        await until(inbox, lambda inbox: inbox.state == "sse")
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from sploot.unit import Place, desktop_entry
 
 
 class Autostart:
-    """A file is all there is to it: the desktop reads it at the next login, and until then commands start the daemon."""
+    """A file is all there is to it: the desktop reads it at the next login; until then, commands start the daemon."""
 
     kind = "autostart"
     log_command = "sploot logs"

@@ -33,7 +33,7 @@ class Launchd:
         self._do("bootstrap", self._domain, str(self._file))
 
     def reload(self) -> None:
-        """launchd heeds a changed file only by loading it anew."""
+        """Load it anew: there is no other way to have a changed file heeded."""
         self.load()
 
     def unload(self) -> None:

@@ -40,6 +40,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.was_clean = True
+        self.needs_check = False  # after an unclean stop, where the file was too large to be checked at once
         self._lanes = Lanes()
         self._failures = 0  # in a row
         self._writer: _Connection | None = None
@@ -66,6 +67,18 @@ class Database:
             raise
         database._writing = asyncio.create_task(database._write_groups())
         return database
+
+    @classmethod
+    async def verify(cls, path: Path) -> None:
+        """StoreDamaged or StoreNewer unless the database at `path` can be used. Reads all of it, changes nothing."""
+        try:
+            connection = await _Connection.open(path, schema.prepare_reader, mode="ro")
+            try:
+                await connection.run(partial(schema.verify, path=path))
+            finally:
+                await connection.close()
+        except sqlite3.Error as error:
+            raise store_error(error, path) from error
 
     @property
     def sqlite_version(self) -> str:
@@ -101,6 +114,7 @@ class Database:
     async def check(self) -> None:
         """StoreDamaged when the file does not hold together. Takes about 5 s a million items; nothing waits for it."""
         await self.read(partial(schema.check, path=self.path))
+        self.needs_check = False
 
     async def backup(self, target: Path) -> None:
         """A copy as of now, which appears at `target` whole or not at all. Writes wait about 1 s a million items."""
@@ -147,8 +161,10 @@ class Database:
         connection = await _Connection.open(self.path, schema.prepare_reader, mode="rw" if interrupted else "ro")
         try:
             self.was_clean = await connection.run(partial(schema.examine, path=self.path))
-            if not self.was_clean and self.path.stat().st_size <= CHECK_AT_OPEN_BYTES_MAX:
-                await connection.run(partial(schema.check, path=self.path))
+            if not self.was_clean:
+                self.needs_check = self.path.stat().st_size > CHECK_AT_OPEN_BYTES_MAX
+                if not self.needs_check:
+                    await connection.run(partial(schema.check, path=self.path))
         finally:
             await connection.close()
 

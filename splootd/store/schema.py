@@ -119,6 +119,14 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def verify(connection: sqlite3.Connection, path: Path) -> None:
+    """StoreDamaged or StoreNewer unless this is a queue that can be used. Only reads."""
+    examine(connection, path)
+    if _pragma(connection, "user_version") == 0:
+        raise StoreDamaged(f"{path} is empty: there is no queue in it.")
+    check(connection, path)
+
+
 def copy_to(connection: sqlite3.Connection, target: Path) -> None:
     """A copy of the database as it is now, whole or not at all, kept even if the power goes the moment after."""
     unfinished = target.with_name(target.name + ".unfinished")

@@ -15,5 +15,8 @@ def top() -> int:
     from sploot.topview.app import Top  # noqa: PLC0415 - Textual takes a fifth of a second to import
     from sploot.topview.link import Link  # noqa: PLC0415 - as above
 
-    Top(Link(Paths.find(os.environ))).run()
+    screen = Top(Link(Paths.find(os.environ)))
+    screen.run()
+    if screen._exception is not None:  # noqa: SLF001 - Textual keeps it to itself, and would print it
+        raise screen._exception  # noqa: SLF001 - as above
     return exits.DONE

@@ -103,6 +103,9 @@ class Top(App[None]):
     def on_unmount(self) -> None:
         self._daemon.close()
 
+    def _print_error_renderables(self) -> None:
+        """Print no traceback of what was not foreseen: only a developer has any use for one."""
+
     def on_resize(self) -> None:
         self.call_after_refresh(self._draw)
 

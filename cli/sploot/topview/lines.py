@@ -149,9 +149,9 @@ def _transfer(of: Transfer, width: int) -> str:
 
 def rule(title: str, right: str, style: Style, width: int) -> str:
     """A line across the screen, with a title on its left and a word on its right."""
-    title = fit(title, max(0, width - len(right) - 4))
-    dashes = "─" * max(0, width - cell_len(title) - len(right) - 2 - 2 * bool(right))
-    return f"{style.bold(title)} {style.dim(dashes)}" + (f" {right} " if right else "")
+    title, end = fit(title, max(0, width - len(right) - 4)), f" {right}" if right else ""
+    dashes = "─" * max(0, width - cell_len(title) - 1 - len(end))
+    return f"{style.bold(title)} {style.dim(dashes)}{end}"
 
 
 def item(row: ItemRow, width: int) -> tuple[str, str, str]:

@@ -101,8 +101,9 @@ class Table(ScrollView, can_focus=True):
 
     def action_page(self, by: int) -> None:
         top, height = self.looked_at()
+        number = self.cursor + by * (height - 1)
         self.scroll_to(y=top + by * (height - 1), animate=False, force=True)
-        self._go(self.cursor + by * (height - 1))
+        self._go(number)
 
     def action_newest(self) -> None:
         self._go(0)

@@ -135,7 +135,8 @@ def test_the_daemon_takes_the_socket_of_a_real_activation_and_tells_when_it_is_r
         "WATCHDOG_USEC": "300000",
     }
     program = (
-        f"import os, sys; os.dup2({listener.fileno()}, 3); os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1');"
+        f"import os, sys; os.dup2({listener.fileno()}, 3);"
+        " os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1');"
         " os.execv(sys.executable, [sys.executable, '-m', 'splootd'])"
     )
     daemon = subprocess.Popen([sys.executable, "-c", program], env=environ, pass_fds=(listener.fileno(),))

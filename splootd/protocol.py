@@ -230,6 +230,15 @@ class WhySlow(Request):
     path: ClassVar[str] = "/v1/slow"
 
 
+@dataclass(frozen=True, slots=True)
+class Examine(Request):
+    """Look whether all is well, inside the daemon. A self-test leaves nothing behind, in the library either."""
+
+    method: ClassVar[str] = "GET"
+    path: ClassVar[str] = "/v1/doctor"
+    self_test: bool = False
+
+
 AnyRequest = (
     GetStatus
     | Add
@@ -253,6 +262,7 @@ AnyRequest = (
     | GetMetrics
     | GetReport
     | WhySlow
+    | Examine
 )
 REQUESTS: tuple[type[Request], ...] = get_args(AnyRequest)
 
@@ -491,6 +501,21 @@ class Slow:
     because: str
     helps: str
     numbers: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found: `state` is ok, note or bad; `command` mends it."""
+
+    check: str
+    state: str
+    says: str
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)

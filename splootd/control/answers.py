@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar, assert_never
 
 from splootd import protocol
-from splootd.control import keeping, numbers, views
+from splootd.control import doctor, keeping, numbers, views
 from splootd.control.parts import Parts
 from splootd.control.scope import Scope
 from splootd.control.status import folder_rows, status
@@ -33,6 +33,7 @@ Reply = (
     | protocol.Hits
     | protocol.Report
     | protocol.Slow
+    | protocol.Findings
     | protocol.Undone
 )
 Answer = Reply | AsyncIterator[bytes] | str
@@ -100,6 +101,8 @@ class Answers:
                 return await self.metrics()
             case protocol.GetReport():
                 return numbers.report(self._parts)
+            case protocol.Examine():
+                return await doctor.examine(self._parts, self_test=request.self_test)
             case protocol.WhySlow():
                 return await numbers.slow(self._parts)
             case _:

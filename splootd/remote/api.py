@@ -162,6 +162,11 @@ class Server:
         return matches_of(await self._ask(self._control, "POST", "/api/search", {"query": text, "limit": limit}))
 
     @measured
+    async def remove(self, asset_id: str) -> None:
+        """Delete an asset for good."""
+        await self._ask(self._control, "DELETE", f"/api/assets/{quote(asset_id, safe='')}?permanent=true")
+
+    @measured
     async def health(self) -> None:
         """Whether it answers at all."""
         await self._ask(self._control, "GET", "/api/health")

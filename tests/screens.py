@@ -156,6 +156,9 @@ def shown(app: Top) -> list[str]:
 
 async def until(app: Top, pilot: Any, holds: Callable[[], bool]) -> None:
     """Let the screen work until `holds`."""
-    async with asyncio.timeout(LIMIT_S):
-        while not holds():
-            await pilot.pause()
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while not holds():
+                await pilot.pause()
+    except TimeoutError:
+        raise AssertionError("\n".join(shown(app))) from None

@@ -234,6 +234,22 @@ def resume() -> int:
 
 
 @app.command()
+def doctor(
+    self_test: Annotated[
+        bool, typer.Option(help="Send a tiny picture to the library, and delete it there for good.")
+    ] = True,
+    bundle: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Keep it in FILE for a report, without secrets and file names.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Look whether all is well, and say which command mends what is not."""
+    from sploot import doctor as it
+
+    return it.doctor(self_test=self_test, as_json=as_json, bundle=bundle)
+
+
+@app.command()
 def login(
     token_stdin: Annotated[bool, typer.Option("--token-stdin", help="Read the token from the input.")] = False,
     token_command: Annotated[str, typer.Option(metavar="CMD", help="A command that prints a token.")] = "",

@@ -1,4 +1,4 @@
-"""The main job in figures: `python benchmarks/main_job.py [--images 1000] [--files 10000] [--known 100000]`.
+"""The main job in figures: `python benchmarks/main_job.py` (`--help` has the sizes).
 
 Runs the real programs in an empty home under a scratch folder and prints what a user would notice: how soon `add`
 returns and the first upload starts, how long until everything is searchable, what `status` costs with few and with many
@@ -28,6 +28,7 @@ from storekit import opened, origin, version
 from splootd.store.arrivals import Candidate
 
 ROUNDS = 15
+URGENT = 50
 
 
 def ms(seconds: float) -> str:
@@ -40,15 +41,20 @@ def timed(action: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def events(home: Home, until: str) -> dict[str, Any]:
-    """The first event with the state `until`, read from the control socket's stream."""
+def events(home: Home, until: str, item: int | None = None) -> dict[str, Any]:
+    """The first event with the state `until` (of `item`), read from the control socket's stream."""
     with socket.socket(socket.AF_UNIX) as door:
         door.connect(str(home.folder / "sploot" / "run" / "splootd.sock"))
         door.sendall(b"GET /v1/events?since=0 HTTP/1.1\r\nHost: sploot\r\n\r\n")
         for line in door.makefile("rb"):
-            if line.startswith(b"data: ") and json.loads(line[6:]).get("state") == until:
-                return dict(json.loads(line[6:]))
+            news = json.loads(line[6:]) if line.startswith(b"data: ") else {}
+            if news.get("state") == until and item in (None, news["item"]):
+                return dict(news)
     raise AssertionError("the stream ended")
+
+
+def newest(home: Home) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in home.ok("list", "--limit", "5", "--json").splitlines()]
 
 
 def peak_rss_mb(home: Home) -> float:
@@ -112,6 +118,29 @@ def files(scratch: Path, count: int) -> None:
         show("  the daemon's memory at its highest", f"{peak_rss_mb(home):.0f} MB")
 
 
+def urgent(scratch: Path, backlog: int) -> None:
+    """What a person wants now, while a backlog is being worked on."""
+    memes.mass(scratch / "backlog", count=backlog, size_bytes=50_000, seed=4)
+    wanted = memes.mass(scratch / "wanted", count=URGENT, size_bytes=50_000, seed=5)
+    with home_in(scratch / "urgent") as home:
+        home.ok("status")
+        until_up(home)
+        home.ok("add", str(scratch / "backlog"))
+        waits = []
+        for file in wanted:
+            asked_at = time.time()
+            home.ok("add", str(file), "--priority", "urgent")
+            (row,) = [row for row in newest(home) if row["path"] == str(file)]
+            waits.append(seconds(events(home, "uploading", row["id"])["at"]) - asked_at)
+        left = home.json("status")["items"]["pending"]
+        waits.sort()
+        show(
+            f"{URGENT} urgent files, {left:,} of {backlog:,} still waiting: command to upload, median",
+            ms(waits[URGENT // 2]),
+        )
+        show("  the slowest of them", ms(waits[-1]))
+
+
 def known(scratch: Path, count: int) -> None:
     folder = scratch / "known"
     folder.mkdir()
@@ -144,6 +173,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--known", type=int, default=100_000)
+    parser.add_argument("--backlog", type=int, default=10_000)
     arguments = parser.parse_args()
     show("processors", str(os.cpu_count()))
     with tempfile.TemporaryDirectory() as scratch:
@@ -153,6 +183,8 @@ def main() -> None:
             images(folder, arguments.images)
         if arguments.files:
             files(folder, arguments.files)
+        if arguments.backlog:
+            urgent(folder, arguments.backlog)
         if arguments.known:
             known(folder, arguments.known)
 

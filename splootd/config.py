@@ -190,6 +190,10 @@ class Paths:
         return self.state / "queue.db"
 
     @property
+    def backups(self) -> Path:
+        return self.state / "backups"
+
+    @property
     def library(self) -> Path:
         return self.state / "library"
 

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import contextlib
 import faulthandler
-import fcntl
 import os
 import secrets
 import signal
@@ -13,13 +12,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from splootd import __version__, logs
 from splootd.bus import Bells, Bus
 from splootd.clock import Clock
 from splootd.config import Config, Paths
-from splootd.control.answers import Answers
 from splootd.control.door import Control, bind
 from splootd.control.numbers import Sampler
 from splootd.control.parts import Parts
@@ -28,6 +26,7 @@ from splootd.core import timetable
 from splootd.credentials import Credentials
 from splootd.errors import AlreadyRunning, ConfigError, SplootError
 from splootd.gate import Gate
+from splootd.lock import locked
 from splootd.metrics import Traffic
 from splootd.metrics.memory import Memory
 from splootd.notify import Heartbeat, Supervisor
@@ -35,8 +34,9 @@ from splootd.remote.api import Server
 from splootd.remote.feed import Feed
 from splootd.remote.inbox import Inbox
 from splootd.remote.throttle import Throttle
+from splootd.staff import Worker, guests, hosts, listeners
+from splootd.store import rescue
 from splootd.store.arrivals import Arrivals
-from splootd.store.database import Database
 from splootd.store.ledger import Ledger, server_id
 from splootd.store.listing import Listing
 from splootd.store.moves import Moves
@@ -48,8 +48,8 @@ from splootd.work.embedded import EmbeddedLibrary
 from splootd.work.files import MemoryBudget
 from splootd.work.intake import Intake
 from splootd.work.janitor import Janitor
-from splootd.work.metered import ASKING, Metered
-from splootd.work.notifier import Notifier, command_of, is_wanted
+from splootd.work.metered import Metered
+from splootd.work.timekeeper import Timekeeper
 from splootd.work.tracker import Tracker
 from splootd.work.trash import Trash
 from splootd.work.uploader import Uploader
@@ -60,33 +60,17 @@ EXIT_ALREADY_RUNNING = 75
 EXIT_CONFIG = 78
 
 
-@contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Hold `file` for as long as this process lives: whoever has it knows that no other daemon is at work here."""
-    with file.open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(f"another splootd already runs on {file.parent}", "use it: sploot status") from None
-        _note_owner(stream)
-        yield
-
-
-def _note_owner(stream: IO[str]) -> None:
-    """The process id is for people to read; only the lock itself is trusted."""
-    stream.truncate(0)
-    stream.write(f"{os.getpid()}\n")
-    stream.flush()
-
-
-async def serve(config: Config, paths: Paths, supervisor: Supervisor, ready: Callable[[], None]) -> None:
+async def serve(  # noqa: PLR0915 - a statement for each part
+    config: Config, paths: Paths, supervisor: Supervisor, ready: Callable[[], None]
+) -> None:
     """Run the daemon until it is told to stop. `ready` is called when commands are answered."""
     clock, bells, boot, stop = Clock(), Bells(), secrets.token_hex(8), asyncio.Event()
     log = logs.logger("daemon", boot=boot)
     async with AsyncExitStack() as closing:
         listener = closing.enter_context(_listening(supervisor, paths.socket))
 
-        database = await Database.open(paths.database)
+        closing.enter_context(rescue.doubting(paths.database))
+        database = await rescue.opened(paths.database, paths.backups, now=clock.now())
         closing.push_async_callback(database.close)
         server_row = await server_id(database, config.server)
         queue = Queue(database, server_id=server_row, boot=boot, bells=bells)
@@ -133,7 +117,16 @@ async def serve(config: Config, paths: Paths, supervisor: Supervisor, ready: Cal
         tracker = Tracker(queue, server, gate, clock, bells, inbox=inbox, patience_s=config.embedding_patience_s)
         moves = Moves(database, server_id=server_row, bells=bells)
         aftercare = Aftercare(moves, ledger, server, gate, clock=clock, bells=bells, trash=Trash(os.environ))
-        janitor = Janitor(database, paths.state / "backups", clock)
+        janitor = Janitor(database, paths.backups, clock)
+        timekeeper = Timekeeper(
+            queue,
+            server,
+            gate,
+            clock=clock,
+            bells=bells,
+            settle_s=config.settle_s,
+            look_again=watcher.look_again,
+        )
         library = EmbeddedLibrary(paths, gate, idle_s=config.library_idle_s)
         parts = Parts(
             boot=boot,
@@ -167,10 +160,11 @@ async def serve(config: Config, paths: Paths, supervisor: Supervisor, ready: Cal
             gate.pause()
         handed_back = await queue.recover(now=clock.now())
         log.info("started", version=__version__, pid=os.getpid(), server=config.server, handed_back=handed_back)
-        workers: list[Worker] = [database, control, intake, watcher, uploader, feed, tracker, aftercare, janitor]
+        workers: list[Worker] = [database, control, intake, watcher, uploader, feed, tracker, aftercare]
+        workers += [janitor, timekeeper]
         workers += [Chronicle(bus, traffic), Sampler(memory), Heartbeat(supervisor, database.touch)]
-        workers += _listeners(config, control.answers, scrape)
-        workers += _hosts(gate, library) if config.is_local else _guests(config, gate, courtesy, metered)
+        workers += listeners(config, control.answers, scrape)
+        workers += hosts(gate, library) if config.is_local else guests(config, gate, courtesy, metered)
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(worker.run(), name=type(worker).__name__) for worker in workers]
             _stop_on_signals(stop)
@@ -195,34 +189,6 @@ def _listening(supervisor: Supervisor, path: Path) -> Iterator[socket.socket]:
         yield closing.enter_context(handed or bind(path))
 
 
-class Worker(Protocol):
-    """What the composition root knows of each worker."""
-
-    async def run(self) -> None: ...
-
-
-def _hosts(gate: Gate, library: EmbeddedLibrary) -> list[Worker]:
-    """What it takes to have the library in the house."""
-    gate.server_down("the embedded library is starting")
-    return [library]
-
-
-def _guests(config: Config, gate: Gate, courtesy: Courtesy, metered: Metered) -> list[Worker]:
-    """The manners towards a server that others use too, over a network that may cost."""
-    if config.metered == "send":
-        return [courtesy]
-    gate.hold(ASKING)
-    return [courtesy, metered]
-
-
-def _listeners(config: Config, answers: Answers, scrape: Scrape) -> Iterator[Worker]:
-    """Whoever is told by itself, where the user wants that."""
-    if is_wanted(config.notify, os.environ):
-        yield Notifier(answers.needs, command_of(sys.platform))
-    if config.metrics_port:
-        yield scrape
-
-
 def _stop_on_signals(stop: asyncio.Event) -> None:
     """The first SIGTERM or SIGINT drains, a second one ends at once: every row is safe either way."""
 
@@ -239,9 +205,25 @@ def main() -> None:
     """Run `splootd`; the exit code says what a service manager should make of its end."""
     parser = argparse.ArgumentParser(prog="splootd", description="The daemon that takes every meme to the library.")
     parser.add_argument("--ready-fd", type=int, help="a file descriptor to say `ready` on, or `error: ...`")
+    parser.add_argument(
+        "--restore", type=Path, metavar="FILE", help="let a copy of the queue take its place at the next start"
+    )
     parser.add_argument("--version", action="version", version=f"splootd {__version__}")
     arguments = parser.parse_args()
+    if arguments.restore is not None:
+        sys.exit(_restore(arguments.restore))
     sys.exit(_run(os.fdopen(arguments.ready_fd, "w") if arguments.ready_fd is not None else None))
+
+
+def _restore(file: Path) -> int:
+    """Check a copy of the queue, and lay it ready for the next start."""
+    try:
+        paths = Paths.find(os.environ)
+        paths.make()
+        asyncio.run(rescue.stage(file, paths.database))
+    except (SplootError, OSError) as error:
+        return _fail(error if isinstance(error, SplootError) else SplootError(str(error)), EXIT_FAILED, lambda _: None)
+    return 0
 
 
 def _run(waiting: IO[str] | None) -> int:

@@ -176,6 +176,12 @@ class Gate:
         self._is_overdue = self.breaker.mood is not Mood.CLOSED
         self.bell.ring()
 
+    def awakened(self, slept_s: float) -> None:
+        """The machine has slept, and may be on another network now: an open breaker may probe at once."""
+        self._held_until -= max(0.0, slept_s)
+        self._is_overdue = self.breaker.mood is not Mood.CLOSED
+        self.bell.ring()
+
     @property
     def signed_out(self) -> bool:
         return self._signed_out is not None and not self._signed_out.is_set()

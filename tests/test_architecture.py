@@ -27,6 +27,7 @@ LAYERS = {
     **{f"splootd.{name}": 2 for name in ("store", "remote", "gate", "work")},
     **{f"splootd.work.{name}": 3 for name in ("watcher", "intake", "uploader", "tracker", "janitor", "embedded")},
     **{f"splootd.work.{name}": 3 for name in ("aftercare", "chronicle", "courtesy", "metered", "notifier")},
+    "splootd.work.timekeeper": 3,
     "splootd": 4,
 }
 """The longest name counts. A module imports from its own layer and those below; a worker, in layer 3, no worker."""

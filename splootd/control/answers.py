@@ -10,13 +10,14 @@ from splootd import protocol
 from splootd.control import doctor, keeping, numbers, views
 from splootd.control.parts import Parts
 from splootd.control.scope import Scope
-from splootd.control.status import folder_rows, status
+from splootd.control.status import folder_rows, standing, status
 from splootd.control.story import Holdup, next_step
 from splootd.control.stream import News
 from splootd.core.failure import Fault
 from splootd.core.item import Item, Priority, State
 from splootd.errors import RequestError
 from splootd.store.listing import Filter
+from splootd.store.rescue import MISHAP
 
 SEARCH_MAX = 100
 TARGETS_MAX = 10_000
@@ -54,7 +55,7 @@ class Answers:
         self._parts = parts
         self._started_at = parts.clock.now()
         self.draining = False
-        self.news = News(parts.listing, parts.traffic, parts.bus, parts.bells.news)
+        self.news = News(parts.listing, parts.traffic, parts.bus, parts.bells.news, lambda: standing(parts))
 
     async def answer(self, request: protocol.AnyRequest, key: str) -> Answer:  # noqa: PLR0912 - one for each request
         """The answer to `request`; SplootError when there is none. `key` names this call, should it be repeated."""
@@ -216,11 +217,14 @@ class Answers:
     async def pause(self) -> protocol.Done:
         await self._keep_paused("yes")
         self._parts.gate.pause()
+        self._parts.bus.wake()
         return protocol.Done("Sending is paused. New files are still queued; to go on: sploot resume")
 
     async def resume(self) -> protocol.Done:
         await self._keep_paused("")
+        await self._parts.listing.set_setting(MISHAP, "", now=self._parts.clock.now())  # it has been read
         self._parts.gate.resume()
+        self._parts.bus.wake()
         return protocol.Done("Sending goes on.")
 
     async def _keep_paused(self, word: str) -> None:

@@ -10,6 +10,7 @@ from splootd.control import views
 from splootd.control.parts import Parts
 from splootd.control.story import needs
 from splootd.core.item import State
+from splootd.store.rescue import MISHAP
 
 
 async def status(parts: Parts, started_at: float, *, draining: bool) -> protocol.Status:
@@ -31,14 +32,27 @@ async def status(parts: Parts, started_at: float, *, draining: bool) -> protocol
         pending_of_which_delayed=counts.delayed,
         rates=protocol.Rates(speed, parts.traffic.bytes_per_s, left / speed if left and speed else None),
         folders=folders,
-        needs_you=(*parts.more_needs(), *needs(items[State.DEAD], parts.gate.state, folders)),
+        needs_you=(*await _mishaps(parts), *parts.more_needs(), *needs(items[State.DEAD], parts.gate.state, folders)),
     )
+
+
+async def _mishaps(parts: Parts) -> list[protocol.Need]:
+    """What became of a damaged queue, until the user says that it was read."""
+    sentence = await parts.listing.setting(MISHAP)
+    return [protocol.Need(sentence, 1, "sploot resume")] if sentence else []
 
 
 async def folder_rows(parts: Parts) -> tuple[protocol.FolderRow, ...]:
     """The watched folders with the watcher's health."""
     folders = await parts.arrivals.folders()
     return tuple(views.folder_row(folder, *parts.watcher.health(folder.id)) for folder in folders)
+
+
+def standing(parts: Parts) -> dict[str, str]:
+    """The part of the status that changes without any item changing."""
+    server = server_status(parts)
+    daemon = "paused" if parts.gate.paused else "running"
+    return {"daemon": daemon, "server": server.state, "breaker": server.breaker, "push": server.push}
 
 
 def server_status(parts: Parts) -> protocol.ServerStatus:

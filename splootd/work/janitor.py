@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from splootd.clock import Clock
+from splootd.errors import StoreDamaged, StoreError, StoreFull
 from splootd.logs import logger
 from splootd.store.database import Database
 from splootd.store.upkeep import prune
@@ -32,9 +33,15 @@ class Janitor:
         self._log = logger("janitor")
 
     async def run(self) -> None:
+        """Raises StoreDamaged when the database turns out not to hold together."""
+        if self._database.needs_check:
+            await self._database.check()
         while True:
-            swept = await self.run_once()
-            self._log.debug("swept", pruned=swept.pruned, backup=str(swept.backup or ""))
+            try:
+                swept = await self.run_once()
+                self._log.debug("swept", pruned=swept.pruned, backup=str(swept.backup or ""))
+            except StoreFull as error:
+                self._log.warning("not swept", error=error.title)
             await asyncio.sleep(ROUND_INTERVAL_S)
 
     async def run_once(self) -> Swept:
@@ -45,10 +52,16 @@ class Janitor:
         self._backups.mkdir(mode=0o700, exist_ok=True)
         kept = sorted(self._backups.glob("queue-*.db"))
         now = int(self._clock.now())
-        if kept and now - _made_at(kept[-1]) < BACKUP_INTERVAL_S:
+        if any(0 <= now - _made_at(each) < BACKUP_INTERVAL_S for each in kept):  # the clock may have been set back
             return None
         fresh = self._backups / f"queue-{now:012d}.db"
-        await self._database.backup(fresh)
+        try:
+            await self._database.backup(fresh)
+        except StoreDamaged:
+            raise
+        except StoreError as error:  # the work goes on without it
+            self._log.warning("no copy was made", error=error.title)
+            return None
         for old in kept[: max(0, len(kept) + 1 - BACKUPS_KEPT)]:
             old.unlink(missing_ok=True)
         return fresh

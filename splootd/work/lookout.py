@@ -41,13 +41,19 @@ class Lookout:
         self._rhythm = rhythm
         self._open_watch = open_watch
         self._news = news
+        self._patrol: Patrol | None = None  # while the folder is there
         self._log = logger("watcher", folder=folder.path)
+
+    def look_again(self) -> None:
+        """Perhaps something was missed: check the folder soon, if it is there."""
+        if self._patrol is not None:
+            self._patrol.look_again()
 
     async def run(self) -> None:
         while True:
             try:
                 if await self._find():
-                    await self._patrol()
+                    await self._go_on_patrol()
                 else:
                     await asyncio.sleep(self._rhythm.away_s)
             except* (SplootError, OSError) as troubles:
@@ -56,9 +62,9 @@ class Lookout:
                 self._log.warning("interrupted", error=str(trouble))
                 await asyncio.sleep(self._rhythm.away_s)
 
-    async def _patrol(self) -> None:
+    async def _go_on_patrol(self) -> None:
         self._say("scanning", None)
-        patrol = Patrol(
+        self._patrol = Patrol(
             self.folder,
             self.others,
             arrivals=self._arrivals,
@@ -68,7 +74,10 @@ class Lookout:
             open_watch=self._open_watch,
             say=self._say,
         )
-        await patrol.run()
+        try:
+            await self._patrol.run()
+        finally:
+            self._patrol = None
 
     async def _find(self) -> bool:
         """Whether the folder is there to be patrolled; where another one has taken its place, that one."""
@@ -81,7 +90,7 @@ class Lookout:
         except OSError:
             self._say("missing", f"{_shown(path)} is not there; nothing is concluded from that until it is back")
             return False
-        if status.st_dev != self.folder.device and is_empty:
+        if is_empty and status.st_dev != self.folder.device and status.st_ino != self.folder.inode:
             self._say(
                 "missing", f"an empty folder of another disk is in its place: is the disk of {_shown(path)} there?"
             )

@@ -94,6 +94,11 @@ class Patrol:
         self._looked_at = float("-inf")
         self._look_at = self._check_at = self._reopen_at = self._retry_at = 0.0
 
+    def look_again(self) -> None:
+        """Check soon whether it is still the same folder, and what has changed in it."""
+        self._inbox.is_active = self._inbox.wants_check = True
+        self._inbox.called.ring()
+
     async def run(self) -> None:
         """Returns when the folder is gone, or another one is in its place."""
         scout = self._walk([self._tree.root], rules=self._tree.rules, folders_only=True)

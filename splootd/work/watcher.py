@@ -149,6 +149,11 @@ class Watcher:
         """The folder at `path` is no longer in the store: leave it."""
         self._intake.folders.ring()
 
+    def look_again(self) -> None:
+        """Perhaps something was missed: check every folder soon."""
+        for lookout in self._lookouts.values():
+            lookout.look_again()
+
     async def run(self) -> None:
         """Follow the list of watched folders until cancelled."""
         try:

@@ -6,6 +6,7 @@ import pty
 import select
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -88,13 +89,19 @@ def test_a_wrong_configuration_says_what_is_wrong_and_needs_the_user(home: Home)
     assert "1 to 4" in done.stderr
 
 
-def test_a_daemon_that_cannot_start_says_where_its_log_is(home: Home):
-    home.state.mkdir(parents=True)
-    (home.state / "queue.db").write_bytes(b"this is no database" * 100)
+def test_a_queue_of_a_newer_program_is_refused_untouched(home: Home):
+    home.ok("daemon", "start")
+    home.ok("daemon", "stop")
+    queue = home.state / "queue.db"
+    connection = sqlite3.connect(queue)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = queue.read_bytes()
     done = home.run("status")
     assert done.returncode == 3
-    assert "could not be started" in done.stderr
+    assert "was made by a newer version of Sploot (schema 99" in done.stderr
     assert str(home.state / "splootd.log") in done.stderr
+    assert queue.read_bytes() == before
 
 
 def test_a_home_that_cannot_be_written_is_said(tmp_path: Path):

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from controlled import LIMIT_S, House, controlled, stream
 
-from splootd.protocol import GetProgress, Items, ListItems, Progress
+from splootd.protocol import Done, GetProgress, Items, ListItems, Pause, Progress, Resume
 
 
 @pytest_asyncio.fixture
@@ -155,6 +155,19 @@ async def test_bytes_that_move_are_shown_until_they_have_arrived(house: House):
         assert (kind, number) == ("transfers", None)
         assert data == {"transfers": [{"path": "/memes/caf\udce9.png", "size": 1000, "sent": 400}]}
     assert (await news.next())[1] == {"transfers": []}
+    news.close()
+
+
+async def test_a_pause_is_news_to_everybody_at_once(house: House):
+    news = await stream(house, "/v1/events?folder=/elsewhere")
+    assert (await news.next())[0] == "start"
+    await house.ask(Pause(), Done)
+    assert (await news.next())[:2] == (
+        "status",
+        {"daemon": "paused", "server": "ok", "breaker": "closed", "push": "polling"},
+    )
+    await house.ask(Resume(), Done)
+    assert (await news.next())[1]["daemon"] == "running"
     news.close()
 
 

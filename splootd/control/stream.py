@@ -35,11 +35,14 @@ def sse(event: str, data: dict[str, Any], seq: int | None = None) -> bytes:
 class News:
     """Reads the event rows as they are committed, publishes them on the bus, and streams them to whoever listens."""
 
-    def __init__(self, listing: Listing, traffic: Traffic, bus: Bus, bell: Bell) -> None:
+    def __init__(
+        self, listing: Listing, traffic: Traffic, bus: Bus, bell: Bell, standing: Callable[[], dict[str, str]]
+    ) -> None:
         self._listing = listing
         self._traffic = traffic
         self._bus = bus
         self._bell = bell
+        self._standing = standing  # how the daemon and its server are
         self._ended = asyncio.Event()
         self._log = logger("news")
 
@@ -83,9 +86,10 @@ class News:
                 yield said
 
     async def _live(self, listener: Listener, seen: int, scope: Scope) -> AsyncIterator[bytes]:
-        """News as they are published, how far each transfer has come while there are any, else signs of life."""
+        """News as they are published, how far each transfer has come, how daemon and server are, else signs of life."""
         loop = asyncio.get_running_loop()
         shown: list[dict[str, Any]] = []
+        stood = self._standing()
         shown_at = said_at = loop.time()
         while not self._ended.is_set():
             entries, lost = await listener.take(TRANSFERS_S if shown or self._traffic.transfers else HEARTBEAT_S)
@@ -93,6 +97,9 @@ class News:
             seen = max([seen, *(entry["seq"] for entry in entries)])
             if lost:  # what comes when a mailbox is full is what gets lost
                 said.append(sse("lost", {"count": lost}))
+            if (standing := self._standing()) != stood:
+                said.append(sse("status", standing))
+                stood = standing
             now = loop.time()
             if now - shown_at >= TRANSFERS_S and (moving := scope.of(transfers(self._traffic.transfers))) != shown:
                 said.append(sse("transfers", {"transfers": moving}))

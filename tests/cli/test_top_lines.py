@@ -23,6 +23,8 @@ BUSY = replace(
     needs_you=(Need("6 files could not be sent", 6, "sploot failed"), Need("b", 1, "c")),
 )
 
+STATUS_DONE = replace(STATUS, items={"total": 2, "ready": 2})
+
 
 def test_the_sum_is_broken_before_a_plus_and_nothing_of_it_is_left_out():
     assert lines.head(BUSY, PLAIN, 80) == [
@@ -44,6 +46,17 @@ def test_what_keeps_the_server_away_takes_the_place_of_the_speed():
         BUSY.server, state="unreachable", detail="the server is\x1b away", retry_at="2026-01-01T10:00:00.000Z"
     )
     assert r"the server is\x1b away; tried again at " in lines.head(replace(BUSY, server=away), PLAIN, 80)[3]
+
+
+def test_a_pause_says_how_it_ends():
+    paused = replace(BUSY, daemon=replace(BUSY.daemon, state="paused"))
+    assert lines.head(paused, PLAIN, 80)[3] == "sending is paused, 7,000 files waiting; to go on: p"
+
+
+def test_what_is_done_is_told_from_what_is_still_made_searchable():
+    assert lines.head(STATUS_DONE, PLAIN, 80)[2] == "nothing waits to be sent"
+    embedding = replace(STATUS_DONE, items={"total": 2, "ready": 0, "embedding": 2})
+    assert lines.head(embedding, PLAIN, 80)[2] == "everything is sent; 2 files still to become searchable"
 
 
 @given(

@@ -121,9 +121,11 @@ def _pace(now: Status, style: Style, width: int) -> str:
     if server.detail:
         again = f"; tried again at {moment(server.retry_at)[11:]}" if server.retry_at else ""
         return style.warn(fit(f"{safe(server.detail)}{again}", width))
+    if now.daemon.state == "paused":
+        waiting = count(now.items.get("pending", 0), "file")
+        return style.warn(fit(f"sending is paused, {waiting} waiting; to go on: p", width))
     if now.items.get("pending") or now.items.get("uploading"):
-        held = "" if now.daemon.state == "running" else "   to go on: p"
-        return fit(render.rates(now.rates) + held, width)
+        return fit(render.rates(now.rates), width)
     if now.items.get("embedding"):
         return fit(f"everything is sent; {count(now.items['embedding'], 'file')} still to become searchable", width)
     return style.dim(fit("nothing waits to be sent", width))

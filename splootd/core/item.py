@@ -45,6 +45,13 @@ class Version:
     device: int
     inode: int
 
+    def is_still(self, earlier: "Version") -> bool:
+        """Whether what is at a path now is what was there `earlier`.
+
+        The device is left out: it is numbered anew when the machine starts or the disk is plugged in again.
+        """
+        return (self.size, self.mtime_ns, self.inode) == (earlier.size, earlier.mtime_ns, earlier.inode)
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

@@ -85,7 +85,9 @@ class Offer:
     def place(self, candidate: Candidate) -> Arrival:
         """The rules, in their order: the very file at its path, the same file moved, another version, a new file."""
         row = self._one("latest_at_path", path=candidate.path)
-        if row is not None and version_of(row) == candidate.version:
+        if row is not None and candidate.version.is_still(version_of(row)):
+            if candidate.version != version_of(row):
+                self._run("renumber", id=row["id"], **version_values(candidate.version))
             return self._same(row, candidate, Outcome.KNOWN)
         moved = self._moved(candidate)
         if moved is not None:

@@ -241,6 +241,10 @@ WHERE id = :id;
 -- The same file in another place: only its path changes.
 UPDATE items SET path = :path, folder_id = coalesce(:folder_id, folder_id), updated_at = :now WHERE id = :id;
 
+-- name: renumber
+-- The same file at its path, on a disk that has got another number.
+UPDATE items SET device = :device WHERE id = :id;
+
 -- name: come_back
 -- A file that was gone is there again.
 UPDATE items SET state = 'pending', priority = :priority, attempts = 0, next_at = :next_at, fault = NULL, reason = NULL,

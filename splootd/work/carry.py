@@ -55,7 +55,7 @@ def remove_note(path: Path, target: Path) -> None:
 def is_at(path: Path, version: Version) -> bool:
     """Whether that very version of a file is at `path`."""
     try:
-        return _version(path.lstat()) == version
+        return _is_still(path.lstat(), version)
     except OSError:
         return False
 
@@ -68,10 +68,10 @@ def digest_of(path: Path, version: Version) -> bytes | None:
     """The SHA-256 of the file, or None when it is not that version, before or after. OSError when it is unreadable."""
     descriptor = os.open(path, _OPEN_FLAGS)
     with open(descriptor, "rb", buffering=0) as stream:  # noqa: PTH123 - a descriptor, not a path
-        if _version(os.fstat(descriptor)) != version:
+        if not _is_still(os.fstat(descriptor), version):
             return None
         digest = hashlib.file_digest(stream, "sha256").digest()
-        return digest if _version(os.fstat(descriptor)) == version else None
+        return digest if _is_still(os.fstat(descriptor), version) else None
 
 
 def _rename(source: Path, target: Path) -> None:
@@ -84,10 +84,9 @@ def _rename(source: Path, target: Path) -> None:
         raise
 
 
-def _version(found: os.stat_result) -> Version | None:
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    return Version(found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino)
+def _is_still(found: os.stat_result, version: Version) -> bool:
+    here = Version(found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino)
+    return stat.S_ISREG(found.st_mode) and here.is_still(version)
 
 
 def _sync_folder(path: Path) -> None:

@@ -49,6 +49,26 @@ async def test_the_same_version_at_the_same_path_is_known(store: Store, state: S
     assert await store.item(item_id) == before
 
 
+@pytest.mark.parametrize("state", [state for state in State if state is not State.GONE])
+async def test_a_disk_with_a_new_number_holds_known_files(store: Store, state: State) -> None:
+    """Devices are numbered anew when the machine starts or a disk is plugged in again. Nothing is read for that."""
+    item_id = await store.new_in(state, 1)
+    before = await store.item(item_id)
+    after = dataclasses.replace(before.version, device=8)
+    arrival = await store.put(b"/memes/1.png", after, now=50.0)
+    assert (arrival.outcome, arrival.item_id, arrival.state) == (Outcome.KNOWN, item_id, state)
+    assert await store.item(item_id) == dataclasses.replace(before, version=after)
+
+
+async def test_a_file_that_moved_on_a_disk_with_a_new_number_is_renamed_once_it_was_seen(store: Store) -> None:
+    item_id = await store.new_in(State.READY, 1)
+    renumbered = dataclasses.replace((await store.item(item_id)).version, device=8)
+    await store.put(b"/memes/1.png", renumbered)
+    del store.disk[b"/memes/1.png"]
+    arrival = await store.put(b"/memes/other.png", renumbered)
+    assert (arrival.outcome, arrival.item_id) == (Outcome.RENAMED, item_id)
+
+
 async def test_gone_comes_back(store: Store) -> None:
     item_id = await store.new_in(State.GONE, 1)
     (arrival,) = await store.offer(b"/memes/1.png", as_=origin(Priority.BACKGROUND), now=50.0, settles_at=52.0)

@@ -1,5 +1,6 @@
 """One file is moved: never over another, and whatever happens in between it has a name."""
 
+import dataclasses
 import errno
 import hashlib
 import os
@@ -28,6 +29,13 @@ def target(tmp_path: Path) -> Path:
 
 def without_links(*_: Any, **__: Any) -> None:
     raise OSError(errno.EPERM, "Operation not permitted")
+
+
+def test_a_file_is_known_again_when_its_disk_has_a_new_number(meme: Path) -> None:
+    version = look(bytes(meme))
+    before = dataclasses.replace(version, device=version.device + 1)
+    assert is_at(meme, before)
+    assert digest_of(meme, before) == hashlib.sha256(b"bytes").digest()
 
 
 @pytest.mark.parametrize("has_links", [True, False])

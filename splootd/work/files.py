@@ -196,8 +196,10 @@ def _taken(path: bytes, head: bytes, size: int, limits: Limits) -> Kind:
         taken = ", ".join(sorted(each.partition("/")[2] for each in limits.types))
         raise Unsupported(f"{name} is {kind[0]}; the server takes {printable(taken)}", "convert it, and add the result")
     if size > limits.bytes_max:
+        is_close = amount(size) == amount(limits.bytes_max)
+        found, allowed = (f"{each:,} bytes" if is_close else amount(each) for each in (size, limits.bytes_max))
         raise FileTooLarge(
-            f"{name} is {amount(size)}; the server takes at most {amount(limits.bytes_max)}",
+            f"{name} is {found}; the server takes at most {allowed}",
             "make it smaller, then `sploot retry`",
         )
     return kind

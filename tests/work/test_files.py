@@ -86,7 +86,12 @@ async def test_the_type_is_by_magic_bytes_and_never_by_name(tmp_path: Path) -> N
         (b"", FileEmpty, "is empty"),
         (b"no picture", NotAnImage, "not an image"),
         (b"GIF89a...;", Unsupported, "image/gif; the server takes jpeg, png"),
-        (jpeg("a", LIMITS.bytes_max + 1), FileTooLarge, "at most 10.5 MB"),
+        (
+            jpeg("a", LIMITS.bytes_max + 1),
+            FileTooLarge,
+            "a.jpg is 10,485,761 bytes; the server takes at most 10,485,760 bytes",
+        ),
+        (jpeg("a", 2 * LIMITS.bytes_max), FileTooLarge, "a.jpg is 21 MB; the server takes at most 10.5 MB"),
     ],
 )
 async def test_what_the_server_would_not_take_is_not_even_read(

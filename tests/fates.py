@@ -122,7 +122,7 @@ class Fate:
 
     async def the_daemon_dies(self) -> None:
         if self.chance.random() < 0.3:
-            await self.world.stop()
+            await self.world.stop(finishes=not self.decided)
         else:
             await self.world.crash(finishes=not self.decided and self.chance.random() < 0.5)
         if self.chance.random() < 0.2:

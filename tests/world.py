@@ -206,10 +206,12 @@ class World:
         await _ended([*self.life.tasks, self.life.database._writing])
         self._close_life()
 
-    async def stop(self) -> None:
-        """As `daemon.serve` ends."""
+    async def stop(self, *, finishes: bool = True) -> None:
+        """As `daemon.serve` ends. What was given up on the way the server `finishes`, or not."""
         await self.life.uploader.drain()
         await _ended(self.life.tasks)
+        if not finishes:
+            self.cut_lines()
         await self.life.database.close()
         self._close_life()
 

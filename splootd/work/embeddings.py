@@ -39,8 +39,8 @@ class Embeddings:
                     ready.append(each)
                 case EmbeddingStatus.FAILED:
                     await self._failed(each, report)
-                case EmbeddingStatus.UNKNOWN if now - each.accepted_at >= REMOVED_AFTER_S:
-                    await self._removed(each)
+                case EmbeddingStatus.UNKNOWN if not 0 <= now - each.accepted_at < REMOVED_AFTER_S:
+                    await self._removed(each)  # also what a clock that was set back since says is still to come
                 case EmbeddingStatus.UNKNOWN:
                     await self._queue.ask_again({each.item_id: ask_again_at(accepted_at=each.accepted_at, now=now)})
                 case _:

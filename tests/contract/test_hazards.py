@@ -352,6 +352,17 @@ async def test_what_its_owner_removed_while_it_was_embedding_stays_removed(world
     assert (item.state, item.fault) == (State.SKIPPED, "removed")
 
 
+@simulated
+async def test_what_was_removed_is_found_to_be_so_by_a_clock_that_was_set_back_since(world: World) -> None:
+    world.sploot.embed_s = 500.0
+    await world.start()
+    await world.add(*world.files("a.jpg"))
+    await world.until(lambda items: bool(items) and items[0].state is State.EMBEDDING)
+    world.sploot.remove(checksum(jpeg("a.jpg")))
+    world.clock.off_s -= YEAR_S
+    assert (await states(world))["a.jpg"].fault == "removed"
+
+
 # A bad network on a bad day.
 
 FINAL = {"too large"}

@@ -20,7 +20,7 @@ from sploot.reach import client
 from splootd import __version__
 from splootd.config import KEYS, Config, Paths
 from splootd.errors import SplootError
-from splootd.protocol import Findings, GetStatus, Status
+from splootd.protocol import Finding, Findings, GetStatus, Status
 from splootd.wire import encode
 
 LOG_BYTES = 1_000_000
@@ -33,6 +33,8 @@ KEPT = frozenset(
     }
 )
 """Names whose texts are words of the programs: never of a user, a file or a server."""
+SPEAKING = frozenset({"limits", "tls", "clock", "watches", "versions", "sqlite", "lingering"})
+"""Checks whose sentences name nothing of the user's."""
 
 
 class Mask:
@@ -59,7 +61,7 @@ def write(file: Path, found: Findings) -> None:
     paths, mask = Paths.find(os.environ), Mask()
     parts = {
         "versions.json": json.dumps(_versions(), indent=1),
-        "doctor.json": json.dumps(mask.masked(encode(found)), indent=1),
+        "doctor.json": json.dumps([_finding(each, mask) for each in found.findings], indent=1),
         "configuration.json": json.dumps(mask.masked(_configuration(paths)), indent=1),
         "status.json": json.dumps(mask.masked(_status()), indent=1),
         "log.jsonl": "".join(_log(paths.log, mask)),
@@ -70,6 +72,12 @@ def write(file: Path, found: Findings) -> None:
                 archive.writestr(name, text)
     except OSError as error:
         raise SplootError(f"{file} cannot be written: {error.strerror}") from error
+
+
+def _finding(found: Finding, mask: Mask) -> dict[str, Any]:
+    spoken = {"says": found.says} if found.check in SPEAKING else {}
+    masked: dict[str, Any] = mask.masked(encode(found))
+    return masked | spoken
 
 
 def _versions() -> dict[str, Any]:

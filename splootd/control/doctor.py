@@ -1,6 +1,7 @@
 """What `sploot doctor` asks inside the daemon: it is here that folders must be readable and the server reachable."""
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -23,6 +24,8 @@ from splootd.work.kernel import LIMITS, is_remote, watched_inodes
 
 CHECK_S = 60.0  # for each check, beside the one of the database
 DATABASE_S = 600.0
+LIBRARY_S = 30.0
+SET_CLOCK = "sudo sntp -sS time.apple.com" if sys.platform == "darwin" else "timedatectl set-ntp true"
 SKEW_MAX_S = 60.0
 CERTIFICATE_LEFT_MIN_S = 14 * 86_400.0
 ROOM_MIN_BYTES = 100_000_000
@@ -43,7 +46,7 @@ async def examine(parts: Parts, *, self_test: bool) -> Findings:
 
 
 async def _checked(check: Check, parts: Parts) -> Sequence[Finding]:
-    name = check.__name__.strip("_")
+    name = check.__name__.strip("_").replace("_", "-")
     try:
         async with asyncio.timeout(DATABASE_S if check is _database else CHECK_S):
             return await check(parts)
@@ -52,7 +55,7 @@ async def _checked(check: Check, parts: Parts) -> Sequence[Finding]:
     except RateLimited as error:
         return [Finding(name, "note", error.title, "sploot status")]
     except SplootError as error:
-        return [Finding(name, "bad", " ".join(filter(None, (error.title, error.hint))), "sploot logs")]
+        return [Finding(name, "bad", "; ".join(filter(None, (error.title, error.hint))), "sploot logs")]
     except TimeoutError:
         return [Finding(name, "bad", "no answer in time", "sploot logs")]
 
@@ -60,18 +63,28 @@ async def _checked(check: Check, parts: Parts) -> Sequence[Finding]:
 async def _server(parts: Parts) -> Sequence[Finding]:
     """Reach, the token, the limits. What the library at home lacks is known already."""
     needs = [Finding("library", "bad", need.what, need.command) for need in parts.more_needs()]
-    if needs:
+    if needs and parts.config.is_local:
         return needs
+    await _awake(parts)
     limits = await parts.server.limits()
     kinds = ", ".join(sorted(each.partition("/")[2] for each in limits.types))
     where = "the library on this machine" if parts.config.is_local else parts.config.server
     findings = [
+        *needs,
         Finding("server", "ok", f"{where} answers"),
         Finding("limits", "ok", f"it takes {kinds} up to {limits.bytes_max / 1e6:.1f} MB"),
     ]
     if not parts.config.is_local:
         findings.append(Finding("token", "ok", "it knows who asks"))
     return findings
+
+
+async def _awake(parts: Parts) -> None:
+    """Wait for the library of this machine, which may only just have been started. Of others, nothing is expected."""
+    if parts.config.is_local:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIBRARY_S):
+                await parts.gate.questions_allowed()
 
 
 async def _line(parts: Parts) -> Sequence[Finding]:
@@ -90,9 +103,7 @@ async def _line(parts: Parts) -> Sequence[Finding]:
     if line.skew_s is not None:
         is_off = abs(line.skew_s) > SKEW_MAX_S
         says = f"this machine's clock is {line.skew_s:+.0f} s from the server's"
-        findings.append(
-            Finding("clock", "bad" if is_off else "ok", says, "timedatectl set-ntp true" if is_off else None)
-        )
+        findings.append(Finding("clock", "bad" if is_off else "ok", says, SET_CLOCK if is_off else None))
     return findings
 
 
@@ -173,7 +184,7 @@ async def _versions(parts: Parts) -> Sequence[Finding]:
 
 async def _self_test(parts: Parts) -> Sequence[Finding]:
     """Send a picture that nobody has, ask for it, and delete it for good."""
-    if parts.more_needs():
+    if parts.config.is_local and parts.more_needs():
         return []
     data = tiny_png(secrets.token_bytes(48))
     sha256 = hashlib.sha256(data).digest()

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sploot import exits
-from sploot.subcommands import Json, config_app, daemon_app, folders_app, service_app
+from sploot.subcommands import Json, backup, config_app, daemon_app, folders_app, restore, service_app, undo
 from sploot.terminal import tell_error
 from splootd import __version__
 
@@ -93,15 +93,30 @@ def add(
     null: Annotated[bool, typer.Option("--null", help="Paths in that list end with NUL.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Send again what was removed in the library.")] = False,
+    after: Annotated[
+        str,
+        typer.Option(
+            metavar="keep|trash|move:DIR", help="What becomes of files that the library has: verified, then put away."
+        ),
+    ] = "keep",
     wait: Annotated[bool, typer.Option("--wait", help="Stay until all of it has ended.")] = False,
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds to wait at most, with --wait.")] = None,
     as_json: Json = False,
 ) -> int:
     """Queue files; import folders, and keep watching them."""
     from sploot import adding
+    from sploot.paths import after_word
     from splootd.protocol import Add
 
-    request = Add((), watch=not once, priority=priority, tags=tuple(tag or ()), force=force, dry_run=dry_run)
+    request = Add(
+        (),
+        watch=not once,
+        priority=priority,
+        tags=tuple(tag or ()),
+        force=force,
+        dry_run=dry_run,
+        after=after_word(after),
+    )
     wish = adding.Wish(is_waiting=wait, timeout_s=timeout, as_json=as_json)
     return adding.add(paths or [], listing, by_null=null, request=request, wish=wish)
 
@@ -277,3 +292,7 @@ def logs(
     from sploot import logs as it
 
     return it.logs(follow=follow, level=level)
+
+
+for command in (undo, backup, restore):
+    app.command()(command)

@@ -21,6 +21,12 @@ def absolute(path: str) -> str:
     return str(given.absolute())
 
 
+def after_word(word: str) -> str:
+    """What is to become of files, with its folder from the root on. The daemon knows which words there are."""
+    kind, colon, folder = word.partition(":")
+    return f"{kind}:{absolute(folder)}" if colon and folder else word
+
+
 def target(word: str) -> str:
     """What a command means by `word`: an id, unless there is a file of that name."""
     return word if word.isdecimal() and not os.path.lexists(word) else absolute(word)

@@ -119,3 +119,31 @@ def daemon_run() -> int:
     from sploot import daemon
 
     return daemon.run()
+
+
+# What is kept, for `commands.py`.
+
+
+def undo(
+    ids: Annotated[list[int] | None, typer.Argument(metavar="ID...")] = None,
+    last: Annotated[bool, typer.Option("--last", help="The file that was put away last.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Bring back files that were put away after sending."""
+    from sploot import keeping
+
+    return keeping.undo(ids or [], last=last, as_json=as_json)
+
+
+def backup(file: Annotated[str, typer.Argument(metavar="FILE")]) -> int:
+    """Copy the queue and the ledger to a file, while they are in use."""
+    from sploot import keeping
+
+    return keeping.backup(file)
+
+
+def restore(file: Annotated[str, typer.Argument(metavar="FILE")]) -> int:
+    """Go back to a copy of the queue and the ledger; the present ones are kept beside it."""
+    from sploot import keeping
+
+    return keeping.restore(file)

@@ -1,7 +1,8 @@
 """A database that cannot be used, or is to be replaced: set aside, never deleted, and another one put in its place.
 
 Files beside `queue.db`: `.damaged-<time>` and `.replaced-<time>` were set aside, `.restore` takes its place at the next
-start, and `.suspect` says that it is to be set aside. Each step is one rename; after a crash the next start goes on.
+start, and `.suspect` says that it is to be set aside. Each step is one rename, synced before the next; after a crash the
+next start goes on.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from pathlib import Path
 from splootd.errors import StoreDamaged, StoreError, StoreFull
 from splootd.store.database import Database
 from splootd.store.queries import SQL
+from splootd.store.schema import sync
 from splootd.store.transaction import store_error
 
 MISHAP = "mishap"
@@ -73,6 +75,8 @@ def doubting(path: Path) -> Iterator[None]:
 def doubt(path: Path, why: str) -> None:
     """From now on the database at `path` is not to be trusted."""
     _suspect(path).write_text(why, "utf-8")
+    sync(_suspect(path))
+    sync(path.parent)
 
 
 def _is_cut_off(path: Path, backups: Path) -> bool:
@@ -85,6 +89,7 @@ def _put_in_place(path: Path, now: float) -> None:
     if staged.exists():
         _set_aside(path, "replaced", now)
         staged.replace(path)
+        sync(path.parent)
         _suspect(path).unlink(missing_ok=True)
 
 
@@ -99,6 +104,7 @@ def _set_aside(path: Path, word: str, now: float) -> None:
     for end in _COMPANIONS:
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + end).rename(path.with_name(stem + end))
+            sync(path.parent)
 
 
 async def _newest_good(backups: Path, path: Path) -> Path | None:
@@ -127,6 +133,7 @@ async def _copy(source: Path, target: Path) -> None:
         except StoreError as error:
             raise type(error)(error.title.replace(str(unfinished), str(source)), error.hint) from error
         unfinished.replace(target)
+        await asyncio.to_thread(sync, target.parent)
     finally:
         for end in _COMPANIONS:
             unfinished.with_name(unfinished.name + end).unlink(missing_ok=True)

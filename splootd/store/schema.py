@@ -133,9 +133,9 @@ def copy_to(connection: sqlite3.Connection, target: Path) -> None:
     unfinished.unlink(missing_ok=True)
     try:
         connection.execute("VACUUM INTO ?", (uri(unfinished, mode="rwc"),))
-        _sync(unfinished)
+        sync(unfinished)
         unfinished.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -154,7 +154,8 @@ def _run_settings(connection: sqlite3.Connection, settings: str) -> None:
         connection.execute(setting).fetchall()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make sure of a file's bytes, or of the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab import states, strace
+from lab import rescues, states, strace
 from lab.crashes import crash_states
 from lab.disks import put
 
@@ -32,6 +32,11 @@ def test_a_second_power_cut_during_the_recovery_changes_nothing(seed: int) -> No
 
 def test_a_power_cut_during_a_migration_leaves_one_version_or_the_other(seed: int) -> None:
     assert states.explore_the_migration(YESTERDAY, seed, points_max=40, draws=2) > 20
+
+
+@pytest.mark.parametrize("kind", ["rescue", "restore"])
+def test_a_power_cut_while_the_queue_goes_back_to_a_copy_loses_neither(kind: str, seed: int) -> None:
+    assert rescues.explore(kind, seed, points_max=40, draws=2) > 20
 
 
 def test_whatever_a_power_cut_leaves_holds_every_upload_byte_for_byte(seed: int) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lab import kills, mounts, strace
+from lab import kills, mounts, rescues, strace
 from lab.cuts import cut_the_library, cut_the_store
 from lab.programs import TESTS
 from lab.states import explore_the_library, explore_the_migration, explore_the_recovery, explore_the_store
@@ -45,6 +45,8 @@ def states(options: argparse.Namespace) -> None:
     _rounds("recordings of the queue (busy)", partial(explore_the_store, "busy", **amount), options, "states")
     _rounds("second power cuts", partial(explore_the_recovery, crashes=5, **amount), options, "states")
     _rounds("recordings of a migration", partial(explore_the_migration, YESTERDAY, **amount), options, "states")
+    _rounds("recordings of a rescue", partial(rescues.explore, "rescue", **amount), options, "states")
+    _rounds("recordings of a restoration", partial(rescues.explore, "restore", **amount), options, "states")
     _rounds("recordings of the library", partial(explore_the_library, **amount), options, "states")
 
 

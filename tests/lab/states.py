@@ -54,7 +54,7 @@ def explore_the_store(kind: str, seed: int, *, points_max: int, draws: int) -> i
     """Record `store_work` of a kind, and hold each state to what was told by then. Returns how many states."""
     with scratch() as work:
         states = _states_of_the_store(work, kind, {}, seed, points_max=points_max, draws=draws)
-        return _examine(states, lambda state, folder: Promises.of(state.told).check(folder))
+        return examine(states, lambda state, folder: Promises.of(state.told).check(folder))
 
 
 def explore_the_recovery(seed: int, *, crashes: int, points_max: int, draws: int) -> int:
@@ -67,7 +67,7 @@ def explore_the_recovery(seed: int, *, crashes: int, points_max: int, draws: int
         promises = Promises.of(first.told)
         with scratch() as work:
             again = _states_of_the_store(work, "open", first.tree, seed, points_max=points_max, draws=draws)
-            count += _examine(again, partial(_hold_to, promises))
+            count += examine(again, partial(_hold_to, promises))
     return count
 
 
@@ -78,7 +78,7 @@ def explore_the_migration(database: Path, seed: int, *, points_max: int, draws: 
 
     with scratch() as work:
         states = _states_of_the_store(work, "open", before, seed, points_max=points_max, draws=draws)
-        return _examine(states, lambda _, folder: check_migrated(folder, rows))
+        return examine(states, lambda _, folder: check_migrated(folder, rows))
 
 
 def _states_of_the_store(
@@ -108,7 +108,7 @@ def explore_the_library(seed: int, *, points_max: int, draws: int) -> int:
                 kept.discard(first)  # nobody knows: it is being removed
             await check_library(folder, kept)
 
-        return _examine(states, check)
+        return examine(states, check)
 
 
 def _upload(data: Path, socket_path: Path, prefix: list[str], seed: int) -> None:
@@ -128,7 +128,7 @@ async def _hold_to(promises: Promises, _: CrashState, folder: Path) -> None:
     await promises.check(folder)
 
 
-def _examine(states: Iterable[CrashState], check: Callable[[CrashState, Path], Coroutine[Any, Any, object]]) -> int:
+def examine(states: Iterable[CrashState], check: Callable[[CrashState, Path], Coroutine[Any, Any, object]]) -> int:
     count = 0
     for state in states:
         with scratch() as folder:

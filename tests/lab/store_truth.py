@@ -10,7 +10,6 @@ from pathlib import Path
 from storekit import Store, opened
 
 from splootd.core.item import Item, State, Version
-from splootd.store.database import Database
 
 STORED = (State.EMBEDDING, State.READY)
 
@@ -133,14 +132,10 @@ async def _check_works(store: Store) -> None:
 
 async def _check_backup(file: Path) -> None:
     """It holds what was acknowledged before it was taken: six items, two of them ready, and one ready at once."""
-    database = await Database.open(file)
-    await database.check()
-
-    def states(connection: sqlite3.Connection) -> list[str]:
-        return sorted(state for (state,) in connection.execute("SELECT state FROM items"))
-
-    assert await database.read(states) == ["dead", "pending", "pending", "ready", "ready", "ready"]
-    await database.close()
+    async with opened(file, boot="afterwards") as copy:
+        await copy.database.check()
+        states = [state for (state,) in await copy.rows("SELECT state FROM items ORDER BY state")]
+        assert states == ["dead", "pending", "pending", "ready", "ready", "ready"]
 
 
 def rows_of(file: Path) -> list[tuple[int, bytes]]:

@@ -1,0 +1,229 @@
+"""What is kept, with the three real programs: files that are put away, copies of the queue, and what was removed."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import memes
+import pytest
+from homes import Home, home_in
+
+COUNT = 6
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    with home_in(tmp_path / "home") as home:
+        yield home
+
+
+def folder_of(tmp_path: Path, name: str, *, seed: int, count: int = COUNT) -> Path:
+    memes.mass(tmp_path / name, count=count, size_bytes=5_000, seed=seed)
+    return tmp_path / name
+
+
+def add(home: Home, *arguments: str | Path) -> None:
+    home.ok("add", *map(str, arguments), "--wait", "--timeout", "100")
+
+
+def digests(*folders: Path) -> list[str]:
+    return sorted(hashlib.sha256(file.read_bytes()).hexdigest() for folder in folders for file in folder.iterdir())
+
+
+def in_the_library(home: Home) -> list[str]:
+    return sorted(file.name for file in home.originals())
+
+
+def library(home: Home, method: str, path: str) -> httpx.Response:
+    transport = httpx.HTTPTransport(uds=str(home.folder / "sploot" / "run" / "library.sock"))
+    with httpx.Client(transport=transport, base_url="http://library") as client:
+        return client.request(method, path)
+
+
+def until_gone(home: Home, folder: Path) -> None:
+    """Wait until nothing is left in the folder; each command takes a while."""
+    for _ in range(200):
+        if not any(folder.iterdir()):
+            return
+        home.ok("status")
+    raise AssertionError(f"still there: {list(folder.iterdir())}")
+
+
+def test_files_go_into_the_trash_once_they_are_in_the_library_and_come_back(home: Home, tmp_path: Path):
+    folder = folder_of(tmp_path, "memes", seed=1)
+    sent, names = digests(folder), sorted(file.name for file in folder.iterdir())
+    add(home, folder, "--once", "--after", "trash")
+    until_gone(home, folder)
+    assert in_the_library(home) == sent
+    trash = home.folder / ".local/share/Trash"
+    assert digests(trash / "files") == sent
+    assert len(list((trash / "info").iterdir())) == COUNT
+    said = home.ok("why", str(folder / names[0]))
+    assert "put into the trash; to bring it back: sploot undo" in " ".join(said.split())
+    (row,) = [row for row in home.rows() if row["path"].endswith(names[0])]
+    assert home.ok("undo", str(row["id"])) == f"{folder / names[0]} is back.\n"
+    assert home.run("undo", str(row["id"])).returncode == 1
+    for _ in range(COUNT - 1):
+        home.ok("undo", "--last")
+    assert home.run("undo", "--last").returncode == 1
+    assert home.run("undo").returncode == 2
+    assert digests(folder) == sent
+    assert list((trash / "info").iterdir()) == []
+    assert home.json("status")["items"] == home.json("status")["items"] | {"ready": COUNT, "total": COUNT}
+
+
+def test_files_of_a_watched_folder_move_on_and_the_next_ones_too(home: Home, tmp_path: Path):
+    folder, shelf = folder_of(tmp_path, "memes", seed=2), tmp_path / "a shelf"
+    shelf.mkdir()
+    sent = digests(folder)
+    add(home, folder, "--after", f"move:{shelf}")
+    until_gone(home, folder)
+    assert digests(shelf) == sent
+    memes.mass(folder, count=2, size_bytes=5_000, seed=3)
+    late = digests(folder)
+    until_gone(home, folder)
+    assert digests(shelf) == sorted(sent + late) == in_the_library(home)
+    assert {Path(row["path"]).parent for row in home.rows("--state", "ready")} == {shelf}
+
+
+def test_a_wish_that_cannot_be_fulfilled_is_refused(home: Home, tmp_path: Path):
+    folder = folder_of(tmp_path, "memes", seed=4)
+    for word in ("shred", f"move:{tmp_path / 'nowhere'}", "move:"):
+        done = home.run("add", str(folder), "--after", word)
+        assert done.returncode == 2, done.stderr
+        assert "hint:" in done.stderr
+    assert home.json("status")["items"]["total"] == 0
+
+
+def test_after_going_back_to_an_old_copy_every_content_is_in_the_library_exactly_once(home: Home, tmp_path: Path):
+    """The ledger is then older than the truth: the library is asked before anything is sent."""
+    first, second = folder_of(tmp_path, "first", seed=5), folder_of(tmp_path, "second", seed=6)
+    copy = tmp_path / "copy of the queue.db"
+    add(home, first)
+    assert str(copy) in home.ok("backup", str(copy))
+    before = copy.read_bytes()
+    add(home, second)
+    assert home.json("status")["items"]["ready"] == 2 * COUNT
+    pid = home.daemon_pid()
+    assert "is as it was in" in home.ok("restore", str(copy))
+    assert home.daemon_pid() != pid
+    assert home.json("status")["items"]["total"] == COUNT
+    assert [folder["path"] for folder in home.json("folders")] == [str(first)]
+    add(home, first, second)
+    items = home.json("status")
+    assert (items["items"]["ready"], items["ready_of_which_duplicates"]) == (2 * COUNT, COUNT)
+    assert in_the_library(home) == digests(first, second)
+    assert library(home, "GET", "/api/assets").json()["pagination"]["total"] == 2 * COUNT
+    assert copy.read_bytes() == before
+    (former,) = home.state.glob("queue.db.replaced-*")
+    connection = sqlite3.connect(former)
+    assert connection.execute("SELECT count(*) FROM items").fetchone() == (2 * COUNT,)
+    connection.close()
+
+
+def test_what_cannot_be_gone_back_to_is_refused_and_nothing_is_changed(home: Home, tmp_path: Path):
+    add(home, folder_of(tmp_path, "memes", seed=7))
+    pid, newer = home.daemon_pid(), tmp_path / "newer.db"
+    home.ok("backup", str(newer))
+    connection = sqlite3.connect(newer)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    foreign = tmp_path / "foreign.db"
+    foreign.write_bytes(b"Dear diary, " * 1_000)
+    for file, words in ((newer, "newer version"), (foreign, "damaged or not a database"), (tmp_path / "no", "No such")):
+        done = home.run("restore", str(file))
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert str(file) in done.stderr
+    assert home.daemon_pid() == pid
+    assert home.json("status")["items"]["ready"] == COUNT
+    for file in (home.state / "queue.db", tmp_path / "no folder" / "x.db", tmp_path):
+        assert home.run("backup", str(file)).returncode == 2
+
+
+def test_a_queue_that_is_newer_than_the_program_can_be_gone_back_from(home: Home, tmp_path: Path):
+    add(home, folder_of(tmp_path, "memes", seed=8))
+    copy = tmp_path / "copy.db"
+    home.ok("backup", str(copy))
+    home.ok("daemon", "stop")
+    connection = sqlite3.connect(home.state / "queue.db")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    assert home.run("status").returncode == 3
+    home.ok("restore", str(copy))
+    assert home.json("status")["items"]["ready"] == COUNT
+
+
+@pytest.mark.parametrize("has_copy", [True, False])
+def test_a_damaged_queue_is_replaced_the_user_told_and_nothing_sent_twice(home: Home, tmp_path: Path, has_copy: bool):
+    folder = folder_of(tmp_path, "memes", seed=9)
+    add(home, folder)
+    home.ok("daemon", "stop")
+    queue, copies = home.state / "queue.db", home.state / "backups"
+    if has_copy:
+        connection = sqlite3.connect(queue)
+        connection.execute("VACUUM INTO ?", (str(copies / "queue-000000000009.db"),))
+        connection.close()
+    for each in copies.iterdir():
+        if not has_copy or each.name != "queue-000000000009.db":
+            each.unlink()
+    damaged = b"\0" * 4096 + queue.read_bytes()[4096:]
+    queue.write_bytes(damaged)
+    now = home.json("status")
+    (need,) = now["needs_you"]
+    assert "the queue's file was damaged" in need["what"]
+    assert need["command"] == "sploot resume"
+    assert home.run("status", "--exit-code").returncode == 4
+    (aside,) = home.state.glob("queue.db.damaged-*")
+    assert aside.read_bytes() == damaged
+    assert str(aside) in need["what"]
+    assert ("add your folders again" in need["what"]) is not has_copy
+    assert now["items"]["total"] == (COUNT if has_copy else 0)
+    home.ok("resume")
+    add(home, folder)
+    now = home.json("status")
+    assert (now["needs_you"], now["items"]["ready"]) == ([], COUNT)
+    assert now["ready_of_which_duplicates"] == (0 if has_copy else COUNT)
+    assert in_the_library(home) == digests(folder)
+
+
+def test_what_was_removed_in_the_library_stays_removed_unless_forced(home: Home, tmp_path: Path):
+    folder = folder_of(tmp_path, "memes", seed=10, count=2)
+    add(home, folder)
+    row, other = home.rows()
+    assert library(home, "DELETE", f"/api/assets/{row['asset_id']}?permanent=true").status_code == 200
+    story = home.json("why", row["path"])
+    assert story["removed_at"]
+    assert f"to send it again: sploot add --force {row['path']}" in story["next"]
+    assert home.json("why", other["path"])["removed_at"] is None
+    copy = tmp_path / "copy.jpg"
+    copy.write_bytes(Path(row["path"]).read_bytes())
+    add(home, copy)
+    assert home.json("why", str(copy))["item"]["fault"] == "removed"
+    add(home, folder)
+    assert library(home, "GET", "/api/assets").json()["pagination"]["total"] == 1
+    add(home, row["path"], "--force")
+    assert library(home, "GET", "/api/assets").json()["pagination"]["total"] == 2
+    assert in_the_library(home) == digests(folder)
+    story = home.json("why", row["path"])
+    assert (story["item"]["state"], story["removed_at"], story["versions"]) == ("ready", None, 2)
+
+
+def test_what_is_deleted_here_stays_in_the_library(home: Home, tmp_path: Path):
+    folder = folder_of(tmp_path, "memes", seed=11)
+    add(home, folder)
+    sent = digests(folder)
+    for file in folder.iterdir():
+        file.unlink()
+    memes.mass(folder, count=1, size_bytes=5_000, seed=12)
+    add(home, folder)
+    (fresh,) = digests(folder)
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    home.ok("daemon", "restart")
+    home.ok("folders")
+    assert in_the_library(home) == sorted([*sent, fresh])
+    assert library(home, "GET", "/api/assets").json()["pagination"]["total"] == COUNT + 1

@@ -1,8 +1,8 @@
 """A database that cannot be used, or is to be replaced: set aside, never deleted, and another one put in its place.
 
 Files beside `queue.db`: `.damaged-<time>` and `.replaced-<time>` were set aside, `.restore` takes its place at the next
-start, and `.suspect` says that it is to be set aside. Each step is one rename, synced before the next; after a crash the
-next start goes on.
+start, and `.suspect` says that it is to be set aside. Each step is one rename, synced before the next; after a crash
+the next start goes on.
 """
 
 import asyncio

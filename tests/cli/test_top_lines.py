@@ -71,6 +71,12 @@ def test_a_row_fills_its_width_whatever_it_is_called(name: str, folder: str, rea
     assert cell_len(text) == width or any(char in "\u200d\ufe0f" for char in text)
 
 
+def test_a_reason_does_not_repeat_the_name_that_stands_beside_it():
+    shown = "".join(lines.item(row(1, "dead", reason="meme 1.png: it is no picture"), 80)).rstrip()
+    assert shown == " dead        1.0 kB  /memes/meme 1.png   it is no picture"
+    assert lines.item(row(1, "dead", reason="the disk is full"), 80)[2].strip() == "the disk is full"
+
+
 def test_a_long_path_keeps_its_name():
     assert lines.fit_place("/a/very/long/way/to/cat.png", 20) == "…long/way/to/cat.png"
     assert lines.fit_place("/memes/cat.png", 9) == "…/cat.png"

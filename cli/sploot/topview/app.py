@@ -27,7 +27,8 @@ from sploot.topview.window import Window
 from splootd import protocol
 from splootd.errors import SplootError
 
-COUNT_S = 1.0
+COUNT_S = 0.5  # between two counts, while something moves
+TICK_S = 1.0
 SAY_S = 6.0
 PARTS = ("head", "sending", "transfers", "title", "metrics", "foot")
 NEXT_STATE: tuple[str | None, ...] = (None, "pending", "uploading", "embedding", "dead", "ready", "skipped", "gone")
@@ -79,7 +80,7 @@ class Top(App[None]):
         self._table = Table(self._window)
         self._feed = Feed(daemon.ask, self._window, self._table)
         self._counting = Pace(self._count, COUNT_S)
-        self._measuring = Pace(self._measure, COUNT_S)
+        self._measuring = Pace(self._measure, TICK_S)
         self._said, self._said_at = "", 0.0
         self._parts = {name: Static(id=name) for name in PARTS}
 
@@ -97,7 +98,7 @@ class Top(App[None]):
         self._table.focus()
         for each in (self._feed, self._counting, self._measuring):
             self.run_worker(each.run())
-        self.set_interval(COUNT_S, self._tick)
+        self.set_interval(TICK_S, self._tick)
         self._daemon.open(self._hear)
 
     def on_unmount(self) -> None:
@@ -131,7 +132,7 @@ class Top(App[None]):
         self._draw()
 
     async def _count(self) -> None:
-        """Where everything stands: whenever there is news, and once a second for as long as something moves."""
+        """Where everything stands: whenever there is news, and on and on for as long as something moves."""
         try:
             now = self._status = await self._daemon.ask(protocol.GetStatus(), protocol.Status)
         except SplootError as error:

@@ -161,12 +161,20 @@ def item(row: ItemRow, width: int) -> tuple[str, str, str]:
     mark = "!" if row.priority == "urgent" and row.state == "pending" else " "
     start = f"{mark}{row.state:<9}  {size(row.size):>7}  "
     left = max(0, width - len(start))
-    why = safe(" ".join(row.reason.split())) if row.reason else ("a duplicate" if row.duplicate else "")
+    why = _why(row)
     room = left - 3 - min(cell_len(why), left // 2) if why else left
     file = fit_place(row.path, max(0, room))
     rest = max(0, left - cell_len(file))
     why = fit(f"   {why}" if why else "", rest)
     return start[:width], file, why + " " * (rest - cell_len(why))
+
+
+def _why(row: ItemRow) -> str:
+    """The reason without the name that many begin with: that stands beside it."""
+    if not row.reason:
+        return "a duplicate" if row.duplicate else ""
+    reason = row.reason.removeprefix(row.path.rpartition("/")[2]).lstrip(": ")
+    return safe(" ".join(reason.split()))
 
 
 def metrics(now: Status, report: Report, style: Style) -> list[str]:

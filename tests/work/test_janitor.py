@@ -1,0 +1,105 @@
+"""Copies of the queue while it is in use: one a day, three kept, whatever the clock does and the disk lacks."""
+
+import errno
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from storekit import Store, opened
+
+from splootd.clock import Clock
+from splootd.core.item import State
+from splootd.errors import StoreDamaged
+from splootd.store import schema
+from splootd.work.janitor import BACKUP_INTERVAL_S, BACKUPS_KEPT, Janitor
+
+START = 1_770_000_000.0
+
+
+class SetClock(Clock):
+    def __init__(self) -> None:
+        self.at = START
+
+    def now(self) -> float:
+        return self.at
+
+
+class House:
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store = store
+        self.clock = SetClock()
+        self.backups = folder / "backups"
+        self.janitor = Janitor(store.database, self.backups, self.clock)
+
+    async def after(self, seconds: float) -> bool:
+        """Whether a copy was made when it came round so much later."""
+        self.clock.at += seconds
+        return (await self.janitor.run_once()).backup is not None
+
+    def copies(self) -> list[int]:
+        return sorted(int(each.stem.removeprefix("queue-")) for each in self.backups.iterdir())
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with opened(tmp_path / "queue.db") as store:
+        yield House(store, tmp_path)
+
+
+async def test_a_copy_is_made_once_a_day_and_three_are_kept(house: House) -> None:
+    made = [await house.after(hours * 3_600.0) for hours in (0, 1, 22, 1, 24, 23, 1, 24)]
+    assert made == [True, False, False, True, True, False, True, True]
+    newest = START + 24 * 3_600 * 4
+    assert house.copies() == [int(newest - day * 86_400) for day in (2, 1, 0)]
+    assert len(house.copies()) == BACKUPS_KEPT
+
+
+async def test_a_copy_holds_the_queue_as_it_was(house: House) -> None:
+    await house.store.new_in(State.READY, 1)
+    assert await house.after(0)
+    (copy,) = house.backups.iterdir()
+    connection = sqlite3.connect(copy)
+    assert connection.execute("SELECT path, state FROM items").fetchall() == [(b"/memes/1.png", "ready")]
+    connection.close()
+
+
+@pytest.mark.parametrize("set_s", [-365 * 86_400.0, 365 * 86_400.0])
+async def test_a_clock_that_was_set_makes_neither_none_nor_too_many(house: House, set_s: float) -> None:
+    assert await house.after(0)
+    assert await house.after(set_s)
+    assert not await house.after(3_600.0)
+    assert await house.after(BACKUP_INTERVAL_S)
+
+
+async def test_without_room_for_a_copy_the_work_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(connection: sqlite3.Connection, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "copy_to", no_room)
+        assert not await house.after(0)
+    assert await house.after(3_600.0)
+
+
+async def test_a_damaged_queue_is_not_copied_over_good_copies(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, so that the next start sets it aside."""
+    assert await house.after(0)
+
+    def torn(connection: sqlite3.Connection, target: Path) -> None:
+        raise StoreDamaged("queue.db is damaged")
+
+    monkeypatch.setattr(schema, "copy_to", torn)
+    with pytest.raises(StoreDamaged):
+        await house.after(BACKUP_INTERVAL_S)
+    assert house.copies() == [int(START)]
+
+
+async def test_a_large_queue_is_checked_after_an_unclean_stop(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(connection: sqlite3.Connection, path: Path) -> None:
+        raise StoreDamaged(f"{path} is damaged")
+
+    monkeypatch.setattr(schema, "check", damaged)
+    house.store.database.needs_check = True
+    with pytest.raises(StoreDamaged):
+        await house.janitor.run()

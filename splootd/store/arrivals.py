@@ -81,6 +81,23 @@ class Arrivals:
             self._bells.news.ring()
         return arrivals
 
+    async def rehearse(
+        self, candidates: Sequence[Candidate], *, force: bool, still_there: Callable[[bytes, Version], bool], now: float
+    ) -> list[Outcome]:
+        """What `offer` would make of them. Nothing is kept, and nobody is told."""
+        origin = Origin(None, None, Priority.NORMAL, (), force)
+
+        def op(connection: sqlite3.Connection) -> list[Outcome]:
+            offer = Offer(connection, origin, server_id=self._server_id, still_there=still_there, now=now)
+            connection.execute("SAVEPOINT rehearsal")
+            try:
+                return [offer.place(candidate).outcome for candidate in candidates]
+            finally:
+                connection.execute("ROLLBACK TO rehearsal")
+                connection.execute("RELEASE rehearsal")
+
+        return await self._database.write(op, bulk=True)
+
     async def start_add(
         self,
         key: str,

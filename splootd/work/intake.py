@@ -127,7 +127,7 @@ class Intake:
             lambda: [examine(name, settled_before=settled_before) for name in request.paths]
         )
         if request.dry_run:
-            return await self._rehearse(named)
+            return await self._rehearse(named, force=request.force)
         add_id, tallies = await self._promise(request, key, folders_of(named))
         direct = Tally()
         try:
@@ -195,17 +195,31 @@ class Intake:
                 return
             await self._walked.wait(ticket, left_s)
 
-    async def _rehearse(self, named: Sequence[Named]) -> Added:
-        """What `add` would look at, without a word to the store."""
+    async def _rehearse(self, named: Sequence[Named], *, force: bool) -> Added:
+        """What `add` would do, as far as DRY_RUN_TIME_S goes."""
         end = self._clock.monotonic() + DRY_RUN_TIME_S
         tallies: dict[bytes, Tally] = {}
         for folder in folders_of(named):
             walk, tally = Walk([folder.path], rules=Rules(folder.path), now=self._clock.now()), Tally()
             tallies[folder.path] = tally
             while not walk.is_done and self._clock.monotonic() < end:
-                tally.counts["found"] += len(await asyncio.to_thread(walk.take, BATCH_MAX, BATCH_TIME_S))
+                found = await asyncio.to_thread(walk.take, BATCH_MAX, BATCH_TIME_S)
+                tally.counts += await self._foretold(found, force=force)
             tally.counts["unreadable"], tally.sentences, tally.is_done = walk.unreadable, walk.sentences, walk.is_done
-        return _added(None, named, {}, Tally(Counter(found=len(files_of(named)))), tallies)
+        return _added(None, named, {}, Tally(await self._foretold(files_of(named), force=force)), tallies)
+
+    async def _foretold(self, found: Sequence[Found], *, force: bool) -> Counter[str]:
+        """How many of each outcome there would be."""
+        counts: Counter[str] = Counter()
+        for start in range(0, len(found), BATCH_MAX):
+            outcomes = await self._arrivals.rehearse(
+                [self._candidate(each) for each in found[start : start + BATCH_MAX]],
+                force=force,
+                still_there=is_still_there,
+                now=self._clock.now(),
+            )
+            counts.update(outcome.value for outcome in outcomes)
+        return counts
 
 
 def _after(request: Add) -> After | None:

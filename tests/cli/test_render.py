@@ -146,7 +146,7 @@ def test_what_add_has_done_is_a_sentence():
         "Files: 1,000 queued, 3 known already. Folders are still being looked through: sploot status"
     )
     assert render.added(Added(1, {}, (), walking=False)) == "Nothing was queued."
-    assert render.added(Added(None, {"found": 2}, (), walking=False), is_dry_run=True) == "Would be: 2 found."
+    assert render.added(Added(None, {"queued": 2}, (), walking=False), is_dry_run=True) == "Would be: 2 queued."
 
 
 def test_no_folders_is_said_and_helped():

@@ -213,11 +213,25 @@ async def test_a_dry_run_counts_and_writes_nothing(post: Post, memes: Path) -> N
     put(memes / "text.txt", b"text")
     added = await post.add(memes, memes / "none.png", dry_run=True)
     assert added.add is None
-    assert added.counts == {"found": 2, "missing": 1}
+    assert added.counts == {"queued": 2, "missing": 1}
     assert not added.walking
     assert await post.rows() == 0
     assert await post.store.arrivals.folders() == []
     assert await post.store.rows("SELECT * FROM adds") == []
+
+
+async def test_a_dry_run_tells_what_would_come_of_each_file(post: Post, memes: Path) -> None:
+    for name in ("moved", "changed", "known"):
+        put(memes / f"{name}.png")
+    await post.add(memes, watch=False)
+    (memes / "moved.png").rename(memes / "there.png")
+    put(memes / "changed.png", PNG + b"more")
+    put(memes / "new.png")
+    before = await post.store.rows("SELECT * FROM items")
+    foretold = (await post.add(memes, dry_run=True, watch=False)).counts
+    assert foretold == {"renamed": 1, "changed": 1, "known": 1, "queued": 1}
+    assert await post.store.rows("SELECT * FROM items") == before
+    assert (await post.add(memes, watch=False)).counts == foretold
 
 
 async def test_a_folder_in_a_watched_one_is_not_watched_twice(post: Post, memes: Path) -> None:

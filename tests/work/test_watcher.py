@@ -337,6 +337,17 @@ async def test_an_empty_folder_of_another_disk_is_a_missing_disk(store: Store, m
         assert (await post.folder(memes)).device == here.st_dev
 
 
+async def test_an_empty_folder_whose_disk_has_a_new_number_is_watched(store: Store, memes: Path) -> None:
+    here = memes.stat()
+    await store.arrivals.watch(
+        os.fsencode(memes), device=here.st_dev + 1, inode=here.st_ino, priority=Priority.NORMAL, tags=(), now=0
+    )
+    async with manned(store) as post:
+        put(memes / "x.png")
+        await post.until_named(memes / "x.png")
+        assert (await post.folder(memes)).device == here.st_dev
+
+
 async def test_a_folder_that_is_missing_at_the_start_is_watched_when_it_comes(store: Store, tmp_path: Path) -> None:
     memes = tmp_path / "later"
     folder = await store.arrivals.watch(os.fsencode(memes), device=1, inode=1, priority=Priority.NORMAL, tags=(), now=0)

@@ -1,0 +1,79 @@
+"""The manual pages and the completions know every command, because they are made from the commands."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from sploot import manual
+from sploot.commands import app
+
+PAGES = manual.pages()
+COMMANDS: dict[str, Any] = dict(manual._commands(typer.main.get_command(app), ""))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_page_with_all_its_options(name: str):
+    page = PAGES[f"sploot-{name.replace(' ', '-')}.1"]
+    assert f".B sploot {name}\n" in page
+    for option in manual._options(COMMANDS[name]):
+        for spelling in option.opts:
+            assert spelling.replace("-", "\\-") in page
+
+
+def test_the_programs_own_page_names_every_command():
+    for name in COMMANDS:
+        assert f".BR sploot-{name.replace(' ', '-')} (1)" in PAGES["sploot.1"].replace("\\-", "-")
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+@pytest.mark.parametrize("name", ["sploot.1", "sploot-add.1", "sploot-list.1"])
+def test_groff_finds_no_fault_with_a_page(name: str):
+    done = subprocess.run(
+        ["groff", "-man", "-ww", "-z", "-Tutf8"], input=PAGES[name], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_generator_writes_them_to_a_folder(tmp_path: Path):
+    subprocess.run([sys.executable, "-m", "sploot.manual", str(tmp_path / "man")], check=True)
+    assert {file.name for file in (tmp_path / "man").iterdir()} == set(PAGES)
+
+
+@pytest.mark.parametrize(
+    ("shell", "asked"),
+    [
+        ("bash", {"COMP_WORDS": "sploot serv", "COMP_CWORD": "1"}),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "sploot serv"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "sploot serv", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ],
+)
+def test_each_shell_completes_a_command_and_starts_no_daemon(tmp_path: Path, shell: str, asked: dict[str, str]):
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SPLOOT_HOME": str(tmp_path / "sploot")}
+    done = subprocess.run(
+        [sys.executable, "-m", "sploot"],
+        env={**environ, **asked, "_SPLOOT_COMPLETE": f"complete_{shell}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "service" in done.stdout, done.stderr
+    assert not (tmp_path / "sploot").exists()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_each_shell_is_shown(tmp_path: Path, shell: str):
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "_SPLOOT_COMPLETE": f"source_{shell}"}
+    done = subprocess.run([sys.executable, "-m", "sploot"], env=environ, capture_output=True, text=True, check=False)
+    assert "_SPLOOT_COMPLETE" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("program", ["sploot", "splootd", "sploot_server"])
+def test_each_program_runs_as_a_module(program: str):
+    done = subprocess.run([sys.executable, "-m", program, "--version"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().split()[-1][0].isdigit()

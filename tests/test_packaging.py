@@ -1,0 +1,70 @@
+"""What is shipped: the same bytes from the same source, with units, type information and licences."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import licences
+import pytest
+from packaging.requirements import Requirement
+
+from splootd import __version__
+
+ROOT = Path(__file__).parent.parent
+EPOCH = "1700000000"
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", ".hypothesis", "dist")
+
+
+def built(source: Path, target: Path, kind: str) -> Path:
+    """The wheel or sdist of `source`."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(target)]
+    subprocess.run(command, cwd=source, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH}, check=True, capture_output=True)
+    (file,) = target.iterdir()
+    return file
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The source twice, with other times and modes of its files."""
+    pytest.importorskip("hatchling", reason="hatchling is not installed")
+    folders = [tmp_path_factory.mktemp("source") / name for name in ("one", "another")]
+    for number, folder in enumerate(folders):
+        shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+        for file in folder.rglob("*"):
+            if file.is_file():
+                os.utime(file, (1_000_000_000 + number, 1_000_000_000 + number))
+    return folders
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_the_same_source_makes_the_same_bytes(sources: list[Path], tmp_path: Path, kind: str):
+    files = [built(source, tmp_path / source.name, kind) for source in sources]
+    assert files[0].name == files[1].name
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_wheel_brings_units_and_types(sources: list[Path], tmp_path: Path):
+    with zipfile.ZipFile(built(sources[0], tmp_path / "wheel", "wheel")) as wheel:
+        names = set(wheel.namelist())
+    assert {
+        "splootd/units/systemd/splootd.service.in",
+        "splootd/units/systemd/splootd.socket.in",
+        "splootd/units/launchd/splootd.plist.in",
+        "sploot/py.typed",
+    } <= names
+    assert not [name for name in names if name.startswith(("tests/", "cli/", "server/"))]
+
+
+def test_every_package_that_is_required_is_listed_with_its_licence():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = (ROOT / "docs" / "licences.md").read_text()
+    for line in project["dependencies"] + project["optional-dependencies"]["local"]:
+        assert f"| {licences.normal(Requirement(line).name)} |" in listed
+
+
+def test_the_changelog_knows_this_version():
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()

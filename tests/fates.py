@@ -15,7 +15,7 @@ import os
 import sys
 import time
 import traceback
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -35,6 +35,7 @@ YEAR_S = 31_536_000.0
 PASSING_S = (0.01, 0.1, 1.0, 5.0, 40.0, 400.0)
 JUMPS_S = (-YEAR_S, -3600.0, -30.0, 30.0, 3600.0, YEAR_S)
 UNDECIDED = {"late", "bare conflict", "reset inside"}  # they store more than once, or later than the daemon knows
+LATEST = "SELECT id FROM items WHERE latest = 1"
 KEPT = "SELECT * FROM counts WHERE n > 0 ORDER BY 1, 2, 3, 4, 5"
 
 
@@ -51,6 +52,7 @@ class Fate:
             *[self.files_come] * 3,
             self.a_file_changes,
             self.a_file_goes,
+            self.a_file_moves,
             self.a_picture_is_removed,
             *[self.the_daemon_dies] * 3,
             self.the_clock_is_set,
@@ -113,6 +115,12 @@ class Fate:
     async def a_file_goes(self) -> None:
         if files := on_disk(self.world):
             self.chance.choice(files).unlink()
+
+    async def a_file_moves(self) -> None:
+        """To another name, under which it is added again."""
+        if files := on_disk(self.world):
+            path = self.chance.choice(files)
+            await self.add(Add((str(path.rename(path.with_stem(f"moved {self.pictures}"))),), watch=False))
 
     async def a_picture_is_removed(self) -> None:
         """Softly, on the server: Sploot will never take those bytes again."""
@@ -183,22 +191,22 @@ async def hold_to_the_promise(world: World, items: Sequence[Item]) -> None:
     """Whatever was named is in the library exactly once, or says why not; tries and sums are right."""
     books = world.books
     assert set(books.created.values()) <= {1}, "a content was stored twice"
-    latest = defaultdict[Path, list[Item]](list)
+    ids, sums, kept = [await rows_of(world, query) for query in (LATEST, RECOUNT, KEPT)]
+    latest = {Path(os.fsdecode(item.path)): item for item in items if (item.id,) in ids}
     for item in items:
-        latest[Path(os.fsdecode(item.path))].append(item)
         hold_to_the_books(world, item)
     for path in on_disk(world):
         assert path in latest, f"{path} was lost"
-        newest = max(latest[path], key=lambda item: item.id)
+        newest = latest[path]
         digest = hashlib.sha256(path.read_bytes()).digest()
         assert newest.sha256 in (digest, None), f"{newest} is another picture"
         assert newest.attempts <= world.blamed[digest.hex()], f"{newest} was blamed for what others did"
         assert newest.state in (State.READY, State.DEAD, State.SKIPPED), f"{newest} is there, and was given up"
-    sums, kept = [
-        await world.life.database.read(lambda c, query=query: [tuple(row) for row in c.execute(query)])  # type: ignore[misc]
-        for query in (RECOUNT, KEPT)
-    ]
     assert sums == kept
+
+
+async def rows_of(world: World, query: str) -> list[tuple[object, ...]]:
+    return await world.life.database.read(lambda connection: [tuple(row) for row in connection.execute(query)])
 
 
 def hold_to_the_books(world: World, item: Item) -> None:

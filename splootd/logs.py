@@ -1,5 +1,6 @@
 """The daemon's log: JSON lines in a rotating file, readable lines on a terminal, and no secret in either."""
 
+import io
 import logging
 import logging.handlers
 import re
@@ -103,6 +104,7 @@ class _RotatingFile(logging.handlers.RotatingFileHandler):
         self.setFormatter(_formatter(renderer))
 
     def _open(self) -> Any:
-        stream = super()._open()
+        """Nothing is held back: what a full disk refuses is lost, and never in the way of a later line or a close."""
+        file = Path(self.baseFilename).open("ab", buffering=0)  # noqa: SIM115 - the handler closes it
         Path(self.baseFilename).chmod(0o600)
-        return stream
+        return io.TextIOWrapper(file, encoding=self.encoding, errors=self.errors, write_through=True)

@@ -1,10 +1,10 @@
 """A full disk costs the daemon log lines, never the daemon; and with room again there are lines again."""
 
-import contextlib
 import json
 import resource
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ def logging_to(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
     logs.close()
 
 
-@contextlib.contextmanager
+@contextmanager
 def no_file_may_grow_beyond(size_bytes: int) -> Iterator[None]:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -31,13 +31,6 @@ def no_file_may_grow_beyond(size_bytes: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
-
-
-def fill(file: Path) -> None:
-    """As large as its disk allows."""
-    with contextlib.suppress(OSError), file.open("wb", buffering=0) as filling:
-        while filling.write(bytes(4096)):
-            pass
 
 
 def write_lines(word: str) -> None:
@@ -96,9 +89,21 @@ def test_a_log_on_a_full_disk_goes_on_when_there_is_room(
         ballast = disk.root / "ballast"
         logging_to(file)
         write_lines("before")
-        fill(ballast)
+        with ballast.open("wb", buffering=0) as filling, pytest.raises(OSError, match="No space left"):
+            while True:
+                filling.write(bytes(4096))
         write_lines("meanwhile")
         ballast.unlink()
         write_lines("after")
         assert "after" in words_in(*disk.root.glob("splootd.log*"))
+        logs.close()
+
+
+def test_a_log_is_closed_without_room_all_the_same(tmp_path: Path, logging_to: Callable[[Path], None]) -> None:
+    """The end of the daemon must not fail because its last line cannot be kept."""
+    file = tmp_path / "splootd.log"
+    logging_to(file)
+    write_lines("before")
+    with no_file_may_grow_beyond(file.stat().st_size + 1_000):
+        write_lines("meanwhile")
         logs.close()

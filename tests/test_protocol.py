@@ -23,6 +23,7 @@ REPLIES: tuple[type[Any], ...] = (
     protocol.Folders,
     protocol.Hits,
     protocol.Undone,
+    protocol.Findings,
     protocol.Done,
     protocol.Problem,
 )

@@ -98,6 +98,7 @@ def test_a_stuck_daemon_is_ended_by_the_watchdog_and_started_again(installed: Sy
     installed.ok("daemon", "restart")
 
 
+@pytest.mark.timeout(600)  # a hundred starts of a daemon and as many commands
 def test_killed_a_hundred_times_under_a_loop_of_commands_not_one_of_which_fails(installed: SystemdHome):
     outcomes, failures, is_over = list[int](), list[str](), threading.Event()
     answered = threading.Semaphore(0)

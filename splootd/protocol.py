@@ -232,11 +232,18 @@ class WhySlow(Request):
 
 @dataclass(frozen=True, slots=True)
 class Examine(Request):
-    """Look whether all is well, inside the daemon. A self-test leaves nothing behind, in the library either."""
+    """Look whether all is well, inside the daemon."""
 
     method: ClassVar[str] = "GET"
     path: ClassVar[str] = "/v1/doctor"
-    self_test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest(Request):
+    """Send a tiny picture to the library, ask for it, and delete it there for good."""
+
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/self-test"
 
 
 AnyRequest = (
@@ -263,6 +270,7 @@ AnyRequest = (
     | GetReport
     | WhySlow
     | Examine
+    | SelfTest
 )
 REQUESTS: tuple[type[Request], ...] = get_args(AnyRequest)
 

@@ -110,7 +110,7 @@ def test_every_request_has_an_address_of_its_own():
 
 def test_what_changes_something_is_never_a_get():
     looks = {"GetStatus", "GetProgress", "ListItems", "Why", "GetFolders", "Search", "GetEvents"}
-    looks |= {"GetMetrics", "GetReport", "WhySlow"}
+    looks |= {"GetMetrics", "GetReport", "WhySlow", "Examine"}
     assert {kind.__name__ for kind in protocol.REQUESTS if kind.method == "GET"} == looks
 
 

@@ -13,7 +13,7 @@ from sploot.terminal import complain, print_json, style
 from sploot.text import safe
 from splootd.config import SOCKET_PATH_BYTES_MAX, Config, Paths
 from splootd.errors import SplootError
-from splootd.protocol import Examine, Finding, Findings
+from splootd.protocol import Examine, Finding, Findings, SelfTest
 from splootd.wire import encode
 
 
@@ -37,10 +37,12 @@ def findings(*, self_test: bool) -> Findings:
     paths = Paths.find(os.environ)
     here = (*_configuration(paths), *_places(paths), *_service())
     try:
-        inside = client().ask(Examine(self_test=self_test), Findings).findings
+        asking = client()
+        inside = asking.ask(Examine(), Findings).findings
+        tested = asking.ask(SelfTest(), Findings).findings if self_test else ()
     except SplootError as error:
-        inside = (Finding("daemon", "bad", error.title, error.hint),)
-    return Findings((*here, *inside))
+        inside, tested = (), (Finding("daemon", "bad", error.title, error.hint),)
+    return Findings((*here, *inside, *tested))
 
 
 def lines(found: Findings, style: Style) -> Iterator[str]:

@@ -103,7 +103,9 @@ class Answers:
             case protocol.GetReport():
                 return numbers.report(self._parts)
             case protocol.Examine():
-                return await doctor.examine(self._parts, self_test=request.self_test)
+                return await doctor.examine(self._parts)
+            case protocol.SelfTest():
+                return await doctor.self_test(self._parts)
             case protocol.WhySlow():
                 return await numbers.slow(self._parts)
             case _:

@@ -36,13 +36,14 @@ def findings(*, self_test: bool) -> Findings:
     """First what can be seen from here, then what the daemon sees."""
     paths = Paths.find(os.environ)
     here = (*_configuration(paths), *_places(paths), *_service())
+    inside: list[Finding] = []
     try:
         asking = client()
-        inside = asking.ask(Examine(), Findings).findings
-        tested = asking.ask(SelfTest(), Findings).findings if self_test else ()
+        inside += asking.ask(Examine(), Findings).findings
+        inside += asking.ask(SelfTest(), Findings).findings if self_test else ()
     except SplootError as error:
-        inside, tested = (), (Finding("daemon", "bad", error.title, error.hint),)
-    return Findings((*here, *inside, *tested))
+        inside.append(Finding("daemon", "bad", error.title, error.hint))
+    return Findings((*here, *inside))
 
 
 def lines(found: Findings, style: Style) -> Iterator[str]:

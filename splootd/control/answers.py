@@ -102,10 +102,8 @@ class Answers:
                 return await self.metrics()
             case protocol.GetReport():
                 return numbers.report(self._parts)
-            case protocol.Examine():
-                return await doctor.examine(self._parts)
-            case protocol.SelfTest():
-                return await doctor.self_test(self._parts)
+            case protocol.Examine() | protocol.SelfTest():
+                return await doctor.examine(self._parts, request)
             case protocol.WhySlow():
                 return await numbers.slow(self._parts)
             case _:

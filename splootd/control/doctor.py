@@ -17,7 +17,7 @@ from splootd import __version__
 from splootd.control.parts import Parts
 from splootd.core.item import Version
 from splootd.errors import RateLimited, SignedOut, SplootError
-from splootd.protocol import Finding, Findings
+from splootd.protocol import Examine, Finding, Findings, SelfTest
 from splootd.remote.inspection import inspect
 from splootd.work.files import Content
 from splootd.work.kernel import LIMITS, is_remote, watched_inodes
@@ -36,17 +36,13 @@ WAL_RESET_MENDED = (3, 51, 3)  # before, two programs that checkpoint can damage
 Check = Callable[[Parts], Awaitable[Sequence[Finding]]]
 
 
-async def examine(parts: Parts) -> Findings:
-    """Every check that only looks, whatever the others say."""
+async def examine(parts: Parts, request: Examine | SelfTest) -> Findings:
+    """Every check that only looks, whatever the others say; or the one that changes something for a moment."""
+    looks: tuple[Check, ...] = (_server, _line, _folders, _watches, _room, _database, _versions)
     findings: list[Finding] = []
-    for check in (_server, _line, _folders, _watches, _room, _database, _versions):
+    for check in looks if isinstance(request, Examine) else (_self_test,):
         findings += await _checked(check, parts)
     return Findings(tuple(findings))
-
-
-async def self_test(parts: Parts) -> Findings:
-    """The one check that changes something: a tiny picture goes to the library, and away again."""
-    return Findings(tuple(await _checked(_self_test, parts)))
 
 
 async def _checked(check: Check, parts: Parts) -> Sequence[Finding]:

@@ -58,15 +58,19 @@ class Aftercare:
         self._log = logger("aftercare")
 
     async def run(self) -> None:
-        await self.settle()
+        is_settled = False
         while True:
             ticket = self._bells.news.ticket()
             try:
+                if not is_settled:
+                    await self.settle()
+                    is_settled = True
                 are_left = await self.run_once()
             except (ServerError, Exhausted) as error:
                 self._gate.unanswered(error)
                 await asyncio.sleep(TROUBLE_PAUSE_S)
-            except StoreFull:
+            except (StoreFull, OSError) as error:
+                self._log.warning("interrupted", error=str(error))
                 await asyncio.sleep(TROUBLE_PAUSE_S)
             else:
                 await self._bells.news.wait(ticket, AWAY_S if are_left else None)

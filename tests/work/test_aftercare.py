@@ -321,6 +321,32 @@ async def test_after_a_crash_at_any_step_the_file_is_in_one_place_and_the_journa
         assert there.exists()
 
 
+async def test_a_disk_in_trouble_is_no_reason_to_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither at the start, when the journal is settled, nor later."""
+    monkeypatch.setattr(it, "TROUBLE_PAUSE_S", 0.0)
+    monkeypatch.setattr(it, "BREATH_S", 0.0)
+    item = await house.ready("a.jpg", TRASH)
+    await house.moves.begin(item, target=bytes(house.trashed / "a.jpg"), is_trashed=True, note=None, now=1.0)
+    whereabouts, failures = it._whereabouts, [OSError(errno.EIO, "Input/output error")] * 2
+
+    def failing(move: Any) -> Whereabouts:
+        if failures:
+            raise failures.pop()
+        return whereabouts(move)
+
+    monkeypatch.setattr(it, "_whereabouts", failing)
+    running = asyncio.create_task(house.another().run())
+    try:
+        async with asyncio.timeout(30):
+            while not (house.trashed / "a.jpg").exists():
+                ticket = house.walk.store.bells.news.ticket()
+                await house.walk.store.bells.news.wait(ticket, 0.05)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert not here(item).exists()
+
+
 async def test_a_crash_between_the_journal_and_the_disk_loses_nothing(house: House) -> None:
     item = await house.ready("a.jpg", TRASH)
     move = await house.moves.begin(

@@ -1,0 +1,74 @@
+"""`sploot add` of a folder that is known already: `python benchmarks/again.py [--files 100000] [--rounds 5]`.
+
+Against `find -printf` (a look at every file), `rsync -an` and `rclone check --size-only` of the folder and its copy.
+The first add runs paused, so that every file is known and none is sent. A look has ended when the add says so.
+Needs rsync and rclone to compare with them.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from homes import home_in
+from paired import ratio, rounds, show, timed
+from specimens import mass
+
+FILES_A_FOLDER = 1_000
+
+
+def make(folder: Path, count: int) -> None:
+    """Small files, a thousand to a folder."""
+    content = mass(folder, count=1, size_bytes=4_000)[0].read_bytes()
+    for number in range(1, count):
+        below = folder / f"{number // FILES_A_FOLDER:04}"
+        below.mkdir(exist_ok=True)
+        (below / f"{number:07}.jpg").write_bytes(content)
+
+
+def peers(folder: Path, copy: Path) -> dict[str, list[str]]:
+    commands = {
+        "find -printf": ["find", f"{folder}/", "-printf", "%p %s %T@ %D %i\n"],
+        "rsync -an": ["rsync", "-an", f"{folder}/", f"{copy}/"],
+        "rclone check": ["rclone", "--config", "/dev/null", "check", "--size-only", str(folder), str(copy)],
+    }
+    return {name: command for name, command in commands.items() if shutil.which(command[0])}
+
+
+def run(command: list[str]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, home_in(Path(name, "home")) as home:
+        folder, copy = Path(name, "folder"), Path(name, "copy")
+        make(folder, arguments.files)
+        run(["cp", "-a", str(folder), str(copy)])
+        home.ok("pause")
+        add = partial(home.ok, "add", "--once", str(folder), timeout_s=3_600)
+        show(f"the first `add` of {arguments.files:,} files", f"{timed(add):.1f} s")
+        while home.json("status")["items"]["total"] < arguments.files:
+            pass
+        commands = peers(folder, copy)
+        contenders: dict[str, Callable[[], float]] = {"sploot": lambda: timed(add)}
+        for peer, command in commands.items():
+            contenders[peer] = partial(timed, partial(run, command))
+        took = rounds(arguments.rounds, contenders)
+    targets = {"find -printf": "to reach: at most 2 x", "rclone check": "to reach: under 1 x"}
+    for peer in commands:
+        figure = f"{ratio(took['sploot'], took[peer]):.2f} x"
+        show(f"the second, over `{peer}`", figure, targets.get(peer, ""))
+
+
+if __name__ == "__main__":
+    main()

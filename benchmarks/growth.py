@@ -1,0 +1,106 @@
+"""How cost grows with what is in the store: `python benchmarks/growth.py [--sizes 1000,10000,100000,1000000]`.
+
+Per size: seconds a thousand enqueued rows took while filling, a claim with its acknowledgement, what a status reads,
+the memory of a process that has the store open, and the bytes on the disk. Every figure beyond the first size is also
+given as a ratio to the first: flat is 1 x, and disk grows by item or not at all.
+"""
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from storekit import Store, opened, origin, version
+
+from splootd.core.item import SHARDS
+from splootd.store.arrivals import OFFER_MAX, Candidate
+
+TRIES = 100
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Medians. Times are microseconds."""
+
+    enqueue_us_per_item: float
+    claim_and_accept_us: float
+    status_us: float
+    memory_mb: float
+    disk_bytes_per_item: float
+
+
+async def measure(database: Path, items: int) -> Cost:
+    async with opened(database) as store:
+        batches = [await spent(lambda first=first: offer(store, first)) for first in range(0, items, OFFER_MAX)]
+        latest = batches[-max(1, len(batches) // 10) :]  # those that met the most rows
+        claims = [await spent(lambda shard=shard: claim(store, shard % SHARDS)) for shard in range(TRIES)]
+        statuses = [await spent(store.listing.counts) for _ in range(TRIES)]
+        memory_mb = rss_mb()
+        ((pages, page_bytes),) = await store.rows("SELECT * FROM pragma_page_count, pragma_page_size")
+    return Cost(
+        statistics.median(latest) / OFFER_MAX * 1e6,
+        statistics.median(claims) * 1e6,
+        statistics.median(statuses) * 1e6,
+        memory_mb,
+        pages * page_bytes / items,
+    )
+
+
+async def spent(act: Callable[[], Awaitable[object]]) -> float:
+    started = time.perf_counter()
+    await act()
+    return time.perf_counter() - started
+
+
+async def offer(store: Store, first: int) -> None:
+    batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(first, first + OFFER_MAX)]
+    await store.arrivals.offer(batch, origin(), still_there=lambda path, of: True, now=1.0)
+
+
+async def claim(store: Store, shard: int) -> None:
+    leased = await store.queue.claim(shard, now=2.0, chance=0.0)
+    assert leased is not None
+    await store.accept(leased)
+
+
+def rss_mb() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+
+def table(costs: dict[int, Cost]) -> None:
+    names = list(asdict(next(iter(costs.values()))))
+    print(f"{'items':>10}  " + "  ".join(f"{name:>24}" for name in names))
+    first = asdict(next(iter(costs.values())))
+    for items, cost in costs.items():
+        cells = (f"{value:,.1f} ({value / first[name]:.2f} x)" for name, value in asdict(cost).items())
+        print(f"{items:>10,}  " + "  ".join(f"{cell:>24}" for cell in cells))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="1000,10000,100000,1000000", help="how many items, thousands of them")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        if arguments.one:  # in a process of its own, for its memory
+            print(*asdict(asyncio.run(measure(Path(scratch, "queue.db"), arguments.one))).values())
+            return
+    costs = {}
+    for items in map(int, arguments.sizes.split(",")):
+        command = [sys.executable, __file__, "--one", str(items)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        costs[items] = Cost(*map(float, done.stdout.split()))
+    table(costs)
+
+
+if __name__ == "__main__":
+    main()

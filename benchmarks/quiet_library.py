@@ -1,0 +1,18 @@
+"""A `sploot-server` that stores and never reads a picture, so that only the storing is measured. Same arguments."""
+
+import asyncio
+from pathlib import Path
+
+from sploot_server.app import main
+from sploot_server.embedding import Reading
+from sploot_server.workers import WorkerEmbedder
+
+
+async def never(self: WorkerEmbedder, picture: Path) -> Reading:
+    await asyncio.Event().wait()
+    raise AssertionError("unreachable")
+
+
+if __name__ == "__main__":
+    WorkerEmbedder.read = never  # type: ignore[method-assign]  # the one thing that is to be different
+    main()

@@ -1,0 +1,119 @@
+"""The queue against its peers: `python benchmarks/store.py [--items 1000] [--rounds 5]`.
+
+Durable enqueue, claim and acknowledge, at `synchronous=FULL` everywhere, against litequeue, persist-queue's SQLite ack
+queue and huey on SQLite; these have no batches. Ours runs one by one, with the 16 callers that the daemon has, and in
+batches of 100 callers (an enqueue offers 1,000 rows at once). The peers are installed into a scratch environment.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from paired import ratio, show
+from storekit import Store, opened, origin, version
+
+from splootd.core.item import SHARDS, Leased
+from splootd.store.arrivals import OFFER_MAX, Candidate
+
+HERE = Path(__file__).resolve().parent
+PEERS = ("litequeue", "persist-queue", "huey")
+CALLERS = {"one by one": 1, "16 callers": 16, "100 callers": 100}
+STAGES = ("enqueue", "claim", "acknowledge")
+T = TypeVar("T")
+Took = dict[str, float]
+
+
+def installed(folder: Path) -> Path:
+    """An interpreter that has the peers."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", HERE / "peers.txt"], check=True)
+    return python
+
+
+def peer(python: Path, name: str, folder: Path, items: int) -> Took:
+    command = [python, HERE / "store_peer.py", name, folder, str(items)]
+    return dict(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+
+
+async def ours(folder: Path, items: int, callers: int) -> Took:
+    """Seconds of each stage with so many callers, each of whom waits for its answer before it asks again."""
+    async with opened(folder / f"{callers}.db") as store:
+        candidates = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(items)]
+        size = OFFER_MAX if callers > SHARDS else 1
+        batches = [candidates[start : start + size] for start in range(0, items, size)]
+        took, claimed = {}, list[Leased]()
+        took["enqueue"] = await spent(callers, batches, lambda batch: offer(store, batch))
+        took["claim"] = await spent(callers, range(items), lambda number: claim(store, number % SHARDS, claimed))
+        assert len(claimed) == items
+        took["acknowledge"] = await spent(callers, claimed, store.accept)
+    return took
+
+
+async def offer(store: Store, batch: Sequence[Candidate]) -> None:
+    await store.arrivals.offer(batch, origin(), still_there=lambda path, of: True, now=1.0)
+
+
+async def claim(store: Store, shard: int, claimed: list[Leased]) -> None:
+    """The next of this shard, or of another when it is empty."""
+    for each in itertools.chain(range(shard, SHARDS), range(shard)):
+        if leased := await store.queue.claim(each, now=2.0, chance=0.0):
+            claimed.append(leased)
+            return
+
+
+async def spent(callers: int, subjects: Sequence[T], act: Callable[[T], Awaitable[object]]) -> float:
+    left = iter(subjects)
+
+    async def caller(left: Iterator[T]) -> None:
+        for subject in left:
+            await act(subject)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(caller(left) for _ in range(callers)))
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, default=1_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    took: dict[str, list[Took]] = {name: [] for name in (*PEERS, *CALLERS)}
+    with tempfile.TemporaryDirectory() as scratch:
+        python = installed(Path(scratch, "peers"))
+        for number in range(arguments.rounds):
+            folder = Path(scratch, str(number))
+            folder.mkdir()
+            for name in PEERS:
+                took[name].append(peer(python, name, folder / name, arguments.items))
+            for name, callers in CALLERS.items():
+                took[name].append(asyncio.run(ours(folder, arguments.items, callers)))
+    report(took, arguments.items)
+
+
+def report(took: dict[str, list[Took]], items: int) -> None:
+    for stage in STAGES:
+        of = {name: [each[stage] for each in rounds] for name, rounds in took.items() if stage in rounds[0]}
+        best = min((name for name in PEERS if name in of), key=lambda name: statistics.median(of[name]))
+        for name, seconds in of.items():
+            show(f"{stage}: {name}", f"{items / statistics.median(seconds):,.0f} /s")
+        for name in CALLERS:
+            target = {"one by one": "to reach: 1 x", "100 callers": "to reach: 10 x"}.get(name, "")
+            show(f"  {name} against {best}", f"{ratio(of[best], of[name]):.1f} x", target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""From `sploot add` to durably stored: `python benchmarks/upload.py [--files 10000] [--bytes 150000] [--rounds 5]`.
+
+Against `curl --parallel --parallel-max 4` posting the same files to the same kind of `sploot-server` (both sides get a
+fresh one whose pictures are never read, on a port of this machine), `rclone copy --transfers 4 --checksum` to a folder
+and to `rclone serve webdav`, and the floor: `cp -r`, `sha256sum` and `sync` of the same bytes.
+
+Our files are durable one by one when they count, and so are curl's, since the server answers after fsync; for rclone,
+which never asks for it, and for the floor a `sync` at the end is counted. The page cache is warm for everybody.
+`--bytes mix` takes sizes from 20 KB to 2 MB, 150 KB on average. Needs curl, and rclone if it is to be compared.
+"""
+
+import argparse
+import contextlib
+import itertools
+import os
+import re
+import shlex
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from homes import Home, home_in
+from paired import ratio, rounds, show, timed
+from specimens import mass
+
+HERE = Path(__file__).resolve().parent
+LOOK_S = 0.02  # between two looks at how far it is
+MIX = {20_000: 0.35, 60_000: 0.3, 150_000: 0.2, 400_000: 0.1, 2_000_000: 0.02}  # bytes: share of the files
+CURL = ("curl", "--silent", "--no-progress-meter", "--fail", "--parallel", "--parallel-max", "4")
+RCLONE = ("rclone", "--config", "/dev/null", "copy", "--transfers", "4", "--checksum")
+numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def library(folder: Path) -> Iterator[str]:
+    """The URL of a fresh server that never reads a picture."""
+    reading, writing = os.pipe()
+    command = [sys.executable, HERE / "quiet_library.py", "--data", folder, "--port", "0", "--ready-fd", str(writing)]
+    log = ["--log", folder.with_suffix(".log"), "--log-level", "warning"]
+    with subprocess.Popen([*command, *log], pass_fds=(writing,)) as server:
+        os.close(writing)
+        try:
+            with os.fdopen(reading) as ready:
+                yield ready.readline().strip()
+        finally:
+            server.terminate()
+
+
+def ours(source: Path, scratch: Path) -> float:
+    count = sum(1 for _ in source.iterdir())
+    with library(scratch / "library") as url, home_in(scratch / "home", SPLOOT_SERVER=url) as home:
+        home.ok("status")
+        return timed(lambda: add_until_stored(home, source, count))
+
+
+def add_until_stored(home: Home, source: Path, count: int) -> None:
+    home.ok("add", "--once", str(source))
+    while stored(home) < count:
+        time.sleep(LOOK_S)
+
+
+def stored(home: Home) -> int:
+    """How many items the server has, as the daemon says on its socket, without the cost of a command."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as door:
+        door.connect(str(home.folder / "sploot" / "run" / "splootd.sock"))
+        door.sendall(b"GET /v1/status HTTP/1.1\r\nHost: sploot\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(partial(door.recv, 65_536), b""))
+    return sum(int(number) for number in re.findall(rb'"(?:embedding|ready)": ?(\d+)', answer))
+
+
+def curl(source: Path, scratch: Path) -> float:
+    """One process, four transfers at once, each a form as the daemon's."""
+    orders = scratch / "orders"
+    with library(scratch / "library") as url:
+        each = 'url = "{url}/api/upload"\nform = "file=@{path};type=image/jpeg"\noutput = /dev/null\n'
+        orders.write_text("next\n".join(each.format(url=url, path=path) for path in sorted(source.iterdir())))
+        command = [
+            "curl",
+            "--silent",
+            "--no-progress-meter",
+            "--fail",
+            "--parallel",
+            "--parallel-max",
+            "4",
+            "--config",
+            str(orders),
+        ]
+        return timed(lambda: run(*command))
+
+
+def rclone_local(source: Path, scratch: Path) -> float:
+    return timed(lambda: (run(*RCLONE, str(source), str(scratch / "copy")), run("sync")))
+
+
+def rclone_webdav(source: Path, scratch: Path) -> float:
+    with webdav(scratch / "dav") as url:
+        target = f":webdav,url='{url}':"
+        return timed(lambda: (run(*RCLONE, str(source), target), run("sync")))
+
+
+@contextlib.contextmanager
+def webdav(folder: Path) -> Iterator[str]:
+    folder.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["rclone", "--config", "/dev/null", "serve", "webdav", str(folder), "--addr", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        try:
+            until_listening(port)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def until_listening(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(LOOK_S)
+    raise TimeoutError("rclone does not serve")
+
+
+def floor(source: Path, scratch: Path) -> float:
+    copy = shlex.quote(str(scratch / "copy"))
+    script = f"cp -r {shlex.quote(str(source))} {copy} && find {copy} -type f -exec sha256sum {{}} + && sync"
+    return timed(lambda: run("sh", "-c", script))
+
+
+def run(*command: str) -> None:
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: exit {done.returncode}: {done.stderr[-500:]!r}")
+
+
+def fresh(contender: Callable[[Path, Path], float], source: Path, scratch: Path) -> float:
+    """What a contender takes in an empty folder, with nothing left to write from before."""
+    folder = scratch / str(next(numbers))
+    folder.mkdir()
+    run("sync")
+    try:
+        return contender(source, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def make(folder: Path, count: int, size: str) -> Path:
+    shares = MIX if size == "mix" else {int(size): 1.0}
+    for seed, (size_bytes, share) in enumerate(shares.items()):
+        mass(folder, count=max(1, round(count * share)), size_bytes=size_bytes, seed=seed)
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--bytes", default="mix", help="of each file, or mix (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    contenders = {"floor": floor, "sploot": ours, "curl": curl}
+    if shutil.which("rclone"):
+        contenders |= {"rclone, local": rclone_local, "rclone, webdav": rclone_webdav}
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        source = make(scratch / "source", arguments.files, arguments.bytes)
+        count = sum(1 for _ in source.iterdir())
+        took = rounds(
+            arguments.rounds,
+            {name: partial(fresh, contender, source, scratch) for name, contender in contenders.items()},
+        )
+    for name, seconds in took.items():
+        show(f"{count:,} files of {arguments.bytes} bytes: {name}", f"{count / statistics.median(seconds):,.0f} /s")
+    targets = {"floor": "at most 2.5 x", "curl": "under 1 x", "rclone, webdav": "under 1 x"}
+    for name in contenders:
+        if name != "sploot":
+            target = f"to reach: {targets[name]}" if name in targets else ""
+            show(f"  sploot's time over that of {name}", f"{ratio(took['sploot'], took[name]):.2f} x", target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What one item may cost, in counts and not in times: requests, transactions, fsyncs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from storekit import opened, origin, version
+from walkkit import Walk, walking
+
+from splootd.core.item import SHARDS
+from splootd.store import database
+from splootd.store.arrivals import OFFER_MAX, Candidate
+from splootd.store.transaction import Committed, commit_all
+
+ITEMS = 24
+TOUCHES = 20
+
+
+class Commits:
+    """Every group that was committed, by its number of operations; the empty ones too."""
+
+    def __init__(self) -> None:
+        self.groups: list[int] = []
+        self.wrote = 0
+
+    def __call__(self, connection: object, ops: list[object]) -> Committed:
+        committed = commit_all(connection, ops)  # type: ignore[arg-type]  # as it came
+        self.groups.append(len(ops))
+        self.wrote += committed.wrote
+        return committed
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> Commits:
+    commits = Commits()
+    monkeypatch.setattr(database, "commit_all", commits)
+    return commits
+
+
+@pytest.fixture
+async def walk(tmp_path: Path) -> AsyncIterator[Walk]:
+    async with walking(tmp_path) as walk:
+        yield walk
+
+
+async def test_a_new_item_costs_one_check_and_one_upload(walk: Walk) -> None:
+    for number in range(ITEMS):
+        await walk.add(f"{number}.jpg")
+    walk.start()
+    await walk.until_through()
+    assert walk.sploot.count("check") == ITEMS
+    assert walk.sploot.count("upload") == ITEMS
+    assert walk.sploot.count("limits") == 1
+    assert len(walk.sploot.requests) == 2 * ITEMS + 1
+
+
+async def test_what_the_library_just_told_is_not_asked_again(walk: Walk) -> None:
+    first = await walk.add("first.jpg", b"\xff\xd8\xff\xe0same\xff\xd9")
+    await walk.take(first)
+    asked = len(walk.sploot.requests)
+    second = await walk.add("second.jpg", b"\xff\xd8\xff\xe0same\xff\xd9")
+    await walk.take(second)
+    assert len(walk.sploot.requests) == asked
+
+
+async def test_an_item_costs_at_most_two_commits(walk: Walk, commits: Commits) -> None:
+    """One for its claim, one for its answer; neighbours share them."""
+    for number in range(ITEMS):
+        await walk.add(f"{number}.jpg")
+    commits.wrote = 0
+    walk.start()
+    await walk.until_through()
+    assert commits.wrote <= 2 * ITEMS
+    assert sum(commits.groups) >= 2 * ITEMS  # all that was asked went through here
+
+
+async def test_a_thousand_files_are_queued_in_one_commit(tmp_path: Path, commits: Commits) -> None:
+    async with opened(tmp_path / "queue.db") as store:
+        commits.wrote = 0
+        batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(OFFER_MAX)]
+        await store.arrivals.offer(batch, origin(), still_there=lambda path, of: True, now=1.0)
+        assert commits.wrote == 1
+
+
+async def test_a_thousand_known_files_write_nothing(tmp_path: Path, commits: Commits) -> None:
+    async with opened(tmp_path / "queue.db") as store:
+        batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(OFFER_MAX)]
+        await store.arrivals.offer(batch, origin(), still_there=lambda path, of: True, now=1.0)
+        commits.wrote = 0
+        await store.arrivals.offer(batch, origin(), still_there=lambda path, of: True, now=2.0)
+        assert commits.wrote == 0
+
+
+async def test_claims_that_wait_together_are_one_commit(tmp_path: Path, commits: Commits) -> None:
+    async with opened(tmp_path / "queue.db") as store:
+        batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(OFFER_MAX)]
+        await store.arrivals.offer(batch, origin(), still_there=lambda path, of: True, now=1.0)
+        commits.groups.clear()
+        claims = [store.queue.claim(shard, now=2.0, chance=0.0) for shard in range(SHARDS)]
+        assert all(await asyncio.gather(*claims))
+        assert commits.groups == [SHARDS]
+
+
+async def test_an_empty_queue_is_asked_once_a_lane_and_then_left_alone(walk: Walk, commits: Commits) -> None:
+    """Sixteen lanes and the express lane look, find nothing, and sleep until a bell rings."""
+    commits.groups.clear()
+    walk.start()
+    for _ in range(TOUCHES):
+        await walk.store.database.touch()
+    assert sum(commits.groups) == SHARDS + 1 + TOUCHES

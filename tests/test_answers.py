@@ -152,8 +152,10 @@ async def test_a_pause_holds_and_is_kept(house: House):
     await house.ask(Pause(), Done)
     assert house.parts.gate.paused
     assert await house.parts.listing.setting("paused")
-    assert (await house.ask(GetStatus(), Status)).daemon.state == "paused"
+    house.parts.traffic.record(100)
     await house.add("a.png")
+    paused = await house.ask(GetStatus(), Status)
+    assert (paused.daemon.state, paused.rates.eta_s) == ("paused", None)
     assert "sploot resume" in (await house.ask(Why(str(house.folder / "a.png")), Story)).next
     await house.ask(Resume(), Done)
     assert not house.parts.gate.paused
@@ -169,6 +171,8 @@ async def test_forget_retry_and_bump_say_what_they_changed_and_what_is_not_there
     assert (await house.ask(Retry(forgotten.ids), Changed)).ids == forgotten.ids
     assert (await house.ask(Why(a), Story)).item.priority == "urgent"
     assert len((await house.ask(Bump((b,)), Changed)).ids) == 1
+    await house.ask(Forget((b,)), Changed)
+    assert await house.ask(Bump((b,)), Changed) == Changed((), (b,))
     assert (await house.ask(Retry((99,)), Changed)) == Changed((), ("99",))
 
 

@@ -16,7 +16,9 @@ OUTCOMES: Mapping[str, str] = {
     "renamed": "renamed",
     "revived": "back and queued again",
     "known": "known already",
-    "ignored": "ignored",
+    "not_a_file": "neither file nor folder",
+    "not_an_image": "no image",
+    "loop": "in a circle of links",
 }
 """What became of files, in words that follow a number of them. Other outcomes are shown as they are."""
 
@@ -67,7 +69,7 @@ def status(now: Status, style: Style = PLAIN) -> list[str]:
     ]
     lines += [_folder(folder, style) for folder in now.folders]
     lines.append(_row("items", counts(now, style)))
-    if now.items.get("pending") or now.items.get("uploading"):
+    if now.daemon.state != "paused" and (now.items.get("pending") or now.items.get("uploading")):
         lines.append(_row("rate", rates(now.rates)))
     lines += [_need(need, style) for need in now.needs_you]
     return lines

@@ -209,10 +209,10 @@ class Answers:
 
     async def _change(self, targets: tuple[str, ...], change: _Change) -> protocol.Changed:
         _check_count(targets)
-        found = {target: await self._find(target) for target in targets}
-        ids = [items[0].id for items in found.values() if items]
-        changed = await change(ids, now=self._parts.clock.now())
-        return protocol.Changed(tuple(changed), tuple(target for target, items in found.items() if not items))
+        ids = {target: items[0].id for target in targets if (items := await self._find(target))}
+        changed = await change(list(ids.values()), now=self._parts.clock.now())
+        done = set(changed)
+        return protocol.Changed(tuple(changed), tuple(each for each in targets if ids.get(each) not in done))
 
     async def pause(self) -> protocol.Done:
         await self._keep_paused("yes")

@@ -69,7 +69,7 @@ class NotifyWatch:
                 try:
                     heard = self._notify.watch(DEBOUNCE_MS, step_ms, QUIET_MS, self._stop)
                 except RuntimeError as error:
-                    self._call(self._died, str(error))
+                    self._call(self._died, _cause_of_death(error))
                     return
                 step_ms = QUIET_STEP_MS if heard == "timeout" else STEP_MS
                 if not isinstance(heard, str):
@@ -101,6 +101,12 @@ def _open(folders: list[bytes], *, recursive: bool) -> RustNotify:
         if "Too many open files" in str(error):
             raise WatchRefused(f"the system opens no more watches; {allow_more_instances()}") from error
         raise WatchRefused(f"the system does not watch it ({error})") from error
+
+
+def _cause_of_death(error: RuntimeError) -> str:
+    if "Unable to decode path" in str(error):  # watchfiles' own words, and its end
+        return "a file in it has a name that is not UTF-8, which cannot be watched"
+    return str(error)
 
 
 def _is_utf8(path: bytes) -> bool:

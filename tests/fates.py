@@ -153,6 +153,7 @@ class Fate:
             work_s=self.chance.choice([0.0, 0.1, 1.0]),
             embed_s=self.chance.choice([0.0, 5.0, 300.0]),
             failing_embeddings=self.chance.choice([0.0, 0.2]),
+            forgotten_embeddings=self.chance.choice([0.0, 0.0, 0.2]),
         )
         self.world.faulty.late_s = self.chance.choice([1.0, 100.0])
         self.world.faulty.slow_s = 30.0 if self.decided else 90.0

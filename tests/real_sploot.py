@@ -31,6 +31,7 @@ STATUSES_MAX = 50
 TAGS_MAX = 20
 TOKEN_LIFE_S = 60.0
 LEEWAY_S = 5.0
+COMMAND = "/generate-embedding"
 ALSO_TAKEN = "image/jpg"  # though its limits do not say so
 FAILED = Reply(500, {"error": "Upload failed"})
 NOT_FOUND_PAGE = Reply(404, b"<!DOCTYPE html><html>" + b" " * 17_000 + b"</html>", HTML)
@@ -51,6 +52,7 @@ class Asset:
     sha256: str
     created_at: float
     removed: bool = False
+    is_made: bool = False  # its embedding, by command
 
 
 @dataclass
@@ -65,6 +67,7 @@ class RealSploot:
     work_s: float = 0.0
     embed_s: float = 0.0
     failing_embeddings: float = 0.0
+    forgotten_embeddings: float = 0.0  # the share that is never made, unless by command
     knows_twins: bool = True  # without, whatever is sent twice is stored twice
     platform_bytes_max: int = 1 << 60  # what stands in front of it refuses more than this
     assets: dict[str, Asset] = field(default_factory=dict)
@@ -85,6 +88,8 @@ class RealSploot:
                     self.tags.update(event["tags"])
                 case "removed":
                     self.assets[event["sha256"]].removed = True
+                case "made":
+                    self.assets[event["sha256"]].is_made = True
                 case "deleted":
                     del self.assets[event["sha256"]]
                 case "revoked":
@@ -251,9 +256,12 @@ class RealSploot:
 
     def _asset(self, request: Request) -> Reply:
         path, _, query = request.target.partition("?")
+        path, is_command = path.removesuffix(COMMAND), path.endswith(COMMAND)
         asset = next((each for each in self.assets.values() if path == f"/api/assets/{each.id}"), None)
         if asset is None or (asset.removed and request.method == "GET"):
             return Reply(404, {"error": "Asset not found"})
+        if is_command:
+            return self._make(asset)
         if request.method == "DELETE" and query == "permanent=true":
             del self.assets[asset.sha256]
             self.journal.commit("deleted", sha256=asset.sha256)
@@ -263,11 +271,21 @@ class RealSploot:
             return Reply(body={"message": "Asset soft deleted", "asset": {"id": asset.id}})
         return Reply(body={"asset": {"id": asset.id, "embedding": self._embedding(asset)}})
 
+    def _make(self, asset: Asset) -> Reply:
+        """Make the embedding now, unless there is a row, even one of a failure: that is told without a `success`."""
+        if self._embedding(asset) is not None:
+            return Reply(body={"message": "Embedding already exists"})
+        asset.is_made = True
+        self.journal.commit("made", sha256=asset.sha256)
+        return Reply(body={"success": True, "message": "Embedding generated successfully"})
+
     def _embedding(self, asset: Asset) -> dict[str, Any] | None:
         """The row, once there is one. Its `status` is `pending` for ever where all went well."""
-        if self.now() < asset.created_at + self.embed_s:
+        luck = random.Random(asset.sha256)
+        is_forgotten = luck.random() < self.forgotten_embeddings
+        if not asset.is_made and (is_forgotten or self.now() < asset.created_at + self.embed_s):
             return None
-        if random.Random(asset.sha256).random() < self.failing_embeddings:
+        if luck.random() < self.failing_embeddings:
             return {"dim": 0, "modelName": "unknown", "status": "failed", "error": "Replicate is down"}
         return {"dim": 512, "modelName": "siglip", "status": "pending", "error": None}
 

@@ -73,11 +73,13 @@ class Patience:
 
     def step(self, item_id: int, *, accepted_at: float, now: float) -> Step:
         """What to do about an embedding that the server calls pending. A TRY is then under way."""
-        silent_s = now - max(accepted_at, self._ended_at)
+        # What is still to come was written down before the clock was set back: it was some time ago.
+        self._ended_at, self._newest_ended = min(self._ended_at, now), min(self._newest_ended, now)
+        silent_s = now - (self._ended_at if accepted_at > now else max(accepted_at, self._ended_at))
         if max(silent_s, self._newest_ended - accepted_at) < self._patience_s:
             return Step.WAIT
         tries, tried_at = self._tries.get(item_id, (0, -math.inf))
-        if now - tried_at < self._patience_s / 2 or (not tries and len(self._tries) >= STUCK_MAX):
+        if 0 <= now - tried_at < self._patience_s / 2 or (not tries and len(self._tries) >= STUCK_MAX):
             return Step.WAIT
         if tries >= TRIES_MAX:
             del self._tries[item_id]

@@ -331,6 +331,28 @@ async def test_an_embedding_that_failed_is_no_success_though_its_status_is_ready
 
 
 @simulated
+async def test_an_embedding_that_is_never_made_is_asked_for(world: World) -> None:
+    world.sploot.forgotten_embeddings = 1.0
+    await world.start()
+    await world.add(*world.files("a.jpg", "b.jpg"))
+    assert {item.state for item in await world.until_ended()} == {State.READY}
+    assert sum(request.target.endswith("/generate-embedding") for request in world.requests) == 2
+
+
+@simulated
+async def test_a_clock_that_is_set_back_does_not_hide_an_embedding_that_is_never_made(world: World) -> None:
+    world.sploot.forgotten_embeddings = 1.0
+    await world.start()
+    await world.add(*world.files("a.jpg"))
+    await world.until(lambda items: bool(items) and items[0].state is State.EMBEDDING)
+    world.clock.off_s -= YEAR_S
+    await world.add(*world.files("b.jpg"))
+    await lasting(60)
+    assert not any(request.target.endswith("/generate-embedding") for request in world.requests), "b.jpg is not overdue"
+    assert {item.state for item in await world.until_ended()} == {State.READY}
+
+
+@simulated
 async def test_statuses_are_asked_for_at_most_fifty_at_once(world: World) -> None:
     world.sploot.embed_s = 100.0
     await world.start()

@@ -45,6 +45,9 @@ LIMIT_S = 20
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
+SEARCH_MIN = 10  # fewer are not to be had from a Sploot
+
+
 class Library:
     """A server that answers one search."""
 
@@ -57,7 +60,7 @@ class Library:
     async def search(self, text: str, limit: int) -> list[Match]:
         if self.error:
             raise self.error
-        return self.matches[:limit]
+        return self.matches[: max(limit, SEARCH_MIN)]
 
 
 @dataclass

@@ -222,6 +222,11 @@ async def test_a_match_knows_its_file(house: House):
     assert hits.note is None
 
 
+async def test_no_more_matches_are_given_than_were_asked_for(house: House):
+    house.library.matches = [Match(f"A{number}", 0.5, "http://x/A", None) for number in range(5)]
+    assert [hit.asset_id for hit in (await house.ask(Search("cat", 2), Hits)).hits] == ["A0", "A1"]
+
+
 async def test_a_search_while_memes_are_on_their_way_says_so(house: House):
     await house.add("a.png")
     assert "1 more" in ((await house.ask(Search("cat"), Hits)).note or "")

@@ -42,6 +42,10 @@ def add(paths: list[str], listing: str | None, *, by_null: bool, request: Add, w
     """Add `paths` and what stands in `listing`; `request` says how, without paths."""
     if not paths and listing is None:
         raise RequestError("nothing_named", "say what to add", "sploot add PATH..., or --from - for a list")
+    if wish.timeout_s is not None and not wish.is_waiting:
+        raise RequestError("bad_option", "--timeout says how long --wait may take", "name both")
+    if by_null and listing is None:
+        raise RequestError("bad_option", "--null says how the paths of --from end", "name both")
     every = chain(map(absolute, paths), listed(listing, by_null=by_null) if listing is not None else ())
     asking = client()
     total, code = _send(asking, every, request, wish)

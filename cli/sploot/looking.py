@@ -67,6 +67,8 @@ def why(name: str, *, as_json: bool) -> int:
 
 
 def search(text: str, *, limit: int, open_nth: int | None, as_json: bool) -> int:
+    if not text.strip():
+        raise RequestError("nothing_named", "say what to search for", "sploot search TEXT...")
     found = client().ask(Search(text, limit), Hits)
     if as_json:
         print_json([encode(hit) for hit in found.hits])

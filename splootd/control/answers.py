@@ -240,7 +240,7 @@ class Answers:
 
     async def search(self, request: protocol.Search) -> protocol.Hits:
         parts, limit = self._parts, min(max(request.limit, 1), SEARCH_MAX)
-        matches = await parts.server.search(request.text, limit)
+        matches = (await parts.server.search(request.text, limit))[:limit]  # Sploot gives ten at least
         paths = await parts.listing.by_assets([match.asset_id for match in matches])
         hits = tuple(
             protocol.Hit(

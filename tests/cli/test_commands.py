@@ -351,6 +351,9 @@ def test_nobody_is_asked_for_a_token_where_nobody_is(shared: Home):
         ("config", "get", "nothing"),
         ("logs", "--level", "loud"),
         ("search", "--limit", "0", "x"),
+        ("search", " "),
+        ("add", "--timeout", "1", "x"),
+        ("add", "--null", "x"),
         ("add", "--from", "/nowhere/list"),
     ],
 )

@@ -17,7 +17,7 @@ from splootd.errors import RequestError, SplootError
 RENEW_BEFORE_S = 10.0
 COMMAND_TIMEOUT_S = 30.0
 TOKEN_BYTES_MAX = 65_536
-_KEYCHAIN_SERVICE = "sploot"
+_KEYCHAIN_SERVICE = "sploot"  # the account in it is the token file, which each profile has of its own
 _IN_KEYCHAIN = {"in": "keychain"}
 
 
@@ -69,7 +69,7 @@ class Credentials:
             raise RequestError("no_token", "no token was given", "give a token, or a command that prints one")
         async with self._lock:
             kept = {"token_command": token_command} if token_command else {"token": token}
-            is_in_keychain = bool(token) and await asyncio.to_thread(_put_in_keychain, token)
+            is_in_keychain = bool(token) and await asyncio.to_thread(_put_in_keychain, self._file, token)
             kept = _IN_KEYCHAIN if is_in_keychain else kept
             await asyncio.to_thread(_write_private, self._file, json.dumps(kept))
             self._current = None
@@ -79,7 +79,7 @@ class Credentials:
         async with self._lock:
             self._current = None
             await asyncio.to_thread(self._file.unlink, missing_ok=True)
-            await asyncio.to_thread(_take_from_keychain)
+            await asyncio.to_thread(_take_from_keychain, self._file)
 
     def _is_ending(self, token: str) -> bool:
         ends_at = expiry(token)
@@ -88,7 +88,7 @@ class Credentials:
     async def _next(self) -> str | None:
         kept = await asyncio.to_thread(_read, self._file)
         if kept == _IN_KEYCHAIN:
-            return await asyncio.to_thread(_get_from_keychain)
+            return await asyncio.to_thread(_get_from_keychain, self._file)
         command = str(kept.get("token_command") or ("" if kept.get("token") else self._command))
         if command:
             return await _run(command)
@@ -148,27 +148,27 @@ def _keychain() -> Any | None:
     return keyring if keyring.get_keyring().priority > 0 else None
 
 
-def _put_in_keychain(token: str) -> bool:
+def _put_in_keychain(file: Path, token: str) -> bool:
     chain = _keychain()
     if chain is None:
         return False
     try:
-        chain.set_password(_KEYCHAIN_SERVICE, "token", token)
+        chain.set_password(_KEYCHAIN_SERVICE, str(file), token)
     except Exception:  # noqa: BLE001 - every backend has errors of its own; the file is always there instead
         return False
     return True
 
 
-def _get_from_keychain() -> str | None:
+def _get_from_keychain(file: Path) -> str | None:
     chain = _keychain()
     try:
-        return chain.get_password(_KEYCHAIN_SERVICE, "token") if chain else None
+        return chain.get_password(_KEYCHAIN_SERVICE, str(file)) if chain else None
     except Exception:  # noqa: BLE001 - a locked keychain means signed out for now, whatever its backend calls it
         return None
 
 
-def _take_from_keychain() -> None:
+def _take_from_keychain(file: Path) -> None:
     chain = _keychain()
     if chain is not None:
         with contextlib.suppress(Exception):
-            chain.delete_password(_KEYCHAIN_SERVICE, "token")
+            chain.delete_password(_KEYCHAIN_SERVICE, str(file))

@@ -1,25 +1,29 @@
 """`sploot add` of a folder that is known already: `python benchmarks/again.py [--files 100000] [--rounds 5]`.
 
 Against `find -printf` (a look at every file), `rsync -an` and `rclone check --size-only` of the folder and its copy.
-The first add runs paused, so that every file is known and none is sent. A look has ended when the add says so.
+The first add runs paused, so that every file is known and none is sent. A look has ended when the daemon says so.
 Needs rsync and rclone to compare with them.
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from homes import home_in
+from door import asked
+from homes import Home, home_in
 from paired import ratio, rounds, show, timed
 from specimens import mass
 
+LOOK_S = 0.01  # between two looks at how far it is
 FILES_A_FOLDER = 1_000
 
 
@@ -41,6 +45,13 @@ def peers(folder: Path, copy: Path) -> dict[str, list[str]]:
     return {name: command for name, command in commands.items() if shutil.which(command[0])}
 
 
+def add_and_look(home: Home, folder: Path) -> None:
+    """The command returns while a large folder is still looked through: wait for the end of that."""
+    number = home.json("add", "--once", str(folder))["add"]
+    while not re.search(rb'"walking": ?false', asked(home, f"/v1/progress?add={number}")):
+        time.sleep(LOOK_S)
+
+
 def run(command: list[str]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -55,10 +66,9 @@ def main() -> None:
         make(folder, arguments.files)
         run(["cp", "-a", str(folder), str(copy)])
         home.ok("pause")
-        add = partial(home.ok, "add", "--once", str(folder), timeout_s=3_600)
+        add = partial(add_and_look, home, folder)
         show(f"the first `add` of {arguments.files:,} files", f"{timed(add):.1f} s")
-        while home.json("status")["items"]["total"] < arguments.files:
-            pass
+        assert home.json("status")["items"]["total"] == arguments.files
         commands = peers(folder, copy)
         contenders: dict[str, Callable[[], float]] = {"sploot": lambda: timed(add)}
         for peer, command in commands.items():

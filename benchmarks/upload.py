@@ -28,6 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from door import asked
 from homes import Home, home_in
 from paired import ratio, rounds, show, timed
 from specimens import mass
@@ -70,11 +71,7 @@ def add_until_stored(home: Home, source: Path, count: int) -> None:
 
 def stored(home: Home) -> int:
     """How many items the server has, as the daemon says on its socket, without the cost of a command."""
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as door:
-        door.connect(str(home.folder / "sploot" / "run" / "splootd.sock"))
-        door.sendall(b"GET /v1/status HTTP/1.1\r\nHost: sploot\r\nConnection: close\r\n\r\n")
-        answer = b"".join(iter(partial(door.recv, 65_536), b""))
-    return sum(int(number) for number in re.findall(rb'"(?:embedding|ready)": ?(\d+)', answer))
+    return sum(int(number) for number in re.findall(rb'"(?:embedding|ready)": ?(\d+)', asked(home, "/v1/status")))
 
 
 def curl(source: Path, scratch: Path) -> float:

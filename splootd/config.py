@@ -56,7 +56,7 @@ KEYS: Mapping[str, Key] = {
     "server": Key(str, f"`{LOCAL}` or an http(s) URL", _is_server, "which library to send to"),
     "token_command": Key(str, "a command line", lambda _: True, "prints a token for the server, run for every new one"),
     "log_level": Key(str, ", ".join(LOG_LEVELS), _among(*LOG_LEVELS), "how much the log says"),
-    "connections": Key(int, "a whole number from 1 to 4", _between(1, 4), "lines to the server, one kept for questions"),
+    "connections": Key(int, "a whole number from 1 to 4", _between(1, 4), "lines to the server; one is for questions"),
     "memory_bytes": Key(int, "1000000 to 100000000", _between(1_000_000, 100_000_000), "file data held in memory"),
     "settle_s": Key(float, "0 to 3600 seconds", _between(0, 3600), "how long a file must rest before it is sent"),
     "look_interval_s": Key(

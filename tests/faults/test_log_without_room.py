@@ -1,5 +1,6 @@
 """A full disk costs the daemon log lines, never the daemon; and with room again there are lines again."""
 
+import contextlib
 import json
 import resource
 import signal
@@ -77,6 +78,13 @@ def test_a_log_that_must_begin_a_new_file_without_room_goes_on_when_it_has_room(
     assert "after" in words_in(*tmp_path.glob("splootd.log.*"))
 
 
+def fill(ballast: Path) -> None:
+    """Write until there is no room left."""
+    with ballast.open("wb", buffering=0) as filling, contextlib.suppress(OSError):
+        while filling.write(bytes(4096)):
+            pass
+
+
 @pytest.mark.root
 def test_a_log_on_a_full_disk_goes_on_when_there_is_room(
     tmp_path: Path, logging_to: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
@@ -89,9 +97,7 @@ def test_a_log_on_a_full_disk_goes_on_when_there_is_room(
         ballast = disk.root / "ballast"
         logging_to(file)
         write_lines("before")
-        with ballast.open("wb", buffering=0) as filling, pytest.raises(OSError, match="No space left"):
-            while True:
-                filling.write(bytes(4096))
+        fill(ballast)
         write_lines("meanwhile")
         ballast.unlink()
         write_lines("after")

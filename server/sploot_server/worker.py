@@ -34,7 +34,8 @@ def main() -> None:
     answers = _own_stdout()
     if arguments.pictures:
         _step_back()
-    Service(answers, pictures=arguments.pictures).serve(sys.stdin, arguments.threads)
+    with contextlib.suppress(BrokenPipeError):  # the server has ended: nobody waits for this one any more
+        Service(answers, pictures=arguments.pictures).serve(sys.stdin, arguments.threads)
     os._exit(0)  # do not wait for what nobody waits for
 
 

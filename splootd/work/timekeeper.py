@@ -1,8 +1,8 @@
-"""Notices when the machine has slept or its clock was set, and makes good what that has upset.
+"""Notices when the machine has slept, its clock was set or its network is another one, and makes good what that upset.
 
 Whoever waits here waits in running time, which neither jumps nor goes on during sleep; times that are kept are wall
 times. When the two come apart, what was put off by the wall clock is bounded again, lines to the server are taken for
-dead, an open breaker may probe, and the folders are looked at.
+dead, an open breaker may probe, and the folders are looked at. On another network the old lines lead nowhere.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from splootd.gate import Gate
 from splootd.logs import logger
 from splootd.remote.api import Server
 from splootd.store.queue import Queue
+from splootd.work.routes import routes
 
 BEAT_S = 60.0  # between two looks at the clocks while nothing happens
 BREATH_S = 1.0  # the same, however much happens
@@ -51,6 +52,7 @@ class Timekeeper:
         bells: Bells,
         settle_s: float,
         look_again: Callable[[], None],
+        ways: Callable[[], frozenset[str]] = routes,
     ) -> None:
         self._queue = queue
         self._server = server
@@ -59,6 +61,8 @@ class Timekeeper:
         self._bells = bells
         self._delay_max_s = max(settle_s, DELAY_MAX_S)
         self._look_again = look_again
+        self._ways = ways
+        self._ways_seen = ways()
         self._seen: tuple[float, float] | None = None  # wall and running time
         self._log = logger("timekeeper")
 
@@ -82,7 +86,16 @@ class Timekeeper:
             await self._server.renew()
             self._gate.awakened(lost.jump_s)
             self._look_again()
+        await self._heed_network()
         return lost
+
+    async def _heed_network(self) -> None:
+        """Lines that were made by other ways may be dead without ever saying so."""
+        before, self._ways_seen = self._ways_seen, self._ways()
+        if self._ways_seen != before:
+            self._log.info("the network has changed", routes=len(self._ways_seen))
+            await self._server.renew()
+            self._gate.awakened(0.0)
 
     async def _bound(self) -> None:
         with contextlib.suppress(StoreFull):  # the next jump, or start, does it

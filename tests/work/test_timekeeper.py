@@ -12,6 +12,7 @@ from splootd.core.breaker import Mood
 from splootd.core.failure import Fault
 from splootd.core.item import State
 from splootd.errors import RateLimited
+from splootd.work.routes import routes
 from splootd.work.timekeeper import BEAT_S, JUMP_S, STALL_S, Timekeeper
 
 YEAR_S = 365 * 86_400.0
@@ -35,6 +36,7 @@ class House:
     clock: TwoClocks
     keeper: Timekeeper
     looks: list[str] = field(default_factory=list)
+    ways: set[str] = field(default_factory=set)
 
     async def upset(self) -> bool:
         return (await self.keeper.run_once()).is_upsetting
@@ -43,7 +45,7 @@ class House:
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     async with walking(tmp_path) as walk:
-        clock, looks = TwoClocks(), list[str]()
+        clock, looks, ways = TwoClocks(), list[str](), {"wlan0 00000000 0101A8C0"}
         for each in (walk, walk.gate, walk.uploader, walk.tracker):
             if hasattr(each, "clock"):
                 each.clock = clock
@@ -57,8 +59,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
             bells=walk.store.bells,
             settle_s=2.0,
             look_again=lambda: looks.append("look"),
+            ways=lambda: frozenset(ways),
         )
-        house = House(walk, clock, keeper, looks)
+        house = House(walk, clock, keeper, looks, ways)
         assert not await house.upset()
         yield house
 
@@ -158,3 +161,22 @@ async def test_a_process_that_was_stopped_notices(house: House) -> None:
     house.clock.ahead_s += BEAT_S + 2 * STALL_S
     assert await house.upset()
     assert house.looks == ["look"]
+
+
+async def test_on_another_network_lines_are_made_anew_and_an_open_breaker_may_probe(house: House) -> None:
+    former = house.walk.server._uploads._pool
+    house.walk.gate.breaker.exhausted(house.clock.monotonic())
+    await house.keeper.run_once()
+    assert house.walk.server._uploads._pool is former  # nothing has changed
+    house.ways.add("wlan0 00000000 0102A8C0")
+    await house.keeper.run_once()
+    assert house.walk.server._uploads._pool is not former
+    async with house.walk.gate.passage():
+        assert house.walk.gate.breaker.mood is Mood.HALF_OPEN
+
+
+def test_the_routes_are_those_of_the_kernel_without_their_counters(tmp_path: Path) -> None:
+    table = tmp_path / "route"
+    table.write_text("Iface Destination Gateway Flags RefCnt Use\neth0 00000000 0101A8C0 0003 0 7\n")
+    assert routes(table) == {"eth0 00000000 0101A8C0"}
+    assert routes(tmp_path / "none") == frozenset()

@@ -1,4 +1,5 @@
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -74,3 +75,8 @@ def test_no_walk_through_the_law_sends_what_the_library_has(steps: list[Step]) -
 def test_the_diagram_shows_every_arrow_once() -> None:
     arrows = [line.strip() for line in mermaid().splitlines()[2:]]
     assert sorted(arrows) == sorted(f"{state} --> {advance(state, step)}: {step}" for state, step in ALLOWED)
+
+
+def test_the_diagram_on_the_architecture_page_is_this_law() -> None:
+    page = Path(__file__).parents[2] / "ARCHITECTURE.md"
+    assert mermaid() in page.read_text("utf-8")

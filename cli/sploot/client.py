@@ -53,8 +53,8 @@ class Connection:
 
     def send(self, request: Request, key: str) -> Head:
         """Send `request`; the head of the answer."""
-        self._socket.settimeout(REPLY_S)
         try:
+            self._socket.settimeout(REPLY_S)  # fails on a line that was given up when no new one could be had
             self._socket.sendall(_message(request, key))
             return self._head()
         except TimeoutError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sploot import reach
-from sploot.client import TRIES_MAX, Client, Connection, is_older
+from sploot.client import TRIES_MAX, Client, Connection, LostError, is_older
 from sploot.reach import NoDaemonError, running
 
 from splootd.control.door import bind
@@ -162,3 +162,12 @@ def test_a_stream_is_read_however_it_is_torn(tmp_path: Path):
     for each in (peer, listener):
         each.close()
     connection.close()
+
+
+def test_a_line_that_was_given_up_is_lost_and_not_a_fault(tmp_path: Path) -> None:
+    """Whoever asks again reconnects: a daemon that is back must not be met with a closed descriptor."""
+    with bind(tmp_path / "run" / "splootd.sock"):
+        connection = Connection(tmp_path / "run" / "splootd.sock")
+    connection.close()
+    with pytest.raises(LostError):
+        connection.send(Pause(), "key")

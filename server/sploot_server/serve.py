@@ -26,7 +26,7 @@ from sploot_server.live import MESSAGE_BYTES_MAX, STREAM_PATH, Live
 from sploot_server.notify import Notifier
 from sploot_server.process import Server, address_of, listening, owned, when_stdin_ends
 from sploot_server.refusals import HANDLERS, Door
-from sploot_server.routes import Api
+from sploot_server.routes import api
 from sploot_server.search import Search
 from sploot_server.updates import Updates
 from sploot_server.workers import WorkerEmbedder
@@ -58,7 +58,7 @@ async def library_app(config: Config, embedder: Embedder | None = None) -> Async
         hosts = LOOPBACK_NAMES if config.uds is None else None
         door = Middleware(Door, requests_max=config.requests_max, hosts=hosts, endless=frozenset({STREAM_PATH}))
         app = Starlette(
-            routes=[*Api(config, library, search).routes(), *Live(updates).routes()],
+            routes=[*api(config, library, search), *Live(updates).routes()],
             middleware=[door],
             exception_handlers=HANDLERS,
         )

@@ -1,0 +1,83 @@
+"""Pictures on their way in: what is taken, whether it is known, and the upload itself."""
+
+import re
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from sploot_server import wire
+from sploot_server.bodies import pieces, read_json
+from sploot_server.config import Config
+from sploot_server.library import Library, now_ms
+from sploot_server.model import Invalid
+from sploot_server.multipart import UploadForm, parse_tags
+from sploot_server.routes.values import object_of, url_of
+
+CHECKSUM = re.compile(r"[0-9a-fA-F]{64}")
+FORM_BYTES_MAX = 64 * 1024  # all of an upload form that is not the file
+FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"]}
+"""Additions to Sploot's API. `embeddingStates: "true"`: statuses are pending, processing, ready or failed, truly.
+`push`: how to be told of embeddings that have ended, truly too (`live.py`)."""
+
+
+class Uploads:
+    def __init__(self, config: Config, library: Library) -> None:
+        self._config = config
+        self._library = library
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/api/health", self.health, methods=["GET"]),
+            Route("/api/upload", self.limits, methods=["GET"]),
+            Route("/api/upload", self.upload, methods=["POST"]),
+            Route("/api/upload/check", self.check, methods=["POST"]),
+        ]
+
+    async def health(self, request: Request) -> Response:
+        body = {"status": "ok", "timestamp": wire.iso(now_ms())}
+        return JSONResponse(body, headers={"cache-control": "no-store"})
+
+    async def limits(self, request: Request) -> Response:
+        limits = {"maxFileSize": self._config.upload_bytes_max, "allowedTypes": list(self._config.mime_types)}
+        return JSONResponse({"status": "ready", "blobConfigured": True, "limits": limits, "features": FEATURES})
+
+    async def upload(self, request: Request) -> Response:
+        declared = int(request.headers.get("content-length", "0"))
+        if declared > self._config.upload_bytes_max + FORM_BYTES_MAX:
+            self._library.refuse_oversize(declared)
+        async with self._library.incoming() as incoming:
+            form = UploadForm(request.headers.get("content-type", ""), incoming.write)
+            received = 0
+            async for piece in pieces(request):
+                form.feed(piece)
+                received += len(piece)
+                self._library.refuse_oversize(incoming.size_bytes)
+                if received > incoming.size_bytes + FORM_BYTES_MAX:
+                    raise Invalid("The upload form holds too much besides the file")
+                await incoming.settle()
+            filename = form.finish()
+            tags = parse_tags(form.tags)
+            added = await self._library.add(incoming, filename=filename, tags=tags or [])
+        body = {
+            "success": True,
+            "isDuplicate": not added.created,
+            "asset": wire.uploaded(added.asset, url_of(request, added.asset)),
+            "message": "Upload successful" if added.created else "This image already exists in your library",
+        }
+        if tags is None:
+            body["warning"] = "The tags were ignored: they are not a JSON array of strings"
+        return JSONResponse(body, status_code=201 if added.created else 409)
+
+    async def check(self, request: Request) -> Response:
+        body = object_of(await read_json(request, malformed="The request body is not valid JSON"))
+        checksum = body.get("checksum")
+        if not isinstance(checksum, str) or not checksum:
+            raise Invalid("Checksum is required and must be a string")
+        if not CHECKSUM.fullmatch(checksum):
+            raise Invalid("Invalid checksum format. Expected SHA256 hash (64 hex characters)")
+        asset = await self._library.find(checksum)
+        if asset is None:
+            return JSONResponse({"exists": False, "message": "Asset not found. Safe to upload."})
+        found = wire.checked(asset, url_of(request, asset))
+        return JSONResponse({"exists": True, "asset": found, "message": "Asset already exists"})

@@ -1,0 +1,39 @@
+"""What several kinds of requests have in common: parts of bodies and queries, and addresses in answers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+from sploot_server.model import Asset, Invalid
+
+PAGE_MAX = 1000
+
+
+def url_of(request: Request, asset: Asset) -> str:
+    """Where the original of an asset is found, as this client sees this server."""
+    return str(request.url_for("original", id=asset.id))
+
+
+def object_of(body: Any) -> dict[str, Any]:
+    """Raises Invalid unless `body` is a JSON object."""
+    if not isinstance(body, dict):
+        raise Invalid("The request body must be a JSON object")
+    return body
+
+
+def strings_of(value: Any, name: str) -> list[str]:
+    """Raises Invalid unless `value`, which the client calls `name`, is an array of strings."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise Invalid(f"{name} must be an array of strings")
+    return value
+
+
+def whole_number(parameters: Mapping[str, str], name: str, default: int) -> int:
+    """Raises Invalid unless the parameter is absent or a number from 0 on."""
+    text = parameters.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise Invalid(f"{name} must be a whole number, 0 or more")
+    return int(text)

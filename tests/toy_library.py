@@ -15,6 +15,7 @@ from sploot_server.embedding import Lost, Model, Reading, Unavailable
 
 DIM = 64
 HEAD = b"\xff\xd8\xff"
+END = b"\xff\xd9"  # of a JPEG that is whole
 
 
 def picture(text: str) -> bytes:
@@ -45,7 +46,7 @@ class FakeEmbedder:
     read_texts: list[str] = field(default_factory=list)
 
     async def read(self, picture: Path) -> Reading:
-        text = (await asyncio.to_thread(picture.read_bytes)).removeprefix(HEAD).decode()
+        text = (await asyncio.to_thread(picture.read_bytes)).removeprefix(HEAD).decode("utf-8", "ignore")
         self.read_texts.append(text)
         self.reading += 1
         try:

@@ -12,7 +12,7 @@ from sploot.terminal import print_json, style
 from splootd.protocol import GetEvents, GetStatus, Status
 from splootd.wire import encode
 
-REDRAW_S = 0.15  # soon enough to seem at once, seldom enough to be read
+REDRAW_S = 0.1  # soon enough to seem at once, seldom enough to be read
 _CLEAR = "\x1b[H\x1b[J"
 
 

@@ -6,7 +6,6 @@ The daemon is a process of its own; the library it sends to runs here, over TCP,
 import asyncio
 import contextlib
 import json
-import os
 import socket
 import statistics
 import struct
@@ -84,7 +83,7 @@ async def soak(folder: Path, *, seconds: float) -> Soak:
             done.heard += LISTENERS
             pid = home.daemon_pid()
             done.rss_kb.append(_rss_kb(pid))
-            done.descriptors.append(len(os.listdir(f"/proc/{pid}/fd")))
+            done.descriptors.append(sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()))
             turn += 1
         for listener in listeners:
             listener.leave(rudely=False)

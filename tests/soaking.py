@@ -83,7 +83,7 @@ async def soak(folder: Path, *, seconds: float) -> Soak:
             done.heard += LISTENERS
             pid = home.daemon_pid()
             done.rss_kb.append(_rss_kb(pid))
-            done.descriptors.append(sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()))
+            done.descriptors.append(_descriptors(pid))
             turn += 1
         for listener in listeners:
             listener.leave(rudely=False)
@@ -147,3 +147,7 @@ async def _ask(home: Home, question: str) -> None:
 def _rss_kb(pid: int | None) -> int:
     lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+def _descriptors(pid: int | None) -> int:
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())

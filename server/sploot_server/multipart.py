@@ -1,6 +1,6 @@
-"""multipart/form-data, pushed piece by piece: the file goes straight on to its sink, nothing is spooled.
+"""multipart/form-data, pushed piece by piece: each part goes straight on to its sink, nothing is spooled.
 
-Only two fields are known, as in Sploot: `file` (the first one counts) and `tags`. Others are skipped.
+Only two fields are known, as in Sploot: `file` and `tags`. Others are skipped.
 """
 
 from collections.abc import Callable
@@ -16,24 +16,23 @@ HEADER_COUNT_MAX = 16
 HEADER_BYTES_MAX = 4 * 1024
 BROKEN = "The upload is not valid multipart/form-data"
 
+Sink = Callable[[bytes], None]
 
-class UploadForm:
-    """Feed it the body; `filename` and `tags` are set as they are met.
 
-    `sink` is called with each piece of the file. Raises Invalid as soon as the body cannot be right.
+class Form:
+    """Feed it the body. A class of its own says with `_part` where the data of each part goes.
+
+    Raises Invalid as soon as the body cannot be right.
     """
 
-    def __init__(self, content_type: str, sink: Callable[[bytes], None]) -> None:
+    def __init__(self, content_type: str) -> None:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise Invalid(f"{BROKEN}: the Content-Type must be multipart/form-data with a boundary.")
-        self.filename: str | None = None
-        self.tags: bytes | None = None
         self.ended = False
-        self._sink = sink
         self._field = self._value = b""
         self._disposition = b""
-        self._take: Callable[[bytes], None] = _skip
+        self._take: Sink = _skip
         try:
             self._parser = MultipartParser(
                 options[b"boundary"],
@@ -58,13 +57,14 @@ class UploadForm:
         except FormParserError as error:
             raise Invalid(f"{BROKEN}: {error}.") from error
 
-    def finish(self) -> str:
-        """The name of the file, at the end of the body. Raises Invalid if the form was cut off or had no file."""
+    def end(self) -> None:
+        """To be called at the end of the body. Raises Invalid if the form was cut off."""
         if not self.ended:
             raise Invalid(f"{BROKEN}: it ends before its closing boundary.")
-        if self.filename is None:
-            raise Invalid("No file provided")
-        return self.filename
+
+    def _part(self, name: bytes, filename: str | None) -> Sink | None:
+        """Where the data of the part that begins now goes, None to skip it. `filename` is None for a plain field."""
+        raise NotImplementedError
 
     def _on_part_begin(self) -> None:
         self._disposition = b""
@@ -83,13 +83,9 @@ class UploadForm:
 
     def _on_headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
-        name = options.get(b"name")
-        if name == b"file" and self.filename is None:
-            self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
-            self._take = self._sink
-        elif name == b"tags" and b"filename" not in options and self.tags is None:
-            self.tags = b""
-            self._take = self._add_to_tags
+        filename = options.get(b"filename")
+        name = None if filename is None else filename.decode("utf-8", "replace")
+        self._take = self._part(options.get(b"name", b""), name) or _skip
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         self._take(data[start:end])
@@ -97,10 +93,67 @@ class UploadForm:
     def _on_end(self) -> None:
         self.ended = True
 
-    def _add_to_tags(self, data: bytes) -> None:
-        assert self.tags is not None
-        self.tags += data
-        if len(self.tags) > TAGS_BYTES_MAX:
+
+class UploadForm(Form):
+    """A form with one file, the first one, whose bytes go to `sink`, and its tags, before or after it."""
+
+    def __init__(self, content_type: str, sink: Sink) -> None:
+        super().__init__(content_type)
+        self.filename: str | None = None
+        self._sink = sink
+        self._tags: TagsField | None = None
+
+    @property
+    def tags(self) -> bytes | None:
+        return None if self._tags is None else self._tags.data
+
+    def finish(self) -> str:
+        """The name of the file, at the end of the body. Raises Invalid if the form was cut off or had no file."""
+        self.end()
+        if self.filename is None:
+            raise Invalid("No file provided")
+        return self.filename
+
+    def _part(self, name: bytes, filename: str | None) -> Sink | None:
+        if name == b"file" and self.filename is None:
+            self.filename = filename or ""
+            return self._sink
+        if name == b"tags" and filename is None and self._tags is None:
+            self._tags = TagsField()
+            return self._tags.add
+        return None
+
+
+class BundleForm(Form):
+    """A form with any number of files, each after its own tags, if it has any.
+
+    `next_file` is called at the beginning of each file, with its name and the `tags` before it, and gives its sink.
+    """
+
+    def __init__(self, content_type: str, next_file: Callable[[str, bytes | None], Sink]) -> None:
+        super().__init__(content_type)
+        self._next_file = next_file
+        self._tags: TagsField | None = None
+
+    def _part(self, name: bytes, filename: str | None) -> Sink | None:
+        if name == b"file":
+            tags, self._tags = self._tags, None
+            return self._next_file(filename or "", None if tags is None else tags.data)
+        if name == b"tags" and filename is None:
+            self._tags = TagsField()
+            return self._tags.add
+        return None
+
+
+class TagsField:
+    """The bytes of a `tags` field."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def add(self, data: bytes) -> None:
+        self.data += data
+        if len(self.data) > TAGS_BYTES_MAX:
             raise Invalid(f"The tags take more than {TAGS_BYTES_MAX // 1024} KB.")
 
 

@@ -97,10 +97,10 @@ class Door:
         try:
             await self._app(scope, receive, watched_send)
         except Exception as error:
-            logger.exception("request failed", method=scope["method"], path=scope["path"])
+            sentence, status = told(error, scope)
             if answering:
                 raise
-            return _fault(error)
+            return refusal(sentence, status, {"connection": "close"})  # what is left of the body is not worth reading
         finally:
             self._running -= 1
         return None
@@ -118,13 +118,14 @@ class Door:
         return None
 
 
-def _fault(error: Exception) -> Response:
-    """A fault of this server or its machine. What is left of the body is not worth reading."""
+def told(error: Exception, scope: Scope) -> tuple[str, HTTPStatus]:
+    """The sentence and the status for whatever went wrong in a request; what is no refusal is logged."""
+    if isinstance(error, LibraryError):
+        return str(error), STATUS[type(error)]
+    logger.error("request failed", method=scope["method"], path=scope["path"], exc_info=error)
     if _is_full(error):
-        message, status = "The disk of the library is full; nothing was stored", HTTPStatus.INSUFFICIENT_STORAGE
-    else:
-        message, status = "The library could not do this; its log says why", HTTPStatus.INTERNAL_SERVER_ERROR
-    return refusal(message, status, {"connection": "close"})
+        return "The disk of the library is full; nothing was stored", HTTPStatus.INSUFFICIENT_STORAGE
+    return "The library could not do this; its log says why", HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _is_full(error: Exception) -> bool:

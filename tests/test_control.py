@@ -16,7 +16,7 @@ from controlled import LIMIT_S, House, controlled, parse
 from sploot.client import Connection
 
 from splootd import __version__
-from splootd.control import door as control
+from splootd.control import endpoints as control
 from splootd.control import transport
 from splootd.control.door import bind
 from splootd.protocol import API

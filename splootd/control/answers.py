@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar, assert_never
 
 from splootd import protocol
-from splootd.control import doctor, keeping, numbers, views
+from splootd.control import doctor, finding, keeping, numbers, views
 from splootd.control.parts import Parts
 from splootd.control.scope import Scope
 from splootd.control.status import folder_rows, standing, status
@@ -19,7 +19,6 @@ from splootd.errors import RequestError
 from splootd.store.listing import Filter
 from splootd.store.rescue import MISHAP
 
-SEARCH_MAX = 100
 TARGETS_MAX = 10_000
 
 Reply = (
@@ -89,7 +88,7 @@ class Answers:
             case protocol.RemoveFolder():
                 return await self.remove_folder(request)
             case protocol.Search():
-                return await self.search(request)
+                return await finding.search(self._parts, request)
             case protocol.Login():
                 return await self.login(request)
             case protocol.Logout():
@@ -237,24 +236,6 @@ class Answers:
             raise RequestError("not_found", f"{request.folder[:4096]} is not watched", "sploot folders", status=404)
         self._parts.watcher.unwatch(path)
         return protocol.Done("It is no longer watched. What was queued from it stays queued.")
-
-    async def search(self, request: protocol.Search) -> protocol.Hits:
-        parts, limit = self._parts, min(max(request.limit, 1), SEARCH_MAX)
-        matches = (await parts.server.search(request.text, limit))[:limit]  # Sploot gives ten at least
-        paths = await parts.listing.by_assets([match.asset_id for match in matches])
-        hits = tuple(
-            protocol.Hit(
-                asset_id=match.asset_id,
-                score=match.score,
-                path=os.fsdecode(paths[match.asset_id]) if match.asset_id in paths else None,
-                url=match.url,
-                text=match.text,
-            )
-            for match in matches
-        )
-        counts = (await parts.listing.counts()).by_state
-        on_the_way = sum(counts.get(state, 0) for state in (State.PENDING, State.UPLOADING, State.EMBEDDING))
-        return protocol.Hits(hits, f"{on_the_way:,} more are on their way into the library" if on_the_way else None)
 
     async def login(self, request: protocol.Login) -> protocol.Done:
         await self._parts.credentials.keep(request.token, request.token_command)

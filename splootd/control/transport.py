@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a Unix socket with bounds: who may speak, how many at once, how much they may say, in how long."""
+"""HTTP/1.1 with bounds: who may speak, how many at once, how much they may say, in how long."""
 
 import asyncio
 import contextlib
@@ -11,14 +11,39 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from splootd.protocol import Problem
+from splootd import __version__
+from splootd.protocol import API, Problem
 from splootd.wire import encode
 
 HEAD_BYTES_MAX = 65_536
 ARRIVAL_S = 10.0  # the time a request may take to arrive, head and body
 CONNECTIONS_MAX = 64
+KEEP_ALIVE_S = 30
+CLOSE_S = 2  # the time that answers under way have when the daemon ends
+BACKLOG = 128
+
+
+def configured(app: ASGIApp, http: type["BoundedHttp"], *, boot: str) -> uvicorn.Config:
+    """How `app` is served. Every answer says which daemon gives it, and `boot` which start of it."""
+    return uvicorn.Config(
+        app,
+        http=http,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        headers=[("Sploot-Version", __version__), ("Sploot-Api", API), ("Sploot-Boot-Id", boot)],
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=CLOSE_S,
+        backlog=BACKLOG,
+    )
 
 
 class Server(uvicorn.Server):
@@ -52,7 +77,7 @@ def peer_uid(connection: Any) -> int:
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's HTTP for this user and root alone; what comes too long or too slowly is refused."""
+    """uvicorn's HTTP; what comes too long or too slowly is refused."""
 
     _head_bytes = 0
     _head_is_complete = False
@@ -60,12 +85,15 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
-        if peer_uid(transport.get_extra_info("socket")) not in (os.getuid(), 0):
+        if not self.may_speak(transport):
             transport.abort()
         elif len(self.connections) > CONNECTIONS_MAX:
             self._refuse(Problem("busy", "too many connections at once", 503))
         else:
             self._expect()
+
+    def may_speak(self, transport: asyncio.Transport) -> bool:
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._arrived()
@@ -116,3 +144,10 @@ class BoundedHttp(HttpToolsProtocol):
         head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + body)
         self.transport.close()
+
+
+class OwnersHttp(BoundedHttp):
+    """On a Unix socket, for this user and root alone."""
+
+    def may_speak(self, transport: asyncio.Transport) -> bool:
+        return peer_uid(transport.get_extra_info("socket")) in (os.getuid(), 0)

@@ -1,0 +1,29 @@
+"""Answers about what is in the library."""
+
+import os
+
+from splootd import protocol
+from splootd.control.parts import Parts
+from splootd.core.item import State
+
+SEARCH_MAX = 100
+
+
+async def search(parts: Parts, request: protocol.Search) -> protocol.Hits:
+    """What matches, best first, with the local file where there is one."""
+    limit = min(max(request.limit, 1), SEARCH_MAX)
+    matches = (await parts.server.search(request.text, limit))[:limit]  # Sploot gives ten at least
+    paths = await parts.listing.by_assets([match.asset_id for match in matches])
+    hits = tuple(
+        protocol.Hit(
+            asset_id=match.asset_id,
+            score=match.score,
+            path=os.fsdecode(paths[match.asset_id]) if match.asset_id in paths else None,
+            url=match.url,
+            text=match.text,
+        )
+        for match in matches
+    )
+    counts = (await parts.listing.counts()).by_state
+    on_the_way = sum(counts.get(state, 0) for state in (State.PENDING, State.UPLOADING, State.EMBEDDING))
+    return protocol.Hits(hits, f"{on_the_way:,} more are on their way into the library" if on_the_way else None)

@@ -53,10 +53,6 @@ def events(home: Home, until: str, item: int | None = None) -> dict[str, Any]:
     raise AssertionError("the stream ended")
 
 
-def newest(home: Home) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in home.ok("list", "--limit", "5", "--json").splitlines()]
-
-
 def peak_rss_mb(home: Home) -> float:
     lines = Path(f"/proc/{home.daemon_pid()}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
@@ -130,8 +126,8 @@ def urgent(scratch: Path, backlog: int) -> None:
         for file in wanted:
             asked_at = time.time()
             home.ok("add", str(file), "--priority", "urgent")
-            (row,) = [row for row in newest(home) if row["path"] == str(file)]
-            waits.append(seconds(events(home, "uploading", row["id"])["at"]) - asked_at)
+            item = home.json("why", str(file))["item"]["id"]
+            waits.append(seconds(events(home, "uploading", item)["at"]) - asked_at)
         left = home.json("status")["items"]["pending"]
         waits.sort()
         show(

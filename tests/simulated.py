@@ -214,14 +214,13 @@ def doors(
         opened.append(Inline(file, chance, **options))
         return opened[-1]
 
-    def lines(_: httpx.AsyncClient, *, limits: httpx.Limits, **__: Any) -> Lines:
-        assert limits.max_connections is not None
-        return Lines(network, limits.max_connections)
+    def client(base: str, *, connections: int, read_s: float, **_: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=base, transport=Lines(network, connections), timeout=read_s)
 
     with (
         mock.patch("aiosqlite.connect", connect),
         mock.patch("splootd.credentials._run", run),
-        mock.patch("httpx.AsyncClient._init_transport", lines),
+        mock.patch("splootd.remote.lines.client_of", client),
         mock.patch("splootd.store.offers.shard_of", lambda path: shard_of(path.rpartition(b"/")[2])),
     ):
         yield

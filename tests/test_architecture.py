@@ -50,7 +50,8 @@ PACKAGES = {name.removesuffix(".__init__") for name in MODULES if name.endswith(
 
 DOORS = {
     "aiosqlite": {"splootd.store.database", "sploot_server.assets.database"},
-    "httpx": {"splootd.remote.api", "splootd.remote.lines", "splootd.remote.resumable"},
+    "httpx": {"splootd.remote.api", "splootd.remote.http1", "splootd.remote.lines", "splootd.remote.resumable"},
+    "httptools": {"splootd.remote.http1"},
     "websockets": {"splootd.remote.feed"},
     "watchfiles": {"splootd.work.watcher"},
     "pathspec": {"splootd.work.ignore"},

@@ -32,7 +32,7 @@ from splootd.remote.answers import (
     reports_of,
     stored_of,
 )
-from splootd.remote.lines import Lines, trust
+from splootd.remote.lines import Lines, Response, trust
 from splootd.remote.measured import measured
 from splootd.remote.multipart import Frame, frame
 from splootd.remote.throttle import Throttle
@@ -243,7 +243,7 @@ def _authorization(token: str | None) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-async def _bounded(response: httpx.Response) -> bytes:
+async def _bounded(response: Response) -> bytes:
     body = bytearray()
     if response.headers.get("content-encoding", "identity") != "identity":
         raise BadAnswer("the server's answer is compressed, which was not asked for", status=response.status_code)

@@ -113,6 +113,10 @@ class TooSlow(LibraryError):
     """The body came in so slowly that waiting for the rest is not worth a connection."""
 
 
+class Unreachable(LibraryError):
+    """What the library is kept in cannot be reached at the moment; nothing was changed that was not answered."""
+
+
 class NotFound(LibraryError):
     """No live asset has this id."""
 

@@ -15,13 +15,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sploot_server.bodies import discard
-from sploot_server.model import Invalid, LibraryError, NotFound, TooLarge, TooSlow
+from sploot_server.model import Invalid, LibraryError, NotFound, TooLarge, TooSlow, Unreachable
 
 STATUS: Mapping[type[LibraryError], HTTPStatus] = {
     Invalid: HTTPStatus.BAD_REQUEST,
     NotFound: HTTPStatus.NOT_FOUND,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     TooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    Unreachable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 logger = structlog.get_logger()
 
@@ -36,7 +37,8 @@ def refusal(message: str, status: int, headers: Mapping[str, str] | None = None)
 async def on_library_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, LibraryError)
     clean = not isinstance(error, TooSlow) and await discard(request)
-    return refusal(str(error), STATUS[type(error)], None if clean else {"connection": "close"})
+    headers = {"retry-after": "2"} if isinstance(error, Unreachable) else {}
+    return refusal(str(error), STATUS[type(error)], headers if clean else {**headers, "connection": "close"})
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

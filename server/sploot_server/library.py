@@ -4,9 +4,10 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 
-from sploot_server.assets import AssetStore
+from sploot_server.assets import AssetStore, Owned
 from sploot_server.assets.sqlite import new_id
 from sploot_server.blobs import BlobStore, Incoming
 from sploot_server.config import Config
@@ -25,6 +26,7 @@ from sploot_server.model import (
     TagCount,
     TooLarge,
 )
+from sploot_server.notify import Notifier
 from sploot_server.sniff import sniff
 
 GENERATE_S_MAX = 10.0  # then the client is told that it waits in the queue
@@ -45,12 +47,21 @@ class Library:
     an asset that is being added again at that moment.
     """
 
-    def __init__(self, config: Config, assets: AssetStore, blobs: BlobStore, queue: EmbeddingQueue) -> None:
+    def __init__(
+        self, config: Config, assets: AssetStore, blobs: BlobStore, queue: EmbeddingQueue, news: Notifier
+    ) -> None:
         self._config = config
         self._assets = assets
         self._blobs = blobs
         self._queue = queue
+        self._news = news
         self._locks = [asyncio.Lock() for _ in range(LOCKS)]
+
+    def of(self, owner: str) -> "Library":
+        """The same library as this owner sees it: what others have does not exist."""
+        seen = copy(self)
+        seen._assets = self._assets.of(owner)  # noqa: SLF001 - its own, on a copy
+        return seen
 
     def incoming(self) -> Incoming:
         """A place for the bytes of one upload."""
@@ -62,9 +73,16 @@ class Library:
         if size_bytes > limit:
             raise TooLarge(f"File is too large ({_megabytes(size_bytes)}). Maximum size is {_megabytes(limit)}")
 
+    def accepted_type(self, head: bytes) -> str:
+        """The type of a file that starts with `head`. Raises Invalid if it is not taken."""
+        mime = sniff(head)
+        if mime is None or mime not in self._config.mime_types:
+            raise Invalid(f"File type not supported. Use {_either(self._config.mime_types)}")
+        return mime
+
     async def add(self, incoming: Incoming, *, filename: str, tags: Sequence[str]) -> Added:
         """Keep an upload. Raises Invalid or TooLarge; on return the bytes and the row are durable."""
-        mime = self._accepted_type(incoming)
+        mime = self._checked_type(incoming)
         tags = clean_tags(tags)
         checksum = incoming.checksum
         async with self._lock(checksum):
@@ -77,6 +95,8 @@ class Library:
             added = await self._assets.add(new, now_ms=now_ms())
         if added.created:
             self._queue.ring()
+        if added.created and added.asset.id != new.id:  # it was hidden
+            self._news.publish(added.asset.id)
         return added
 
     async def find(self, checksum: str) -> Asset | None:
@@ -108,17 +128,20 @@ class Library:
         now = now_ms()
         if not await self._assets.delete(asset_id, now_ms=now):
             raise NotFound
+        self._news.publish(asset_id)
         return now
 
     async def purge(self, asset_id: str) -> None:
-        """Remove an asset and its bytes for ever."""
+        """Remove an asset for ever, and its bytes if nobody else has them."""
         checksum = await self._assets.checksum_of(asset_id)
         if checksum is None:
             raise NotFound
         async with self._lock(checksum):
             if await self._assets.purge(asset_id) is None:
                 raise NotFound
-            await self._blobs.remove(checksum)
+            if not await self._assets.is_held(checksum):
+                await self._blobs.remove(checksum)
+        self._news.publish(asset_id)
 
     async def tags(self) -> Sequence[TagCount]:
         return await self._assets.tags()
@@ -134,6 +157,10 @@ class Library:
         """The embeddings of those of `asset_ids` that are live."""
         return await self._assets.embeddings(asset_ids)
 
+    async def owned(self, asset_ids: Sequence[str]) -> Mapping[str, Owned]:
+        """Those of `asset_ids` that exist, whoever has them, hidden ones too."""
+        return await self._assets.owned(asset_ids)
+
     async def generate_embedding(self, asset_id: str) -> tuple[Asset, bool]:
         """Make this embedding next and wait a while; the asset as it then is, and whether it was ready before."""
         if (await self.get(asset_id)).embedding.state is EmbeddingState.READY:
@@ -144,14 +171,11 @@ class Library:
     def _lock(self, checksum: str) -> asyncio.Lock:
         return self._locks[int(checksum[:2], 16)]
 
-    def _accepted_type(self, incoming: Incoming) -> str:
+    def _checked_type(self, incoming: Incoming) -> str:
         if incoming.size_bytes == 0:
             raise Invalid("File appears to be empty")
         self.refuse_oversize(incoming.size_bytes)
-        mime = sniff(incoming.head)
-        if mime is None or mime not in self._config.mime_types:
-            raise Invalid(f"File type not supported. Use {_either(self._config.mime_types)}")
-        return mime
+        return self.accepted_type(incoming.head)
 
 
 def now_ms() -> int:

@@ -18,6 +18,7 @@ from sploot_server.bodies import parse_json
 from sploot_server.library import now_ms
 from sploot_server.model import Invalid
 from sploot_server.refusals import refusal
+from sploot_server.routes.values import owner_of
 from sploot_server.updates import Dropped, Full, Listener, Update, Updates, has_ended, is_known
 
 SOCKET_PATH = "/api/ws/upload-status"
@@ -45,7 +46,7 @@ class Live:
     async def socket(self, socket: WebSocket) -> None:
         """`subscribe` and `unsubscribe` come in, `embedding-update` goes out, of subscribed assets alone."""
         try:
-            with self._updates.listen(set()) as listener:
+            with self._updates.listen(owner_of(socket), set()) as listener:
                 await socket.accept()
                 conversation = _Conversation(socket, listener, self._updates)
                 await _first(conversation.hear(), conversation.tell())
@@ -58,7 +59,8 @@ class Live:
         ids = {each.strip() for each in named.split(",") if each.strip()}
         if len(ids) > IDS_PER_MESSAGE_MAX:
             raise Invalid(f"At most {IDS_PER_MESSAGE_MAX} assets can be named; name none to hear of all")
-        return _EventStream(self._updates, ids or None, request.headers.get("last-event-id", ""))
+        mark = request.headers.get("last-event-id", "")
+        return _EventStream(self._updates, owner_of(request), ids or None, mark)
 
 
 class _Conversation:
@@ -125,16 +127,17 @@ class _EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, updates: Updates, ids: set[str] | None, mark: str) -> None:
+    def __init__(self, updates: Updates, owner: str, ids: set[str] | None, mark: str) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._updates = updates
+        self._owner = owner
         self._ids = ids
         self._mark = mark
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with self._updates.listen(self._ids) as listener:
+            with self._updates.listen(self._owner, self._ids) as listener:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await _first(_left(receive), self._tell(listener, send))
         except Full as error:

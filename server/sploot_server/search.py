@@ -77,7 +77,7 @@ class Search:
         """At most `limit` live assets that have anything to do with the query."""
         words = content_words(query)[:WORDS_MAX]
         similar = await self._by_meaning(query)
-        rows = dict.fromkeys(await self._store.rows_like(trigrams(words), CANDIDATES))
+        rows = dict.fromkeys(await self._store.rows_like(trigrams(words), CANDIDATES, only.owner))
         share = CANDIDATES
         while True:
             nearest = [] if similar is None else similar.nearest(share)

@@ -24,6 +24,7 @@ from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
 from sploot_server.live import MESSAGE_BYTES_MAX, STREAM_PATH, Live
 from sploot_server.notify import Notifier
+from sploot_server.partial import Partials
 from sploot_server.process import Server, address_of, listening, owned, when_stdin_ends
 from sploot_server.refusals import HANDLERS, Door
 from sploot_server.routes import api
@@ -46,19 +47,22 @@ async def library_app(config: Config, embedder: Embedder | None = None) -> Async
         stack.push_async_callback(database.close)
         blobs = FileBlobs(config.data)
         blobs.open()
+        partials = Partials(config.data / "partial")
+        partials.open()
+        await stack.enter_async_context(running(partials.run()))
         embedder = embedder or WorkerEmbedder(threads=config.embedding_threads, idle_s=config.worker_idle_s)
         stack.push_async_callback(embedder.close)
         news = Notifier()
         queue = EmbeddingQueue(SqliteJobs(database), blobs, embedder, news, now_ms)
         await stack.enter_async_context(running(queue.run()))
-        library = Library(config, SqliteAssets(database), blobs, queue)
+        library = Library(config, SqliteAssets(database), blobs, queue, news)
         updates = Updates(library, news)
         await stack.enter_async_context(running(updates.run()))
         search = Search(SqliteTexts(database), embedder)
         hosts = LOOPBACK_NAMES if config.uds is None else None
         door = Middleware(Door, requests_max=config.requests_max, hosts=hosts, endless=frozenset({STREAM_PATH}))
         app = Starlette(
-            routes=[*api(config, library, search), *Live(updates).routes()],
+            routes=[*api(config, library, search, partials), *Live(updates).routes()],
             middleware=[door],
             exception_handlers=HANDLERS,
         )

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from sploot_server import wire
+from sploot_server.assets import Owned
 from sploot_server.library import Library, now_ms
 from sploot_server.model import Embedding, EmbeddingState
 from sploot_server.notify import Notifier
@@ -37,23 +38,36 @@ class Dropped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The state of one embedding. `number` counts what happened; None for the answer to a question."""
+    """The state of one embedding, for the owner of the asset; None if there is no such asset any more.
+
+    `number` counts what happened; None for the answer to a question.
+    """
 
     asset_id: str
+    owner: str | None
     body: Mapping[str, Any]
     number: int | None = None
 
 
 class Listener:
-    """One client's bounded outbox, where only the latest update of an asset counts. It wants all if `ids` is None."""
+    """One client's bounded outbox, where only the latest update of an asset counts.
 
-    def __init__(self, ids: set[str] | None) -> None:
+    It hears of the assets of `owner`: of those in `ids`, or of all if that is None.
+    """
+
+    def __init__(self, owner: str, ids: set[str] | None) -> None:
+        self.owner = owner
         self.ids = ids
         self._outbox: dict[str, Update] = {}
         self._dropped: str | None = None
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
         self._emptied.set()
+
+    def wants(self, update: Update) -> bool:
+        """What is gone has no owner: it concerns whoever named it."""
+        named = self.ids is None or update.asset_id in self.ids
+        return named and (update.owner == self.owner or (update.owner is None and self.ids is not None))
 
     def put(self, update: Update) -> None:
         self._outbox.pop(update.asset_id, None)
@@ -115,11 +129,11 @@ class Updates:
                     self._lose_all()
 
     @contextlib.contextmanager
-    def listen(self, ids: set[str] | None) -> Iterator[Listener]:
+    def listen(self, owner: str, ids: set[str] | None) -> Iterator[Listener]:
         """A place among the listeners. Raises Full."""
         if len(self._listeners) >= LISTENERS_MAX:
             raise Full
-        listener = Listener(ids)
+        listener = Listener(owner, ids)
         self._listeners.add(listener)
         try:
             yield listener
@@ -130,14 +144,15 @@ class Updates:
         self, listener: Listener, ids: Iterable[str], only: Callable[[Embedding | None], bool]
     ) -> None:
         """Put the present states of `ids` into an outbox, where `only` says so; None stands for no such asset."""
-        wanted = list(ids)
+        wanted, library = list(ids), self._library.of(listener.owner)
         async with self._reading:
             for start in range(0, len(wanted), READ_MAX):
                 part = wanted[start : start + READ_MAX]
-                found = await self._library.embeddings(part)
+                found = await library.embeddings(part)
                 for asset_id in part:
-                    if only(found.get(asset_id)):
-                        listener.put(Update(asset_id, _body(asset_id, found.get(asset_id))))
+                    made = found.get(asset_id)
+                    if only(made):
+                        listener.put(Update(asset_id, listener.owner, _body(asset_id, made)))
 
     def mark(self, update: Update) -> str | None:
         """What a client gives back to `replay` when this was the last it heard."""
@@ -173,10 +188,10 @@ class Updates:
             ids = list(self._told)[:READ_MAX]
             for asset_id in ids:
                 del self._told[asset_id]
-            found = await self._library.embeddings(ids)
+            found = await self._library.owned(ids)
             for asset_id in ids:
                 self._number += 1
-                update = Update(asset_id, _body(asset_id, found.get(asset_id)), self._number)
+                update = _update(asset_id, found.get(asset_id), self._number)
                 self._history.append(update)
                 for listener in self._listeners:
                     self._offer(listener, update)
@@ -184,7 +199,7 @@ class Updates:
                 self._bell.clear()
 
     def _offer(self, listener: Listener, update: Update) -> None:
-        if listener.ids is None or update.asset_id in listener.ids:
+        if listener.wants(update):
             listener.put(update)
 
     def _lose_all(self) -> None:
@@ -204,6 +219,12 @@ def has_ended(made: Embedding | None) -> bool:
 
 def is_known(made: Embedding | None) -> bool:
     return made is not None
+
+
+def _update(asset_id: str, owned: Owned | None, number: int) -> Update:
+    if owned is None:
+        return Update(asset_id, None, _body(asset_id, None), number)
+    return Update(asset_id, owned.owner, _body(asset_id, owned.embedding), number)
 
 
 def _body(asset_id: str, made: Embedding | None) -> dict[str, Any]:

@@ -142,13 +142,13 @@ async def test_an_outbox_keeps_the_latest_of_each_asset_and_drops_who_is_too_slo
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(updates, "OUTBOX_MAX", 3)
-    listener = updates.Listener(None)
+    listener = updates.Listener("", None)
     for asset_id, number in (("a", 1), ("b", 2), ("a", 3), ("c", 4)):
-        listener.put(updates.Update(asset_id, {}, number))
+        listener.put(updates.Update(asset_id, "", {}, number))
     assert [(await listener.next()).number for _ in range(3)] == [2, 3, 4]
     await listener.emptied()
     for asset_id in "defg":
-        listener.put(updates.Update(asset_id, {}))
+        listener.put(updates.Update(asset_id, "", {}))
     with pytest.raises(updates.Dropped, match="too slow"):
         await listener.next()
     await listener.emptied()
@@ -285,7 +285,7 @@ async def test_when_the_database_fails_all_are_dropped_and_come_back_to_the_trut
     library: LiveLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asset = await library.upload("cat")
-    embeddings = library.updates._library.embeddings
+    owned = library.updates._library.owned
 
     async def failing(*_: object) -> None:
         raise OSError("no")
@@ -293,11 +293,11 @@ async def test_when_the_database_fails_all_are_dropped_and_come_back_to_the_trut
     async with ear(library) as it:
         await it.subscribe(asset)
         await it.silent()
-        monkeypatch.setattr(library.updates._library, "embeddings", failing)
+        monkeypatch.setattr(library.updates._library, "owned", failing)
         go(library)
         with pytest.raises(ConnectionClosed, match="lost track"):
             await it.next()
-    monkeypatch.setattr(library.updates._library, "embeddings", embeddings)
+    monkeypatch.setattr(library.updates._library, "owned", owned)
     async with ear(library) as it:
         await it.subscribe(asset)
         assert (await it.next())["status"] == "ready"

@@ -8,8 +8,22 @@ from sploot_server.embedding import Model, Reading
 from sploot_server.model import Added, Asset, AssetPage, AssetQuery, Embedding, NewAsset, Tag, TagCount
 
 
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Whose asset it is, and its embedding: None if the asset is hidden."""
+
+    owner: str
+    embedding: Embedding | None
+
+
 class AssetStore(Protocol):
-    """Assets, their tags and the state of their embeddings. A call that returns has stored what it was given."""
+    """Assets, their tags and the state of their embeddings. A call that returns has stored what it was given.
+
+    All but the last two speak of one owner's assets and tags; '' owns the library that has no accounts.
+    """
+
+    def of(self, owner: str) -> "AssetStore":
+        """The same store as this owner sees it: what others have does not exist."""
 
     async def add(self, new: NewAsset, *, now_ms: int) -> Added:
         """Add content, or bring it back under its old id if it was deleted, or find it there (`created` false).
@@ -47,15 +61,22 @@ class AssetStore(Protocol):
     async def embeddings(self, asset_ids: Sequence[str]) -> Mapping[str, Embedding]:
         """The embedding of each live asset among `asset_ids`."""
 
+    async def owned(self, asset_ids: Sequence[str]) -> Mapping[str, Owned]:
+        """Those of `asset_ids` that exist, whoever has them, hidden ones too."""
+
+    async def is_held(self, checksum: str) -> bool:
+        """Whether anybody has this content, hidden or not: then its bytes are needed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A picture to be read. `attempts` have failed before."""
+    """A picture to be read. `attempts` have failed before; `claim` tells this taking in hand from earlier ones."""
 
     row: int
     asset_id: str
     checksum: str
     attempts: int
+    claim: int = 0
 
 
 class JobStore(Protocol):
@@ -88,6 +109,7 @@ class Filter:
 
     favorite: bool | None = None
     tag_id: str | None = None
+    owner: str = ""
 
 
 class SearchStore(Protocol):
@@ -96,8 +118,8 @@ class SearchStore(Protocol):
     async def vectors_after(self, order: int, model: str, limit: int) -> Sequence[tuple[int, int, bytes]]:
         """(order, row, vector) of what became ready after `order`, in that order."""
 
-    async def rows_like(self, trigrams: Sequence[str], limit: int) -> Sequence[int]:
-        """Live rows whose text shares most, and rarest, of the trigrams; best first."""
+    async def rows_like(self, trigrams: Sequence[str], limit: int, owner: str) -> Sequence[int]:
+        """Rows of this owner whose text shares most, and rarest, of the trigrams; best first."""
 
     async def texts(self, rows: Sequence[int], only: Filter) -> Mapping[int, str]:
         """The squeezed texts of those rows that are live and wanted."""

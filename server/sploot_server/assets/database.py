@@ -28,7 +28,6 @@ PRAGMAS = f"""
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
     PRAGMA fullfsync = ON;
-    PRAGMA foreign_keys = ON;
     PRAGMA trusted_schema = OFF;
     PRAGMA journal_size_limit = {WAL_BYTES_MAX};
 """
@@ -59,7 +58,7 @@ class Database:
                 undo.callback(self._write_connection.close)
                 version = _known_version(self._write_connection, self._path)
                 self._write_connection.executescript(PRAGMAS)
-                _migrate(self._write_connection, version)
+                _migrate(self._write_connection, version, self._path)
                 self._read_connection = _connect(self._path)
                 undo.callback(self._read_connection.close)
                 self._read_connection.executescript("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;")
@@ -167,11 +166,20 @@ def _known_version(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def _migrate(connection: sqlite3.Connection, version: int) -> None:
+def _migrate(connection: sqlite3.Connection, version: int, path: Path) -> None:
+    """Each step in a transaction of its own, foreign keys checked at its end: a script may rebuild a table.
+
+    That needs them off meanwhile, and SQLite switches them outside of transactions only.
+    """
+    connection.execute("PRAGMA foreign_keys = OFF")
     for step, script in enumerate(_migrations()[version:], version + 1):
         connection.executescript(
-            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {step}; COMMIT"
+            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {step}"
         )
+        if connection.execute("PRAGMA foreign_key_check").fetchall():
+            raise DatabaseError(f"{path} has rows that refer to nothing; it cannot be brought to schema {step}.")
+        connection.execute("COMMIT")
+    connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _migrations() -> Sequence[str]:

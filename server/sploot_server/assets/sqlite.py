@@ -5,6 +5,7 @@ import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
 
+from sploot_server.assets import Owned
 from sploot_server.assets.database import Database
 from sploot_server.model import (
     Added,
@@ -26,7 +27,7 @@ ORDERS = {
     ("updatedAt", False): "updated_at, row",
 }
 LISTED = """
-    deleted_at IS NULL AND (:favorite IS NULL OR favorite = :favorite)
+    owner = :owner AND deleted_at IS NULL AND (:favorite IS NULL OR favorite = :favorite)
     AND (:tag IS NULL OR row IN (SELECT at.asset FROM asset_tags at JOIN tags t ON t.row = at.tag WHERE t.id = :tag))
 """
 
@@ -41,67 +42,102 @@ def new_id() -> str:
 
 
 class SqliteAssets:
-    """AssetStore on one SQLite file."""
+    """AssetStore on one SQLite file, as `owner` sees it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, owner: str = "") -> None:
         self._database = database
+        self._owner = owner
+
+    def of(self, owner: str) -> "SqliteAssets":
+        return SqliteAssets(self._database, owner)
 
     async def add(self, new: NewAsset, *, now_ms: int) -> Added:
-        return await self._database.write(lambda connection: _add(connection, new, now_ms))
+        return await self._database.write(lambda connection: _add(connection, self._owner, new, now_ms))
 
     async def find(self, checksum: str) -> Asset | None:
         def run(connection: sqlite3.Connection) -> Asset | None:
-            found = "SELECT * FROM whole_assets WHERE checksum = ? AND deleted_at IS NULL"
-            return _one(connection.execute(found, (checksum,)))
+            found = "SELECT * FROM whole_assets WHERE checksum = ? AND owner = ? AND deleted_at IS NULL"
+            return _one(connection.execute(found, (checksum, self._owner)))
 
         return await self._database.read(run)
 
     async def get(self, asset_id: str) -> Asset | None:
         def run(connection: sqlite3.Connection) -> Asset | None:
-            found = "SELECT * FROM whole_assets WHERE id = ? AND deleted_at IS NULL"
-            return _one(connection.execute(found, (asset_id,)))
+            found = "SELECT * FROM whole_assets WHERE id = ? AND owner = ? AND deleted_at IS NULL"
+            return _one(connection.execute(found, (asset_id, self._owner)))
 
         return await self._database.read(run)
 
     async def list(self, query: AssetQuery) -> AssetPage:
-        return await self._database.read(lambda connection: _list(connection, query))
+        return await self._database.read(lambda connection: _list(connection, self._owner, query))
 
     async def edit(self, asset_id: str, *, favorite: bool | None, tags: Sequence[str] | None, now_ms: int) -> bool:
-        return await self._database.write(lambda connection: _edit(connection, asset_id, favorite, tags, now_ms))
+        def run(connection: sqlite3.Connection) -> bool:
+            row = _live_row(connection, self._owner, asset_id)
+            if row is not None:
+                _edit(connection, row, favorite, tags, now_ms)
+            return row is not None
+
+        return await self._database.write(run)
 
     async def delete(self, asset_id: str, *, now_ms: int) -> bool:
         def run(connection: sqlite3.Connection) -> bool:
-            return connection.execute("UPDATE assets SET deleted_at = ? WHERE id = ?", (now_ms, asset_id)).rowcount > 0
+            hidden = "UPDATE assets SET deleted_at = ? WHERE id = ? AND owner = ?"
+            return connection.execute(hidden, (now_ms, asset_id, self._owner)).rowcount > 0
 
         return await self._database.write(run)
 
     async def purge(self, asset_id: str) -> str | None:
-        return await self._database.write(lambda connection: _purge(connection, asset_id))
+        return await self._database.write(lambda connection: _purge(connection, self._owner, asset_id))
 
     async def checksum_of(self, asset_id: str) -> str | None:
         def run(connection: sqlite3.Connection) -> str | None:
-            found = connection.execute("SELECT checksum FROM assets WHERE id = ?", (asset_id,)).fetchone()
+            of_asset = "SELECT checksum FROM assets WHERE id = ? AND owner = ?"
+            found = connection.execute(of_asset, (asset_id, self._owner)).fetchone()
             return found["checksum"] if found else None
 
         return await self._database.read(run)
 
     async def tags(self) -> Sequence[TagCount]:
-        return await self._database.read(_tags)
+        return await self._database.read(lambda connection: _tags(connection, self._owner))
 
     async def add_tags(
         self, asset_id: str, *, names: Sequence[str], tag_ids: Sequence[str], now_ms: int
     ) -> Sequence[Tag] | None:
-        return await self._database.write(lambda connection: _add_tags(connection, asset_id, names, tag_ids, now_ms))
+        def run(connection: sqlite3.Connection) -> Sequence[Tag] | None:
+            row = _live_row(connection, self._owner, asset_id)
+            return None if row is None else _tag(connection, row, [*names, *self._names(connection, tag_ids)], now_ms)
+
+        return await self._database.write(run)
 
     async def embeddings(self, asset_ids: Sequence[str]) -> Mapping[str, Embedding]:
         def run(connection: sqlite3.Connection) -> Mapping[str, Embedding]:
             found = connection.execute(
-                "SELECT * FROM whole_assets WHERE deleted_at IS NULL AND id IN (SELECT value FROM json_each(?))",
-                (json.dumps(asset_ids),),
+                "SELECT * FROM whole_assets WHERE owner = ? AND deleted_at IS NULL "
+                "AND id IN (SELECT value FROM json_each(?))",
+                (self._owner, json.dumps(asset_ids)),
             )
             return {row["id"]: _embedding(row) for row in found}
 
         return await self._database.read(run)
+
+    async def owned(self, asset_ids: Sequence[str]) -> Mapping[str, Owned]:
+        def run(connection: sqlite3.Connection) -> Mapping[str, Owned]:
+            named = "SELECT * FROM whole_assets WHERE id IN (SELECT value FROM json_each(?))"
+            found = connection.execute(named, (json.dumps(asset_ids),))
+            return {row["id"]: Owned(row["owner"], _embedding_if_live(row)) for row in found}
+
+        return await self._database.read(run)
+
+    async def is_held(self, checksum: str) -> bool:
+        def run(connection: sqlite3.Connection) -> bool:
+            return connection.execute("SELECT 1 FROM assets WHERE checksum = ?", (checksum,)).fetchone() is not None
+
+        return await self._database.read(run)
+
+    def _names(self, connection: sqlite3.Connection, tag_ids: Sequence[str]) -> Sequence[str]:
+        known = "SELECT name FROM tags WHERE owner = ? AND id IN (SELECT value FROM json_each(?))"
+        return [row["name"] for row in connection.execute(known, (self._owner, json.dumps(tag_ids)))]
 
 
 def _one(rows: sqlite3.Cursor) -> Asset | None:
@@ -127,6 +163,10 @@ def asset_of(row: sqlite3.Row) -> Asset:
     )
 
 
+def _embedding_if_live(row: sqlite3.Row) -> Embedding | None:
+    return _embedding(row) if row["deleted_at"] is None else None
+
+
 def _embedding(row: sqlite3.Row) -> Embedding:
     return Embedding(
         state=EmbeddingState(row["state"]),
@@ -138,13 +178,14 @@ def _embedding(row: sqlite3.Row) -> Embedding:
     )
 
 
-def _add(connection: sqlite3.Connection, new: NewAsset, now_ms: int) -> Added:
-    found = connection.execute("SELECT row, deleted_at FROM assets WHERE checksum = ?", (new.checksum,)).fetchone()
+def _add(connection: sqlite3.Connection, owner: str, new: NewAsset, now_ms: int) -> Added:
+    same = "SELECT row, deleted_at FROM assets WHERE checksum = ? AND owner = ?"
+    found = connection.execute(same, (new.checksum, owner)).fetchone()
     if found is None:
         inserted = connection.execute(
-            "INSERT INTO assets (id, checksum, filename, mime, size_bytes, created_at, updated_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING row",
-            (new.id, new.checksum, new.filename, new.mime, new.size_bytes, now_ms, now_ms),
+            "INSERT INTO assets (id, owner, checksum, filename, mime, size_bytes, created_at, updated_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING row",
+            (new.id, owner, new.checksum, new.filename, new.mime, new.size_bytes, now_ms, now_ms),
         ).fetchall()
         row = inserted[0]["row"]
         connection.execute("INSERT INTO embeddings (asset, queued_at, due_at) VALUES (?, ?, ?)", (row, now_ms, now_ms))
@@ -157,8 +198,9 @@ def _add(connection: sqlite3.Connection, new: NewAsset, now_ms: int) -> Added:
     return Added(asset_of(asset), created=found is None or found["deleted_at"] is not None)
 
 
-def _list(connection: sqlite3.Connection, query: AssetQuery) -> AssetPage:
+def _list(connection: sqlite3.Connection, owner: str, query: AssetQuery) -> AssetPage:
     values = {
+        "owner": owner,
         "favorite": None if query.favorite is None else int(query.favorite),
         "tag": query.tag_id,
         "limit": query.limit,
@@ -172,61 +214,52 @@ def _list(connection: sqlite3.Connection, query: AssetQuery) -> AssetPage:
 
 
 def _edit(
-    connection: sqlite3.Connection, asset_id: str, favorite: bool | None, tags: Sequence[str] | None, now_ms: int
-) -> bool:
-    row = _live_row(connection, asset_id)
-    if row is None:
-        return False
+    connection: sqlite3.Connection, row: int, favorite: bool | None, tags: Sequence[str] | None, now_ms: int
+) -> None:
     if favorite is not None:
         connection.execute("UPDATE assets SET favorite = ? WHERE row = ?", (int(favorite), row))
     if tags is not None:
         connection.execute("DELETE FROM asset_tags WHERE asset = ?", (row,))
         _tag(connection, row, tags, now_ms)
     connection.execute("UPDATE assets SET updated_at = ? WHERE row = ?", (now_ms, row))
-    return True
 
 
-def _purge(connection: sqlite3.Connection, asset_id: str) -> str | None:
-    removed = connection.execute("DELETE FROM assets WHERE id = ? RETURNING row, checksum", (asset_id,)).fetchall()
+def _purge(connection: sqlite3.Connection, owner: str, asset_id: str) -> str | None:
+    remove = "DELETE FROM assets WHERE id = ? AND owner = ? RETURNING row, checksum"
+    removed = connection.execute(remove, (asset_id, owner)).fetchall()
     for row, _ in removed:
         connection.execute("DELETE FROM texts WHERE rowid = ?", (row,))
     return removed[0]["checksum"] if removed else None
 
 
-def _tags(connection: sqlite3.Connection) -> Sequence[TagCount]:
+def _tags(connection: sqlite3.Connection, owner: str) -> Sequence[TagCount]:
     rows = connection.execute(
         "SELECT t.id, t.name, t.created_at, count(a.row) AS assets FROM tags t "
         "LEFT JOIN asset_tags at ON at.tag = t.row LEFT JOIN assets a ON a.row = at.asset AND a.deleted_at IS NULL "
-        "GROUP BY t.row ORDER BY t.folded"
+        "WHERE t.owner = ? GROUP BY t.row ORDER BY t.folded",
+        (owner,),
     )
     return [TagCount(Tag(row["id"], row["name"]), row["assets"], row["created_at"]) for row in rows]
 
 
-def _add_tags(
-    connection: sqlite3.Connection, asset_id: str, names: Sequence[str], tag_ids: Sequence[str], now_ms: int
-) -> Sequence[Tag] | None:
-    row = _live_row(connection, asset_id)
-    if row is None:
-        return None
-    known = connection.execute(
-        "SELECT name FROM tags WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(tag_ids),)
-    ).fetchall()
-    return _tag(connection, row, [*names, *(tag["name"] for tag in known)], now_ms)
-
-
 def _tag(connection: sqlite3.Connection, row: int, names: Sequence[str], now_ms: int) -> Sequence[Tag]:
+    """Give an asset tags of its owner's, made if new."""
+    owner = connection.execute("SELECT owner FROM assets WHERE row = ?", (row,)).fetchone()["owner"]
     added = []
     for name in names:
         connection.execute(
-            "INSERT INTO tags (id, name, folded, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (folded) DO NOTHING",
-            (new_id(), name, name.casefold(), now_ms),
+            "INSERT INTO tags (id, owner, name, folded, created_at) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (owner, folded) DO NOTHING",
+            (new_id(), owner, name, name.casefold(), now_ms),
         )
-        tag = connection.execute("SELECT row, id, name FROM tags WHERE folded = ?", (name.casefold(),)).fetchone()
+        same = "SELECT row, id, name FROM tags WHERE owner = ? AND folded = ?"
+        tag = connection.execute(same, (owner, name.casefold())).fetchone()
         connection.execute("INSERT OR IGNORE INTO asset_tags (asset, tag) VALUES (?, ?)", (row, tag["row"]))
         added.append(Tag(tag["id"], tag["name"]))
     return added
 
 
-def _live_row(connection: sqlite3.Connection, asset_id: str) -> int | None:
-    found = connection.execute("SELECT row FROM assets WHERE id = ? AND deleted_at IS NULL", (asset_id,)).fetchone()
+def _live_row(connection: sqlite3.Connection, owner: str, asset_id: str) -> int | None:
+    live = "SELECT row FROM assets WHERE id = ? AND owner = ? AND deleted_at IS NULL"
+    found = connection.execute(live, (asset_id, owner)).fetchone()
     return found["row"] if found else None

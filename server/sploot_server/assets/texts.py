@@ -27,11 +27,13 @@ class SqliteTexts:
 
         return await self._database.read(run)
 
-    async def rows_like(self, trigrams: Sequence[str], limit: int) -> Sequence[int]:
+    async def rows_like(self, trigrams: Sequence[str], limit: int, owner: str) -> Sequence[int]:
         def run(connection: sqlite3.Connection) -> Sequence[int]:
             any_of = " OR ".join(f'"{trigram}"' for trigram in trigrams)  # letters and digits only: nothing to escape
             rows = connection.execute(
-                "SELECT rowid FROM texts WHERE squeezed MATCH ? ORDER BY rank LIMIT ?", (any_of, limit)
+                "SELECT rowid FROM texts WHERE squeezed MATCH ? "
+                "AND (SELECT owner FROM assets WHERE row = texts.rowid) = ? ORDER BY rank LIMIT ?",
+                (any_of, owner, limit),
             )
             return [row["rowid"] for row in rows]
 
@@ -42,9 +44,9 @@ class SqliteTexts:
             wanted = connection.execute(
                 "SELECT x.rowid, x.squeezed FROM texts x JOIN assets a ON a.row = x.rowid "
                 "WHERE x.rowid IN (SELECT value FROM json_each(:rows)) AND a.deleted_at IS NULL "
-                "AND (:favorite IS NULL OR a.favorite = :favorite) AND (:tag IS NULL OR EXISTS ("
+                "AND a.owner = :owner AND (:favorite IS NULL OR a.favorite = :favorite) AND (:tag IS NULL OR EXISTS ("
                 "SELECT 1 FROM asset_tags at JOIN tags t ON t.row = at.tag WHERE at.asset = a.row AND t.id = :tag))",
-                {"rows": json.dumps(rows), "favorite": only.favorite, "tag": only.tag_id},
+                {"rows": json.dumps(rows), "favorite": only.favorite, "tag": only.tag_id, "owner": only.owner},
             )
             return {row["rowid"]: row["squeezed"] for row in wanted}
 

@@ -10,7 +10,7 @@ from sploot_server import wire
 from sploot_server.bodies import read_json
 from sploot_server.library import Library
 from sploot_server.model import AssetQuery, Invalid
-from sploot_server.routes.values import PAGE_MAX, object_of, strings_of, url_of, whole_number
+from sploot_server.routes.values import PAGE_MAX, object_of, owner_of, strings_of, url_of, whole_number
 
 
 class Assets:
@@ -29,7 +29,7 @@ class Assets:
 
     async def list(self, request: Request) -> Response:
         query = _asset_query(request.query_params)
-        page = await self._library.list(query)
+        page = await self._library.of(owner_of(request)).list(query)
         assets = [wire.listed(asset, url_of(request, asset)) for asset in page.assets]
         pagination = {
             "total": page.total,
@@ -40,7 +40,7 @@ class Assets:
         return JSONResponse({"assets": assets, "pagination": pagination})
 
     async def get(self, request: Request) -> Response:
-        asset = await self._library.get(request.path_params["id"])
+        asset = await self._library.of(owner_of(request)).get(request.path_params["id"])
         return JSONResponse({"asset": wire.listed(asset, url_of(request, asset))})
 
     async def edit(self, request: Request) -> Response:
@@ -50,26 +50,29 @@ class Assets:
             raise Invalid("favorite must be true or false")
         if tags is not None:
             tags = strings_of(tags, "tags")
-        asset = await self._library.edit(request.path_params["id"], favorite=favorite, tags=tags)
+        library = self._library.of(owner_of(request))
+        asset = await library.edit(request.path_params["id"], favorite=favorite, tags=tags)
         return JSONResponse({"asset": wire.listed(asset, url_of(request, asset))})
 
     async def delete(self, request: Request) -> Response:
-        asset_id = request.path_params["id"]
+        asset_id, library = request.path_params["id"], self._library.of(owner_of(request))
         if request.query_params.get("permanent") == "true":
-            await self._library.purge(asset_id)
+            await library.purge(asset_id)
             return JSONResponse({"message": "Asset permanently deleted"})
-        deleted_at = wire.iso(await self._library.delete(asset_id))
+        deleted_at = wire.iso(await library.delete(asset_id))
         return JSONResponse({"message": "Asset soft deleted", "asset": {"id": asset_id, "deletedAt": deleted_at}})
 
     async def add_tags(self, request: Request) -> Response:
         body = object_of(await read_json(request, malformed="The request body is not valid JSON"))
         names = strings_of(body.get("tagNames", []), "tagNames")
         tag_ids = strings_of(body.get("tagIds", []), "tagIds")
-        added = await self._library.add_tags(request.path_params["id"], names=names, tag_ids=tag_ids)
+        library = self._library.of(owner_of(request))
+        added = await library.add_tags(request.path_params["id"], names=names, tag_ids=tag_ids)
         return JSONResponse({"success": True, "addedTags": [wire.tag(each) for each in added]})
 
     async def tags(self, request: Request) -> Response:
-        return JSONResponse({"success": True, "tags": [wire.tag_count(each) for each in await self._library.tags()]})
+        tags = await self._library.of(owner_of(request)).tags()
+        return JSONResponse({"success": True, "tags": [wire.tag_count(each) for each in tags]})
 
 
 def _asset_query(parameters: Mapping[str, str]) -> AssetQuery:

@@ -10,7 +10,7 @@ from sploot_server import wire
 from sploot_server.bodies import read_json
 from sploot_server.library import Library
 from sploot_server.model import EmbeddingState, Invalid, NotFound
-from sploot_server.routes.values import object_of
+from sploot_server.routes.values import object_of, owner_of
 
 STATUS_IDS_MAX = 50
 
@@ -33,19 +33,20 @@ class Embeddings:
             raise Invalid("Invalid request: assetIds must be an array")
         if len(ids) > STATUS_IDS_MAX:
             raise Invalid(f"Batch size exceeds maximum of {STATUS_IDS_MAX} assets")
-        found = await self._library.embeddings(ids)
+        found = await self._library.of(owner_of(request)).embeddings(ids)
         return JSONResponse({"statuses": {each: wire.status(found.get(each)) for each in ids}})
 
     async def status(self, request: Request) -> Response:
         asset_id = request.path_params["id"]
-        found = (await self._library.embeddings([asset_id])).get(asset_id)
+        found = (await self._library.of(owner_of(request)).embeddings([asset_id])).get(asset_id)
         if found is None:
             raise NotFound
         return JSONResponse({"assetId": asset_id, **wire.status(found)})
 
     async def generate_embedding(self, request: Request) -> Response:
         began = time.perf_counter()
-        asset, existed = await self._library.generate_embedding(request.path_params["id"])
+        library = self._library.of(owner_of(request))
+        asset, existed = await library.generate_embedding(request.path_params["id"])
         made = asset.embedding
         if made.state is EmbeddingState.FAILED:
             return JSONResponse({"success": False, "error": made.error, "status": made.state.value}, 422)

@@ -5,6 +5,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from sploot_server.library import Library
+from sploot_server.routes.values import owner_of
 
 
 class Pictures:
@@ -15,7 +16,7 @@ class Pictures:
         return [Route("/api/assets/{id}/original", self.original, methods=["GET"], name="original")]
 
     async def original(self, request: Request) -> Response:
-        asset, path = await self._library.original(request.path_params["id"])
+        asset, path = await self._library.of(owner_of(request)).original(request.path_params["id"])
         headers = {
             "etag": f'"{asset.checksum}"',
             "cache-control": "private, max-age=31536000, immutable",

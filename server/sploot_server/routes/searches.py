@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -13,7 +13,7 @@ from sploot_server import wire
 from sploot_server.assets import Filter
 from sploot_server.bodies import read_json
 from sploot_server.model import Invalid
-from sploot_server.routes.values import PAGE_MAX, object_of, url_of
+from sploot_server.routes.values import PAGE_MAX, object_of, owner_of, url_of
 from sploot_server.search import Search
 
 QUERY_CHARS_MAX = 500
@@ -31,7 +31,8 @@ class Searches:
         began = time.perf_counter()
         asked = SearchRequest.of(object_of(await read_json(request, malformed="Missing or invalid query parameter")))
         limit = max(asked.limit, RESULTS_MIN)
-        matches = await self._search.find(asked.query, limit=limit, only=asked.only)
+        only = replace(asked.only, owner=owner_of(request))
+        matches = await self._search.find(asked.query, limit=limit, only=only)
         over = [match for match in matches.matches if match.similarity >= asked.threshold]
         shown = matches.matches[: max(len(over), RESULTS_MIN)]
         body = {

@@ -12,13 +12,14 @@ from sploot_server.config import Config
 from sploot_server.library import Library, now_ms
 from sploot_server.model import Invalid
 from sploot_server.multipart import UploadForm, parse_tags
-from sploot_server.routes.values import object_of, url_of
+from sploot_server.routes.values import object_of, owner_of, url_of
+from sploot_server.tus_headers import FEATURES as RESUMABLE
 
 CHECKSUM = re.compile(r"[0-9a-fA-F]{64}")
 FORM_BYTES_MAX = 64 * 1024  # all of an upload form that is not the file
-FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"]}
+FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"], **RESUMABLE}
 """Additions to Sploot's API. `embeddingStates: "true"`: statuses are pending, processing, ready or failed, truly.
-`push`: how to be told of embeddings that have ended, truly too (`live.py`)."""
+`push`: how to be told of embeddings that have ended, truly too (`live.py`). `resumable`: how large files are sent."""
 
 
 class Uploads:
@@ -58,7 +59,8 @@ class Uploads:
                 await incoming.settle()
             filename = form.finish()
             tags = parse_tags(form.tags)
-            added = await self._library.add(incoming, filename=filename, tags=tags or [])
+            library = self._library.of(owner_of(request))
+            added = await library.add(incoming, filename=filename, tags=tags or [])
         body = {
             "success": True,
             "isDuplicate": not added.created,
@@ -76,7 +78,7 @@ class Uploads:
             raise Invalid("Checksum is required and must be a string")
         if not CHECKSUM.fullmatch(checksum):
             raise Invalid("Invalid checksum format. Expected SHA256 hash (64 hex characters)")
-        asset = await self._library.find(checksum)
+        asset = await self._library.of(owner_of(request)).find(checksum)
         if asset is None:
             return JSONResponse({"exists": False, "message": "Asset not found. Safe to upload."})
         found = wire.checked(asset, url_of(request, asset))

@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from sploot_server.model import Asset, Invalid
 
 PAGE_MAX = 1000
+
+
+def owner_of(request: HTTPConnection) -> str:
+    """Whose library this request is about: the user's whose token it carries, '' where there are no accounts."""
+    owner: str = getattr(request.state, "owner", "")
+    return owner
 
 
 def url_of(request: Request, asset: Asset) -> str:

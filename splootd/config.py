@@ -44,6 +44,10 @@ def _is_limit(value: str) -> bool:
     return True
 
 
+def _is_port(value: int) -> bool:
+    return not value or 1024 <= value <= 65_535
+
+
 def _among(*words: str) -> Callable[[str], bool]:
     return lambda value: value in words
 
@@ -75,9 +79,8 @@ KEYS: Mapping[str, Key] = {
     ),
     "metered": Key(str, "pause or send", _among("pause", "send"), "what to do on a metered network"),
     "notify": Key(str, "auto, yes or no", _among("auto", "yes", "no"), "whether the desktop tells what needs you"),
-    "metrics_port": Key(
-        int, "0 for none, or 1024 to 65535", lambda value: not value or 1024 <= value <= 65_535, "metrics on 127.0.0.1"
-    ),
+    "metrics_port": Key(int, "0 for none, or 1024 to 65535", _is_port, "metrics on 127.0.0.1"),
+    "page_port": Key(int, "0 for any, or 1024 to 65535", _is_port, "where `sploot ui` opens the page on 127.0.0.1"),
 }
 
 
@@ -98,6 +101,7 @@ class Config:
     metered: str = "pause"
     notify: str = "auto"
     metrics_port: int = 0
+    page_port: int = 0
     token: str = field(default="", repr=False)  # only ever from the environment: a file would keep it
 
     @property
@@ -200,6 +204,14 @@ class Paths:
     @property
     def log(self) -> Path:
         return self.state / "splootd.log"
+
+    @property
+    def page(self) -> Path:
+        return self.state / "page.json"
+
+    @property
+    def dropped(self) -> Path:
+        return self.state / "dropped"
 
     @property
     def token_file(self) -> Path:

@@ -30,6 +30,7 @@ from splootd.lock import locked
 from splootd.metrics import Traffic
 from splootd.metrics.memory import Memory
 from splootd.notify import Heartbeat, Supervisor
+from splootd.page.door import Door
 from splootd.remote.api import Server
 from splootd.remote.feed import Feed
 from splootd.remote.inbox import Inbox
@@ -128,6 +129,7 @@ async def serve(  # noqa: PLR0915 - a statement for each part
             look_again=watcher.look_again,
         )
         library = EmbeddedLibrary(paths, gate, idle_s=config.library_idle_s)
+        page = Door(paths.page, port=config.page_port, clock=clock, boot=boot)
         parts = Parts(
             boot=boot,
             config=config,
@@ -150,10 +152,12 @@ async def serve(  # noqa: PLR0915 - a statement for each part
             memory=memory,
             backlog=courtesy.backlog,
             credentials=credentials,
+            page=page,
             shutdown=stop.set,
             more_needs=lambda: (*library.needs(), *scrape.needs()),
         )
         control = Control(listener, parts)
+        page.serve(control.endpoints)
         scrape = Scrape(config.metrics_port, control.answers.metrics)
 
         if await listing.setting("paused"):
@@ -161,7 +165,7 @@ async def serve(  # noqa: PLR0915 - a statement for each part
         handed_back = await queue.recover(now=clock.now())
         log.info("started", version=__version__, pid=os.getpid(), server=config.server, handed_back=handed_back)
         workers: list[Worker] = [database, control, intake, watcher, uploader, feed, tracker, aftercare]
-        workers += [janitor, timekeeper]
+        workers += [janitor, timekeeper, page]
         workers += [Chronicle(bus, traffic), Sampler(memory), Heartbeat(supervisor, database.touch)]
         workers += listeners(config, control.answers, scrape)
         workers += hosts(gate, library) if config.is_local else guests(config, gate, courtesy, metered)

@@ -15,8 +15,6 @@ TEXT_CHARS_MAX = 200  # of what is looked for in names
 
 
 class Request:
-    """What can be asked of the daemon."""
-
     method: ClassVar[str]
     path: ClassVar[str]
 
@@ -196,7 +194,7 @@ class Shutdown(Request):
 class GetEvents(Request):
     """News as server-sent events, from the event after `since` on, or from now on.
 
-    Of everything, or of what lies below `folder`, or of one `item`.
+    Of all, or what lies below `folder`, or one `item`. `now` adds the status as it changes, `numbers` the report.
     """
 
     method: ClassVar[str] = "GET"
@@ -204,6 +202,8 @@ class GetEvents(Request):
     since: int | None = None
     folder: str | None = None
     item: int | None = None
+    now: bool = False
+    numbers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +246,15 @@ class SelfTest(Request):
     path: ClassVar[str] = "/v1/self-test"
 
 
+@dataclass(frozen=True, slots=True)
+class OpenPage(Request):
+    """Where the page is for a browser, once and for a minute. `reset` makes every browser of before a stranger."""
+
+    method: ClassVar[str] = "POST"
+    path: ClassVar[str] = "/v1/ui"
+    reset: bool = False
+
+
 AnyRequest = (
     GetStatus
     | Add
@@ -271,6 +280,7 @@ AnyRequest = (
     | WhySlow
     | Examine
     | SelfTest
+    | OpenPage
 )
 REQUESTS: tuple[type[Request], ...] = get_args(AnyRequest)
 
@@ -437,12 +447,15 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One meme that matches; a larger `score` is better, and `path` is None where no local file is known."""
+    """One meme that matches; a larger `score` is better, and `path` is None where no local file is known.
+
+    `url` opens it in a browser; None in the embedded library before the first `sploot ui`.
+    """
 
     asset_id: str
     score: float | None
     path: str | None
-    url: str
+    url: str | None
     text: str | None
 
 
@@ -529,6 +542,11 @@ class Findings:
 @dataclass(frozen=True, slots=True)
 class Done:
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageAddress:
+    url: str
 
 
 @dataclass(frozen=True, slots=True)

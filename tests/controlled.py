@@ -22,6 +22,7 @@ from splootd.gate import Gate
 from splootd.metrics import Traffic
 from splootd.metrics.calls import Calls
 from splootd.metrics.memory import Memory
+from splootd.page.door import Door
 from splootd.protocol import (
     Add,
     Added,
@@ -72,6 +73,7 @@ class House:
     parts: Parts
     control: Control
     library: Library
+    page: Door
     shutdowns: list[str] = field(default_factory=list)
 
     async def ask(self, request: Request, reply: type[Any]) -> Any:
@@ -166,6 +168,7 @@ async def controlled(tmp_path: Path) -> AsyncIterator[House]:
     shutdowns: list[str] = []
     gate, ledger = Gate(clock, credentials), Ledger(database, server_id=row)
     moves = Moves(database, server_id=row, bells=bells)
+    page = Door(tmp_path / "page.json", port=0, clock=clock, boot="boot-1")
     parts = Parts(
         boot="boot-1",
         config=config,
@@ -196,15 +199,18 @@ async def controlled(tmp_path: Path) -> AsyncIterator[House]:
         memory=Memory(),
         backlog=Backlog(3),
         credentials=credentials,
+        page=page,
         shutdown=lambda: shutdowns.append("now"),
     )
     path = tmp_path / "run" / "splootd.sock"
     it = Control(bind(path), parts)
-    running = [asyncio.create_task(it.run()), asyncio.create_task(intake.run())]
+    page.serve(it.endpoints)
+    running = [asyncio.create_task(worker.run()) for worker in (it, intake, page)]
     try:
-        yield House(path, folder, parts, it, library, shutdowns)
+        yield House(path, folder, parts, it, library, page, shutdowns)
     finally:
         it.close()
-        running[1].cancel()
+        for worker in running[1:]:
+            worker.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await database.close()

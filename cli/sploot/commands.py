@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sploot import exits
-from sploot.subcommands import Json, backup, config_app, daemon_app, folders_app, restore, service_app, undo
+from sploot.subcommands import Json, backup, config_app, daemon_app, folders_app, restore, service_app, ui, undo
 from sploot.terminal import tell_error
 from splootd import __version__
 
@@ -294,5 +294,5 @@ def logs(
     return it.logs(follow=follow, level=level)
 
 
-for command in (undo, backup, restore):
+for command in (ui, undo, backup, restore):
     app.command()(command)

@@ -90,12 +90,17 @@ def show_file(hits: tuple[Hit, ...], nth: int) -> None:
     if not 1 <= nth <= len(hits):
         raise RequestError("not_found", f"there is no match number {nth}", f"{len(hits)} were found")
     hit = hits[nth - 1]
+    where = hit.path or hit.url
+    if where is None:
+        raise RequestError(
+            "no_opener", f"there is no local file of match number {nth}", "see it on the page: sploot ui"
+        )
     program = "open" if sys.platform == "darwin" else "xdg-open"
     try:
         # A path is absolute and a link has a scheme, so neither can be taken for an option.
-        subprocess.run([program, hit.path or hit.url], check=True)  # noqa: S603 - the user asked for it
+        subprocess.run([program, where], check=True)  # noqa: S603 - the user asked for it
     except FileNotFoundError:
-        raise RequestError("no_opener", f"{program} is not installed", f"open it yourself: {hit.path}") from None
+        raise RequestError("no_opener", f"{program} is not installed", f"open it yourself: {where}") from None
     except subprocess.CalledProcessError as error:
         raise RequestError("no_opener", f"{program} ended with exit code {error.returncode}") from None
 

@@ -180,7 +180,7 @@ def slow(of: Slow, style: Style = PLAIN) -> list[str]:
 def hit(row: Hit, style: Style = PLAIN) -> list[str]:
     """One match: where it is, how well it matches, what is written in it."""
     score = "" if row.score is None else f"{row.score:.3f}"
-    lines = [f"{score:<7}{style.bold(place(row.path) if row.path else safe(row.url))}"]
+    lines = [f"{score:<7}{style.bold(place(row.path) if row.path else safe(row.url or row.asset_id))}"]
     if row.text:
         words = " ".join(safe(row.text.replace("\n", " ")).split())
         lines.append(f"{'':7}{style.dim(words[:200])}")

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar, assert_never
 
 from splootd import protocol
 from splootd.control import doctor, finding, keeping, numbers, views
+from splootd.control.figures import figures
 from splootd.control.parts import Parts
 from splootd.control.scope import Scope
 from splootd.control.status import folder_rows, standing, status
@@ -35,6 +36,7 @@ Reply = (
     | protocol.Slow
     | protocol.Findings
     | protocol.Undone
+    | protocol.PageAddress
 )
 Answer = Reply | AsyncIterator[bytes] | str
 
@@ -60,7 +62,7 @@ class Answers:
         """The answer to `request`; SplootError when there is none. `key` names this call, should it be repeated."""
         match request:
             case protocol.GetStatus():
-                return await status(self._parts, self._started_at, draining=self.draining)
+                return await self.status()
             case protocol.Add():
                 return await self.add(request, key)
             case protocol.GetProgress():
@@ -105,8 +107,13 @@ class Answers:
                 return await doctor.examine(self._parts, request)
             case protocol.WhySlow():
                 return await numbers.slow(self._parts)
+            case protocol.OpenPage():
+                return protocol.PageAddress(await self._parts.page.address(reset=request.reset))
             case _:
                 assert_never(request)
+
+    async def status(self) -> protocol.Status:
+        return await status(self._parts, self._started_at, draining=self.draining)
 
     async def add(self, request: protocol.Add, key: str) -> protocol.Added:
         if len(request.paths) > protocol.ADD_PATHS_MAX:
@@ -155,7 +162,8 @@ class Answers:
             path = os.fsdecode(item.path)
         if request.folder is not None and not request.folder.startswith("/"):
             raise RequestError("bad_folder", f"{request.folder[:200]!r} is not an absolute path")
-        return self.news.events(request.since, Scope(request.folder, request.item, path))
+        wanted = figures(self._parts, request, self.status)
+        return self.news.events(request.since, Scope(request.folder, request.item, path), wanted)
 
     async def why(self, request: protocol.Why) -> protocol.Story:
         parts = self._parts
@@ -246,7 +254,7 @@ class Answers:
         return protocol.Done("The token is forgotten.")
 
     async def needs(self) -> tuple[protocol.Need, ...]:
-        return (await status(self._parts, self._started_at, draining=self.draining)).needs_you
+        return (await self.status()).needs_you
 
     async def metrics(self) -> str:
         return await numbers.metrics(self._parts, self._started_at)

@@ -1,10 +1,12 @@
 """Answers about what is in the library."""
 
 import os
+from urllib.parse import quote
 
 from splootd import protocol
 from splootd.control.parts import Parts
 from splootd.core.item import State
+from splootd.remote.answers import Match
 
 SEARCH_MAX = 100
 
@@ -19,7 +21,7 @@ async def search(parts: Parts, request: protocol.Search) -> protocol.Hits:
             asset_id=match.asset_id,
             score=match.score,
             path=os.fsdecode(paths[match.asset_id]) if match.asset_id in paths else None,
-            url=match.url,
+            url=_link(parts, match),
             text=match.text,
         )
         for match in matches
@@ -27,3 +29,11 @@ async def search(parts: Parts, request: protocol.Search) -> protocol.Hits:
     counts = (await parts.listing.counts()).by_state
     on_the_way = sum(counts.get(state, 0) for state in (State.PENDING, State.UPLOADING, State.EMBEDDING))
     return protocol.Hits(hits, f"{on_the_way:,} more are on their way into the library" if on_the_way else None)
+
+
+def _link(parts: Parts, match: Match) -> str | None:
+    """Where a browser shows it. The embedded library is on no network, so the page shows what is in it."""
+    if not parts.config.is_local:
+        return match.url
+    origin = parts.page.origin
+    return None if origin is None else f"{origin}/v1/library/{quote(match.asset_id, safe='')}/original"

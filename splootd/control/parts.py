@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from splootd.bus import Bells, Bus
 from splootd.clock import Clock
@@ -23,6 +24,17 @@ from splootd.store.queue import Queue
 from splootd.work.aftercare import Aftercare
 from splootd.work.intake import Intake
 from splootd.work.watcher import Watcher
+
+
+class Page(Protocol):
+    """The page in a browser, as requests know it."""
+
+    @property
+    def origin(self) -> str | None:
+        """`http://HOST:PORT`, None while its door has never been opened."""
+
+    async def address(self, *, reset: bool) -> str:
+        """Where a browser may enter, once and soon. RequestError when the door cannot be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,5 +62,6 @@ class Parts:
     memory: Memory
     backlog: Backlog
     credentials: Credentials
+    page: Page
     shutdown: Callable[[], None]
     more_needs: Callable[[], Sequence[Need]] = tuple

@@ -65,6 +65,12 @@ class Server(uvicorn.Server):
         self.should_exit = True
         self._ending.set()
 
+    def hang_up(self) -> None:
+        """Close every connection, whatever is said on it."""
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.close()
+
 
 def peer_uid(connection: Any) -> int:
     """The user at the other end of a Unix socket, as the kernel knows it."""
@@ -91,6 +97,10 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(Problem("busy", "too many connections at once", 503))
         else:
             self._expect()
+
+    def too_late(self) -> None:
+        """A request has not arrived in time."""
+        self.transport.abort()
 
     def may_speak(self, transport: asyncio.Transport) -> bool:
         return True
@@ -125,7 +135,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _expect(self) -> None:
         self._arrived()
-        self._deadline = self.loop.call_later(ARRIVAL_S, self.transport.abort)
+        self._deadline = self.loop.call_later(ARRIVAL_S, self.too_late)
 
     def _arrived(self) -> None:
         if self._deadline is not None:
@@ -148,6 +158,10 @@ class BoundedHttp(HttpToolsProtocol):
 
 class OwnersHttp(BoundedHttp):
     """On a Unix socket, for this user and root alone."""
+
+    def too_late(self) -> None:
+        """A request has not arrived in time."""
+        self.transport.abort()
 
     def may_speak(self, transport: asyncio.Transport) -> bool:
         return peer_uid(transport.get_extra_info("socket")) in (os.getuid(), 0)

@@ -29,6 +29,7 @@ from sploot_server.process import Server, address_of, listening, owned, when_std
 from sploot_server.refusals import HANDLERS, Door
 from sploot_server.routes import api
 from sploot_server.search import Search
+from sploot_server.tus import Tus
 from sploot_server.updates import Updates
 from sploot_server.workers import WorkerEmbedder
 
@@ -62,7 +63,7 @@ async def library_app(config: Config, embedder: Embedder | None = None) -> Async
         hosts = LOOPBACK_NAMES if config.uds is None else None
         door = Middleware(Door, requests_max=config.requests_max, hosts=hosts, endless=frozenset({STREAM_PATH}))
         app = Starlette(
-            routes=[*api(config, library, search, partials), *Live(updates).routes()],
+            routes=[*api(config, library, search), *Tus(config, library, partials).routes(), *Live(updates).routes()],
             middleware=[door],
             exception_handlers=HANDLERS,
         )

@@ -150,11 +150,11 @@ def restore(file: Annotated[str, typer.Argument(metavar="FILE")]) -> int:
 
 
 def ui(
-    is_opening: Annotated[bool, typer.Option(" /--no-open", help="Only print where it is.")] = True,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Only print where it is.")] = False,
     reset: Annotated[bool, typer.Option("--reset", help="Shut out every browser that was let in before.")] = False,
     as_json: Json = False,
 ) -> int:
     """The page: the queue and the library in a browser on this machine."""
     from sploot import ui as it
 
-    return it.ui(is_opening=is_opening, reset=reset, as_json=as_json)
+    return it.ui(is_opening=not no_open, reset=reset, as_json=as_json)

@@ -49,6 +49,7 @@ MODULES = modules()
 PACKAGES = {name.removesuffix(".__init__") for name in MODULES if name.endswith(".__init__")}
 
 DOORS = {
+    "asyncpg": {"sploot_server.assets.postgres.database"},
     "aiosqlite": {"splootd.store.database", "sploot_server.assets.database"},
     "httpx": {"splootd.remote.api", "splootd.remote.http1", "splootd.remote.lines", "splootd.remote.resumable"},
     "httptools": {"splootd.remote.http1"},

@@ -1,15 +1,20 @@
-"""What every AssetStore and JobStore must hold."""
+"""What every AssetStore, JobStore and SearchStore must hold: one exam for SQLite and PostgreSQL."""
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import postgres
 import pytest
 from sploot_server.assets import AssetStore, JobStore
 from sploot_server.assets.database import Database
 from sploot_server.assets.jobs import SqliteJobs
+from sploot_server.assets.postgres.assets import PostgresAssets
+from sploot_server.assets.postgres.database import PostgresDatabase
+from sploot_server.assets.postgres.jobs import PostgresJobs
 from sploot_server.assets.sqlite import SqliteAssets, new_id
 from sploot_server.embedding import Model, Reading
 from sploot_server.model import AssetQuery, EmbeddingState, NewAsset
@@ -29,12 +34,28 @@ class Stores:
         return (await self.assets.add(new, now_ms=now_ms)).asset.id
 
 
-@pytest.fixture
-async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
-    database = Database(tmp_path / "library.db")
+@contextlib.asynccontextmanager
+async def sqlite(folder: Path) -> AsyncIterator[Stores]:
+    database = Database(folder / "library.db")
     database.open()
     yield Stores(SqliteAssets(database), SqliteJobs(database))
     await database.close()
+
+
+@contextlib.asynccontextmanager
+async def in_postgres(folder: Path) -> AsyncIterator[Stores]:
+    database = PostgresDatabase(await postgres.empty_database())
+    await database.open()
+    jobs = PostgresJobs(database)
+    yield Stores(PostgresAssets(database), jobs)
+    jobs.close()
+    await database.close()
+
+
+@pytest.fixture(params=[sqlite, in_postgres], ids=["sqlite", "postgres"])
+async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
+    async with request.param(tmp_path) as stores:
+        yield stores
 
 
 def new(content: str, *tags: str) -> NewAsset:

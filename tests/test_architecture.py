@@ -51,7 +51,7 @@ PACKAGES = {name.removesuffix(".__init__") for name in MODULES if name.endswith(
 DOORS = {
     "asyncpg": {"sploot_server.assets.postgres.database"},
     "aiosqlite": {"splootd.store.database", "sploot_server.assets.database"},
-    "httpx": {"splootd.remote.api", "splootd.remote.http1", "splootd.remote.lines", "splootd.remote.resumable"},
+    "httpx": {f"splootd.remote.{name}" for name in ("api", "http1", "lines", "pictures", "resumable", "translated")},
     "httptools": {"splootd.remote.http1"},
     "websockets": {"splootd.remote.feed"},
     "watchfiles": {"splootd.work.watcher"},

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import httpx
 from splootd.clock import Clock
 from splootd.core.timetable import Timetable
 from splootd.credentials import Credentials
-from splootd.errors import BadAnswer, BrokenOff, Exhausted, ItemError, SignedOut, Unreachable
+from splootd.errors import BadAnswer, SignedOut
 from splootd.metrics.calls import Calls
 from splootd.remote.answers import (
     EmbeddingReport,
@@ -36,8 +36,9 @@ from splootd.remote.lines import Lines, Response, trust
 from splootd.remote.measured import measured
 from splootd.remote.multipart import Frame, frame
 from splootd.remote.throttle import Throttle
+from splootd.remote.translated import translated
 from splootd.remote.verdict import Answer, error_of, error_of_upload
-from splootd.work.files import EXHAUSTION, SEND_BYTES, Content, called
+from splootd.work.files import SEND_BYTES, Content, called
 
 CONNECTIONS_MAX = 4  # of the whole program
 READ_S = 70.0  # Sploot may work on an upload for 60 s
@@ -46,13 +47,6 @@ SLOWEST_BYTES_PER_S = 8_000
 ANSWER_BYTES_MAX = 4_000_000
 
 Body = bytes | Callable[[], AsyncIterator[bytes]]  # a function gives the body afresh for each try
-_NOTHING_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,16 +176,25 @@ class Server:
 
     async def _ask(self, lines: Lines, method: str, path: str, value: Any = None) -> Any:
         """The JSON that answers a small question."""
-        if value is None:
-            return _judged(await self._exchange(lines, _Question(method, path, {}, b"", lines.read_s)))
-        headers = {"content-type": "application/json"}
-        return _judged(
-            await self._exchange(lines, _Question(method, path, headers, json.dumps(value).encode(), lines.read_s))
-        )
+        return _judged(await self.answer(method, path, value, lines=lines))
+
+    async def answer(self, method: str, path: str, value: Any = None, *, lines: Lines | None = None) -> Answer:
+        """The answer to a small question, whatever it is; without `lines` it does not wait behind uploads."""
+        lines, body = lines or self._control, b"" if value is None else json.dumps(value).encode()
+        headers = {"content-type": "application/json"} if body else {}
+        return await self._exchange(lines, _Question(method, path, headers, body, lines.read_s))
+
+    @contextlib.asynccontextmanager
+    async def opened(self, path: str, headers: Mapping[str, str]) -> AsyncIterator[Response]:
+        """The head of what lies at `path`, which may be large and travels as uploads do; the rest is to be read."""
+        with translated(self._name):
+            mine = {**headers, **_authorization(await self._credentials.token())}
+            async with self._uploads.stream("GET", path, headers=mine, content=b"") as response:
+                yield response
 
     async def _exchange(self, lines: Lines, question: "_Question") -> Answer:
         """Ask, and if the server does not know us, ask once more with the next token."""
-        with self._translated():
+        with translated(self._name):
             token = await self._credentials.token()
         answer = await self._once(lines, question, token)
         if answer.is_signed_out and (other := await self._token_after(token)):
@@ -200,7 +203,7 @@ class Server:
 
     async def _token_after(self, refused: str | None) -> str | None:
         """Another token to try, if there is one. Of all whose token was refused at once, the first renews it."""
-        with self._translated():
+        with translated(self._name):
             if await self._credentials.token() == refused:
                 await self._credentials.renew()
             token = await self._credentials.token()
@@ -208,31 +211,13 @@ class Server:
 
     async def _once(self, lines: Lines, question: "_Question", token: str | None) -> Answer:
         body = question.body if isinstance(question.body, bytes) else question.body()
-        with self._translated():
+        with translated(self._name):
             headers = {**question.headers, **_authorization(token)}
             async with (
                 asyncio.timeout(question.deadline_s),
                 lines.stream(question.method, question.path, headers=headers, content=body) as response,
             ):
                 return Answer(response.status_code, response.headers, await _bounded(response))
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn what httpx and the system raise into our errors."""
-        try:
-            yield
-        except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
-            raise self._error_of(error) from error
-
-    def _error_of(self, error: Exception) -> ItemError:
-        reason = printable(str(error) or type(error).__name__)
-        if exhausted := _exhaustion(error):
-            return Exhausted(f"this machine ran out of something: {exhausted}", "sending goes on by itself")
-        if isinstance(error, _NOTHING_SENT):
-            return Unreachable(f"{self._name} cannot be reached: {reason}", "sending goes on when it is back")
-        return BrokenOff(
-            f"the line to {self._name} broke: {reason}", "it is asked by hash before anything is sent again"
-        )
 
 
 def _authorization(token: str | None) -> dict[str, str]:
@@ -274,19 +259,3 @@ def _judged(answer: Answer) -> Any:
     if error := error_of(answer):
         raise error
     return answer.json()
-
-
-def _exhaustion(error: BaseException | None) -> str | None:
-    """The system's words when something ran out, anywhere among the causes."""
-    seen: set[int] = set()
-    left = [error]
-    while left:
-        cause = left.pop()
-        if cause is None or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        if isinstance(cause, OSError) and cause.errno in EXHAUSTION:
-            return cause.strerror
-        left += [cause.__cause__, cause.__context__]
-        left += cause.exceptions if isinstance(cause, BaseExceptionGroup) else ()
-    return None

@@ -1,4 +1,4 @@
-"""The ledger: what each server has, or had. A content is known by its SHA-256."""
+"""The ledger: what each server has, or had, or has a part of. A content is known by its SHA-256."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -48,6 +48,20 @@ class Ledger:
     async def forget(self, sha256: bytes) -> None:
         """As if the server had never had it: it may be sent again."""
         await self._write("forget_content", sha256=sha256)
+
+    async def upload(self, sha256: bytes) -> str | None:
+        """The path on the server where the upload of this content goes on, if one was begun."""
+        values = {"server_id": self._server_id, "sha256": sha256}
+        query = SQL["upload_of_content"]
+        row = await self._database.read(lambda connection: connection.execute(query, values).fetchone())
+        return row and str(row["path"])
+
+    async def upload_begun(self, sha256: bytes, path: str, *, now: float) -> None:
+        await self._write("begin_upload", sha256=sha256, path=path, now=now)
+
+    async def upload_ended(self, sha256: bytes) -> None:
+        """It is complete, or goes on no more."""
+        await self._write("end_upload", sha256=sha256)
 
     async def _write(self, query: str, **values: Any) -> None:
         every = {"server_id": self._server_id, **values}

@@ -384,6 +384,18 @@ WHERE server_id = :server_id AND asset_id = :asset_id AND removed_at IS NULL;
 -- As if the server had never had it.
 DELETE FROM contents WHERE server_id = :server_id AND sha256 = :sha256;
 
+-- name: upload_of_content
+-- Where the upload of a content goes on.
+SELECT path FROM uploads WHERE server_id = :server_id AND sha256 = :sha256;
+
+-- name: begin_upload
+-- Of two that were begun, the later one goes on.
+INSERT OR REPLACE INTO uploads (server_id, sha256, path, begun_at) VALUES (:server_id, :sha256, :path, :now);
+
+-- name: end_upload
+-- It is complete, or goes on no more.
+DELETE FROM uploads WHERE server_id = :server_id AND sha256 = :sha256;
+
 -- name: server_at_url
 -- The server at this address.
 SELECT id FROM servers WHERE url = :url;
@@ -499,6 +511,12 @@ RETURNING seq;
 -- name: prune_replies
 -- Answers that nobody will ask for again.
 DELETE FROM replies WHERE key IN (SELECT key FROM replies WHERE at < :before ORDER BY at LIMIT :limit) RETURNING key;
+
+-- name: prune_uploads
+-- Uploads that no server keeps for so long.
+DELETE FROM uploads WHERE (server_id, sha256) IN (
+  SELECT server_id, sha256 FROM uploads WHERE begun_at < :before ORDER BY begun_at LIMIT :limit)
+RETURNING sha256;
 
 -- name: prune_adds
 -- Adds that were walked to their end long ago.

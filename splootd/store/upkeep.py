@@ -8,15 +8,17 @@ from splootd.store.queries import SQL
 EVENTS_MAX = 100_000
 REPLIES_KEPT_S = 24 * 3600.0
 ADDS_KEPT_S = 7 * 24 * 3600.0
+UPLOADS_KEPT_S = 30 * 24 * 3600.0
 BATCH_MAX = 1_000  # rows deleted in one transaction
 
 
 async def prune(database: Database, *, now: float) -> int:
-    """Delete old news, answers to commands and finished adds. Returns how many rows."""
+    """Delete old news, answers to commands, finished adds and uploads that were left. Returns how many rows."""
     return (
         await _prune(database, "prune_events", keep=EVENTS_MAX)
         + await _prune(database, "prune_replies", before=now - REPLIES_KEPT_S)
         + await _prune(database, "prune_adds", before=now - ADDS_KEPT_S)
+        + await _prune(database, "prune_uploads", before=now - UPLOADS_KEPT_S)
     )
 
 

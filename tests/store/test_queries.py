@@ -46,6 +46,7 @@ INDEXES = {
     "attempts": {"attempts_by_item"},
     "roots_left": {"roots_left"},
     "prune_replies": {"replies_by_time"},
+    "prune_uploads": {"uploads_by_time"},
 }
 # Questions that are asked again and again: their answers come out of the index in order, nothing is sorted.
 HOT = {

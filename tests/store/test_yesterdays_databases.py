@@ -135,3 +135,10 @@ async def test_version_2_knows_what_it_has_put_away(tmp_path: Path) -> None:
         assert content is not None
         assert (content.seen_at, content.removed_at) == (1_020.0, 1_050.0)
         await store.assert_sums_are_right()
+
+
+async def test_version_3_knows_where_uploads_go_on(tmp_path: Path) -> None:
+    async with opened(copy_of("v3.db", tmp_path)) as store:
+        paths = [await store.ledger.upload(digest(number)) for number in (20, 21, 22)]
+        assert paths == ["/api/upload/resumable/20", "/api/upload/resumable/anew", None]
+        await store.assert_sums_are_right()

@@ -40,6 +40,7 @@ class Credentials:
         self._fixed = token
         self._command = token_command
         self._current: str | None = None
+        self._is_known = False  # that there is none is known, too, and not looked up for every question
         self._lock = asyncio.Lock()
         self.signal = Bell()
 
@@ -51,8 +52,8 @@ class Credentials:
         if self._fixed:
             return self._fixed
         async with self._lock:
-            if self._current is None or self._is_ending(self._current):
-                self._current = await self._next()
+            if not self._is_known or (self._current is not None and self._is_ending(self._current)):
+                await self._look()
             return self._current
 
     async def renew(self) -> bool:
@@ -60,7 +61,8 @@ class Credentials:
         if self._fixed:
             return False
         async with self._lock:
-            before, self._current = self._current, await self._next()
+            before = self._current
+            await self._look()
             return self._current is not None and self._current != before
 
     async def keep(self, token: str = "", token_command: str = "") -> None:
@@ -72,18 +74,21 @@ class Credentials:
             is_in_keychain = bool(token) and await asyncio.to_thread(_put_in_keychain, self._file, token)
             kept = _IN_KEYCHAIN if is_in_keychain else kept
             await asyncio.to_thread(_write_private, self._file, json.dumps(kept))
-            self._current = None
+            self._current, self._is_known = None, False
         self.signal.ring()
 
     async def clear(self) -> None:
         async with self._lock:
-            self._current = None
+            self._current, self._is_known = None, False
             await asyncio.to_thread(self._file.unlink, missing_ok=True)
             await asyncio.to_thread(_take_from_keychain, self._file)
 
     def _is_ending(self, token: str) -> bool:
         ends_at = expiry(token)
         return ends_at is not None and ends_at - RENEW_BEFORE_S <= self._clock.now()
+
+    async def _look(self) -> None:
+        self._current, self._is_known = await self._next(), True
 
     async def _next(self) -> str | None:
         kept = await asyncio.to_thread(_read, self._file)

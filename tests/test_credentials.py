@@ -101,3 +101,14 @@ async def test_many_askers_share_one_run_of_the_command(tmp_path: Path, clock: S
 @pytest.mark.parametrize("token", ["", "abc", "a.b.c", "a.eyJ4IjoxfQ.c", "a.W10.c"])
 def test_a_token_that_names_no_end_has_none(token: str):
     assert expiry(token) is None
+
+
+async def test_that_there_is_no_token_is_looked_up_once(tmp_path: Path) -> None:
+    """Sending without one must not cost a trip to the disk for every question."""
+    file = tmp_path / "token"
+    credentials = Credentials(file, Clock())
+    assert await credentials.token() is None
+    file.write_text(json.dumps({"token": "a"}))
+    assert await credentials.token() is None
+    assert await credentials.renew()  # after the server has said that it wants one
+    assert await credentials.token() == "a"

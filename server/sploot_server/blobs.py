@@ -5,10 +5,12 @@ and its folder fsynced, in this order, before `keep` returns.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
 import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -44,14 +46,21 @@ class Incoming(Protocol):
 
 
 class BlobStore(Protocol):
-    """Where originals are kept."""
+    """Where originals are kept. Its calls raise Unreachable where that is elsewhere, and cannot be reached."""
 
     def incoming(self) -> Incoming: ...
 
-    def path(self, checksum: str) -> Path:
-        """The file that holds this content, whether or not it is there."""
+    def local(self, checksum: str) -> contextlib.AbstractAsyncContextManager[Path]:
+        """A file on this machine with this content, to be read within the block. Raises FileNotFoundError."""
 
-    async def remove(self, checksum: str) -> None: ...
+    def read(self, checksum: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` to before `stop`, in pieces. Raises FileNotFoundError."""
+
+    async def remove(self, checksum: str) -> None:
+        """Repeatable."""
+
+    async def check(self) -> None:
+        """Raise Unreachable or OSError if nothing can be kept at the moment."""
 
 
 class FileBlobs:
@@ -73,6 +82,7 @@ class FileBlobs:
         return IncomingFile(self._incoming / secrets.token_hex(16), self)
 
     def path(self, checksum: str) -> Path:
+        """The file that holds this content, whether or not it is there."""
         return self._blobs / checksum[:2] / checksum[2:4] / checksum
 
     def place(self, temporary: Path, checksum: str) -> None:
@@ -91,22 +101,39 @@ class FileBlobs:
             _fsync_folder(folder.parent)
         self._durable_folders.update(fresh)  # at most 256 + 65,536 of them
 
+    @contextlib.asynccontextmanager
+    async def local(self, checksum: str) -> AsyncIterator[Path]:
+        yield self.path(checksum)
+
+    async def read(self, checksum: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        with await asyncio.to_thread(self.path(checksum).open, "rb", buffering=0) as file:
+            file.seek(start)
+            while start < stop:
+                piece = await asyncio.to_thread(file.read, min(stop - start, BUFFER_BYTES))
+                if not piece:
+                    raise OSError(f"{self.path(checksum)} is shorter than it was when it was kept")
+                start += len(piece)
+                yield piece
+
     async def remove(self, checksum: str) -> None:
         await asyncio.to_thread(self.path(checksum).unlink, missing_ok=True)
 
+    async def check(self) -> None:
+        probe = self._incoming / secrets.token_hex(16)
+        await asyncio.to_thread(probe.touch)
+        await asyncio.to_thread(probe.unlink)
 
-class IncomingFile:
-    """Incoming on a temporary file, which is only made when the buffer overflows or the bytes are kept."""
 
-    def __init__(self, temporary: Path, blobs: FileBlobs) -> None:
+class Spool:
+    """The bytes of one upload in memory or, when the buffer overflows, in a temporary file, which leaves with it."""
+
+    def __init__(self, temporary: Path) -> None:
         self.size_bytes = 0
         self.head = b""
         self._temporary = temporary
-        self._blobs = blobs
         self._hash = hashlib.sha256()
         self._buffer = bytearray()
         self._file: BinaryIO | None = None
-        self._kept = False
 
     @property
     def checksum(self) -> str:
@@ -123,9 +150,6 @@ class IncomingFile:
         if len(self._buffer) >= BUFFER_BYTES:
             await asyncio.to_thread(self._flush)
 
-    async def keep(self) -> None:
-        await asyncio.to_thread(self._keep)
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -134,10 +158,10 @@ class IncomingFile:
     ) -> None:
         if self._file is not None:
             self._file.close()
-            if not self._kept:
-                self._temporary.unlink(missing_ok=True)
+            self._temporary.unlink(missing_ok=True)
 
-    def _flush(self) -> None:
+    def _flush(self) -> BinaryIO:
+        """Write out what is in memory. Blocks."""
         if self._file is None:
             self._file = self._temporary.open("xb", buffering=0)
         view = memoryview(self._buffer)
@@ -146,13 +170,22 @@ class IncomingFile:
             written += self._file.write(view[written:])
         view.release()
         self._buffer.clear()
+        return self._file
+
+
+class IncomingFile(Spool):
+    """Incoming whose temporary file becomes the one that is kept."""
+
+    def __init__(self, temporary: Path, blobs: FileBlobs) -> None:
+        super().__init__(temporary)
+        self._blobs = blobs
+
+    async def keep(self) -> None:
+        await asyncio.to_thread(self._keep)
 
     def _keep(self) -> None:
-        self._flush()
-        assert self._file is not None
-        os.fsync(self._file.fileno())
+        os.fsync(self._flush().fileno())
         self._blobs.place(self._temporary, self.checksum)
-        self._kept = True
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -9,6 +9,7 @@ import structlog
 from sploot_server.assets import Job, JobStore
 from sploot_server.blobs import BlobStore
 from sploot_server.embedding import Embedder, Lost, Unavailable, Unreadable
+from sploot_server.model import Unreachable
 from sploot_server.notify import Notifier
 
 CLAIM_PER_THREAD = 4  # threads idle a little at the end of each claim; urgent jobs wait for it
@@ -57,8 +58,8 @@ class EmbeddingQueue:
                     self._faults = 0
                     if not worked:
                         await self._wait()
-            except Unavailable as error:
-                logger.warning("no worker", reason=str(error))
+            except (Unavailable, Unreachable) as error:
+                logger.warning("embeddings interrupted", reason=str(error))
             except Exception:
                 logger.exception("embeddings interrupted")
             await asyncio.sleep(PAUSES_S[min(self._faults, len(PAUSES_S) - 1)])
@@ -80,10 +81,11 @@ class EmbeddingQueue:
         """Read one picture and store the outcome; the job itself if it was lost together with others."""
         async with self._slots:
             try:
-                reading = await self._embedder.read(self._blobs.path(job.checksum))
+                async with self._blobs.local(job.checksum) as picture:
+                    reading = await self._embedder.read(picture)
             except Unreadable as error:
                 await self._give_up(job, str(error))
-            except Unavailable:
+            except (Unavailable, Unreachable):
                 raise  # not this picture's fault: see `run`
             except Lost as error:
                 if not (error.alone or alone):

@@ -3,7 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from copy import copy
 from pathlib import Path
 
@@ -109,10 +110,13 @@ class Library:
             raise NotFound
         return asset
 
-    async def original(self, asset_id: str) -> tuple[Asset, Path]:
-        """An asset and the file with its bytes."""
-        asset = await self.get(asset_id)
-        return asset, self._blobs.path(asset.checksum)
+    def read(self, asset: Asset, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The bytes of an original from `start` to before `stop`, in pieces."""
+        return self._blobs.read(asset.checksum, start, stop)
+
+    def local(self, asset: Asset) -> AbstractAsyncContextManager[Path]:
+        """A file with an original, to be read within the block."""
+        return self._blobs.local(asset.checksum)
 
     async def list(self, query: AssetQuery) -> AssetPage:
         return await self._assets.list(query)

@@ -1,10 +1,13 @@
 """The pictures themselves."""
 
+from functools import partial
+
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sploot_server.library import Library
+from sploot_server.originals import Original
 from sploot_server.routes.values import owner_of
 
 
@@ -16,13 +19,12 @@ class Pictures:
         return [Route("/api/assets/{id}/original", self.original, methods=["GET"], name="original")]
 
     async def original(self, request: Request) -> Response:
-        asset, path = await self._library.of(owner_of(request)).original(request.path_params["id"])
+        library = self._library.of(owner_of(request))
+        asset = await library.get(request.path_params["id"])
         headers = {
             "etag": f'"{asset.checksum}"',
             "cache-control": "private, max-age=31536000, immutable",
             "content-security-policy": "sandbox; default-src 'none'",
             "x-content-type-options": "nosniff",
         }
-        return FileResponse(
-            path, headers=headers, filename=asset.filename, media_type=asset.mime, content_disposition_type="inline"
-        )
+        return Original(asset, partial(library.read, asset), headers)

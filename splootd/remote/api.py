@@ -125,6 +125,14 @@ class Server:
         return stored_of(answer.json(), sha256=content.sha256)
 
     @measured
+    async def exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: Body = b"", *, size: int = 0
+    ) -> Answer:
+        """One request of a resumable upload, with a body of `size` bytes; the answer, whatever it is."""
+        deadline_s = READ_S + size / SLOWEST_BYTES_PER_S
+        return await self._exchange(self._uploads, _Question(method, path, headers, body, deadline_s))
+
+    @measured
     async def statuses(self, asset_ids: Sequence[str]) -> Mapping[str, EmbeddingReport]:
         """How far the embeddings are, for at most 50 assets. Where `Limits` say so, READY may be untrue."""
         path = "/api/assets/batch/embedding-status"

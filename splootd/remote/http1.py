@@ -24,7 +24,7 @@ LAST_INTERIM = 199  # statuses up to here announce another answer
 class Response:
     """One answer: its head, once `has_head`; its body as it comes in. The parser fills it."""
 
-    def __init__(self, resume: Callable[[], None], more: Callable[[], Any]) -> None:
+    def __init__(self, resume: Callable[[], None], more: Callable[[], Any], *, has_body: bool) -> None:
         self.status_code = 0
         self.headers: dict[str, str] = {}  # names in lower case
         self.has_head = self.is_whole = self.keeps_alive = False
@@ -33,6 +33,7 @@ class Response:
         self._pieces: deque[bytes] = deque()
         self._resume = resume
         self._more = more
+        self._has_body = has_body
         self._parser: Any = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -82,6 +83,7 @@ class Response:
             return
         self.status_code, self.has_head, self._silent_bytes = status, True, 0
         self.keeps_alive = self._parser.should_keep_alive()
+        self.is_whole = not self._has_body
 
     def on_body(self, piece: bytes) -> None:
         self._pieces.append(piece)
@@ -119,10 +121,15 @@ class Line(asyncio.Protocol):
         """Closed, with its socket perhaps still open."""
         return self._transport is None or self._transport.is_closing()
 
-    async def ask(self, head: bytes, body: bytes | AsyncIterator[bytes], size: int) -> Response:
-        """Send a request with a body of `size` bytes, and wait for the head of its answer. Nothing is sent twice."""
+    async def ask(
+        self, head: bytes, body: bytes | AsyncIterator[bytes], size: int, *, has_body: bool = True
+    ) -> Response:
+        """Send a request with a body of `size` bytes, and wait for the head of its answer. Nothing is sent twice.
+
+        `has_body`: whether a body follows the head of the answer, which to HEAD it does not, whatever that says.
+        """
         assert self._transport is not None
-        response = self._response = Response(self._resume, self._body_news)
+        response = self._response = Response(self._resume, self._body_news, has_body=has_body)
         self._is_sent = False
         if isinstance(body, bytes):
             self._transport.write(head + body)

@@ -151,7 +151,7 @@ class Direct:
         try:
             line = await self._line()
             try:
-                yield await line.ask(head, content, size)
+                yield await line.ask(head, content, size, has_body=method != "HEAD")
             finally:
                 if line.rest(asyncio.get_running_loop().time()):
                     self._resting.append(line)

@@ -81,14 +81,39 @@ class Content:
                 raise _changed(self.path)
             yield piece
 
+    async def part(self, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` to `end`, SEND_BYTES at a time; FileChanged when it is another version by now."""
+        for offset in range(start, end, SEND_BYTES):
+            yield await _in_thread(self._piece_of_version, offset, min(SEND_BYTES, end - offset))
+
+    async def digest(self, start: int, end: int) -> bytes:
+        """The SHA-256 of that part; FileChanged when it is another version by now."""
+        digest = hashlib.sha256()
+        async for piece in self.part(start, end):
+            digest.update(piece)
+        return digest.digest()
+
     def _piece(self, offset: int, digest: Any) -> bytes:
+        piece = self._read(offset, min(SEND_BYTES, self.size - offset))
+        digest.update(piece)
+        return piece
+
+    def _piece_of_version(self, offset: int, length: int) -> bytes:
+        if self.data is not None:
+            return self.data[offset : offset + length]
         assert self.descriptor is not None
-        length = min(SEND_BYTES, self.size - offset)
+        piece = self._read(offset, length)
+        with _explained(self.path):
+            if _version(os.fstat(self.descriptor), self.path) != self.version:
+                raise _changed(self.path)
+        return piece
+
+    def _read(self, offset: int, length: int) -> bytes:
+        assert self.descriptor is not None
         with _explained(self.path):
             piece = os.pread(self.descriptor, length, offset)
         if len(piece) != length:
             raise _changed(self.path)
-        digest.update(piece)
         return piece
 
 

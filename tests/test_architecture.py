@@ -49,6 +49,8 @@ MODULES = modules()
 PACKAGES = {name.removesuffix(".__init__") for name in MODULES if name.endswith(".__init__")}
 
 DOORS = {
+    "obstore": {"sploot_server.blobs_s3"},
+    "redis": {"sploot_server.notify_redis"},
     "asyncpg": {"sploot_server.assets.postgres.database"},
     "aiosqlite": {"splootd.store.database", "sploot_server.assets.database"},
     "httpx": {f"splootd.remote.{name}" for name in ("api", "http1", "lines", "pictures", "resumable", "translated")},

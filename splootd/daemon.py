@@ -30,6 +30,7 @@ from splootd.lock import locked
 from splootd.metrics import Traffic
 from splootd.metrics.memory import Memory
 from splootd.notify import Heartbeat, Supervisor
+from splootd.page.contents import contents
 from splootd.page.door import Door
 from splootd.remote.api import Server
 from splootd.remote.feed import Feed
@@ -157,7 +158,8 @@ async def serve(  # noqa: PLR0915 - a statement for each part
             more_needs=lambda: (*library.needs(), *scrape.needs()),
         )
         control = Control(listener, parts)
-        page.serve(control.endpoints)
+        drop, shown = contents(parts, control.endpoints, paths.dropped.resolve())
+        page.serve(control.endpoints, shown)
         scrape = Scrape(config.metrics_port, control.answers.metrics)
 
         if await listing.setting("paused"):
@@ -165,7 +167,7 @@ async def serve(  # noqa: PLR0915 - a statement for each part
         handed_back = await queue.recover(now=clock.now())
         log.info("started", version=__version__, pid=os.getpid(), server=config.server, handed_back=handed_back)
         workers: list[Worker] = [database, control, intake, watcher, uploader, feed, tracker, aftercare]
-        workers += [janitor, timekeeper, page]
+        workers += [janitor, timekeeper, page, drop]
         workers += [Chronicle(bus, traffic), Sampler(memory), Heartbeat(supervisor, database.touch)]
         workers += listeners(config, control.answers, scrape)
         workers += hosts(gate, library) if config.is_local else guests(config, gate, courtesy, metered)

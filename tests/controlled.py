@@ -22,6 +22,7 @@ from splootd.gate import Gate
 from splootd.metrics import Traffic
 from splootd.metrics.calls import Calls
 from splootd.metrics.memory import Memory
+from splootd.page.contents import contents
 from splootd.page.door import Door
 from splootd.protocol import (
     Add,
@@ -204,8 +205,9 @@ async def controlled(tmp_path: Path) -> AsyncIterator[House]:
     )
     path = tmp_path / "run" / "splootd.sock"
     it = Control(bind(path), parts)
-    page.serve(it.endpoints)
-    running = [asyncio.create_task(worker.run()) for worker in (it, intake, page)]
+    drop, shown = contents(parts, it.endpoints, (tmp_path / "dropped").resolve())
+    page.serve(it.endpoints, shown)
+    running = [asyncio.create_task(worker.run()) for worker in (it, intake, page, drop)]
     try:
         yield House(path, folder, parts, it, library, page, shutdowns)
     finally:

@@ -116,7 +116,7 @@ async def read(kind: type[Request], http: HttpRequest) -> AnyRequest:
     if kind.method == "GET":
         request = decode_query(kind, http.scope["query_string"].decode("ascii", "surrogateescape"))
     else:
-        body = await _body(http)
+        body = await body_of(http)
         try:
             request = decode(kind, json.loads(body) if body else {})
         except MalformedError:
@@ -129,7 +129,8 @@ async def read(kind: type[Request], http: HttpRequest) -> AnyRequest:
     return cast(AnyRequest, request)  # `kind` is one of REQUESTS, which are the members of AnyRequest
 
 
-async def _body(http: HttpRequest) -> bytes:
+async def body_of(http: HttpRequest) -> bytes:
+    """All of it; RequestError when that is more than any request needs."""
     declared = http.headers.get("content-length", "0")
     body = bytearray()
     if not declared.isdecimal() or len(declared) > 18 or int(declared) > BODY_BYTES_MAX:

@@ -141,6 +141,7 @@ class Direct:
         self._free = asyncio.Semaphore(connections)
         self._resting: list[http1.Line] = []
         self._lines: set[http1.Line] = set()  # whose sockets are open
+        self._connecting: set[asyncio.Task[http1.Line]] = set()
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -159,6 +160,10 @@ class Direct:
             self._free.release()
 
     async def aclose(self) -> None:
+        """What is under way breaks off."""
+        for connecting in self._connecting:
+            connecting.cancel()
+        await asyncio.gather(*self._connecting, return_exceptions=True)
         for line in self._lines:
             line.close()
         self._resting.clear()
@@ -196,7 +201,17 @@ class Direct:
                 return line
             line.close()
         await _gone([line for line in self._lines if line.is_closing])
-        return await self._connected()
+        connecting = asyncio.create_task(self._connected())
+        self._connecting.add(connecting)
+        connecting.add_done_callback(self._connecting.discard)
+        try:
+            await asyncio.wait([connecting])  # a cancellation must not reach it: asyncio would lose its socket
+        except asyncio.CancelledError:
+            connecting.add_done_callback(_unwanted)
+            raise
+        if connecting.cancelled():
+            raise httpx.ConnectError("the lines were closed")
+        return connecting.result()
 
     async def _connected(self) -> http1.Line:
         loop = asyncio.get_running_loop()
@@ -223,6 +238,11 @@ class Direct:
         self._lines.add(line)
         line.gone.add_done_callback(lambda _: self._lines.discard(line))
         return line
+
+
+def _unwanted(connecting: asyncio.Task[http1.Line]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
 
 
 async def _gone(lines: Iterable[http1.Line]) -> None:

@@ -21,6 +21,7 @@ SplootError                     title: what happened to what; hint: what to do a
 └── RequestError                a command asked for what cannot be done
 """
 
+from secrets import token_bytes
 from typing import ClassVar
 
 from splootd.core.failure import Fault
@@ -42,11 +43,17 @@ class ItemError(SplootError):
 
 
 class ServerError(ItemError):
-    """The server's side, or the way to it. `status` is the HTTP status, where there was one."""
+    """The server's side, or the way to it. `status` is the HTTP status, where there was one.
 
-    def __init__(self, title: str, hint: str | None = None, *, status: int | None = None) -> None:
+    `occasion` is the same for all files that were in one request: it failed once, however many hear of it.
+    """
+
+    def __init__(
+        self, title: str, hint: str | None = None, *, status: int | None = None, occasion: bytes | None = None
+    ) -> None:
         super().__init__(title, hint)
         self.status = status
+        self.occasion = occasion or token_bytes(8)
 
 
 class Unreachable(ServerError):

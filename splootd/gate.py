@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Callable, Collection
-from secrets import token_bytes
 from typing import Literal
 
 from splootd.bus import Bell
@@ -109,7 +108,7 @@ class Gate:
             case Exhausted():
                 return self._opened(self.breaker.exhausted(now), item_id, by_doubts=False)
             case ServerError():
-                suspect = self._suspects.add(content if isinstance(error, BrokenOff) else token_bytes(8), item_id)
+                suspect = self._suspects.add(content if isinstance(error, BrokenOff) else error.occasion, item_id)
                 return self._opened(self.breaker.failed(suspect, now), item_id, by_doubts=False)
         self.bell.ring()
         return frozenset()

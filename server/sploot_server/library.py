@@ -104,6 +104,10 @@ class Library:
         """The live asset with this content; the case of the hex digits does not matter."""
         return await self._assets.find(checksum.lower())
 
+    async def find_all(self, checksums: Sequence[str]) -> Mapping[str, Asset]:
+        """The live assets with these contents, by their checksums, which are lower case."""
+        return await self._assets.find_all(checksums)
+
     async def get(self, asset_id: str) -> Asset:
         asset = await self._assets.get(asset_id)
         if asset is None:

@@ -84,13 +84,16 @@ class Traffic:
         return tuple(self._transfers)
 
     @contextlib.contextmanager
-    def transfer(self, path: bytes, size: int, *, retries: int = 0) -> Iterator[Transfer]:
-        """Show an upload among the `transfers` while it is under way. One that sent nothing was no upload."""
+    def transfer(self, path: bytes, size: int, *, retries: int = 0, is_company: bool = False) -> Iterator[Transfer]:
+        """Show an upload among the `transfers` while it is under way. One that sent nothing was no upload.
+
+        Of several in one request one keeps the line busy; the others are only its company.
+        """
         transfer = Transfer(path, size, self._clock.now(), retries)
         started_at = self._clock.monotonic()
         self._transfers.append(transfer)
         try:
-            with self.load.at("sending"):
+            with contextlib.nullcontext() if is_company else self.load.at("sending"):
                 yield transfer
         finally:
             self._transfers.remove(transfer)

@@ -28,6 +28,23 @@ class Limits:
         """Whether its embedding statuses are true. Sploot's own say `ready` of an embedding that failed."""
         return "embeddingStates" in self.features
 
+    @property
+    def checks_max(self) -> int:
+        """How many contents can be asked about in one request; 0 where they are asked about one by one."""
+        return _amount(self.features.get("checkBatch"))
+
+    @property
+    def bundle_files_max(self) -> int:
+        """How many files can be sent in one request; 0 where they are sent one by one."""
+        bundle = self.features.get("bundle")
+        return _amount(bundle.get("files")) if isinstance(bundle, dict) else 0
+
+    @property
+    def bundle_bytes_max(self) -> int:
+        """The size of such a request, all of it."""
+        bundle = self.features.get("bundle")
+        return _amount(bundle.get("bytes")) if isinstance(bundle, dict) else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -115,6 +132,22 @@ def found_of(value: Any) -> Found | None:
     return Found(_id(asset), asset.get("hasEmbedding") is True)
 
 
+def all_found_of(value: Any, checksums: Iterable[str]) -> list[Found | None]:
+    """The answer of POST /api/upload/check/batch, in the order of `checksums`."""
+    results = _field(value, "results", dict)
+    return [found_of(_field(results, each, dict)) for each in checksums]
+
+
+def outcomes_of(value: Any, count: int) -> list[dict[str, Any]]:
+    """The answer of POST /api/upload/bundle: one outcome for each of its files, each with a status of its own."""
+    outcomes = _field(value, "results", list)
+    if len(outcomes) != count:
+        raise _unusable("results")
+    for each in outcomes:
+        _field(each, "status", int)
+    return outcomes
+
+
 def stored_of(value: Any, *, sha256: bytes) -> Stored:
     """The answer of POST /api/upload. The server says what it has hashed, which must be what was sent."""
     asset = _field(value, "asset", dict)
@@ -190,6 +223,10 @@ def _embedding(asset: dict[str, Any]) -> EmbeddingReport:
         return EmbeddingReport(EmbeddingStatus.READY)
     is_failed = embedding.get("status") == EmbeddingStatus.FAILED
     return EmbeddingReport(EmbeddingStatus.FAILED if is_failed else EmbeddingStatus.PENDING, words(embedding))
+
+
+def _amount(value: Any) -> int:
+    return value if type(value) is int and value > 0 else 0
 
 
 def _id(asset: Any) -> str:

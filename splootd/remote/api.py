@@ -14,7 +14,7 @@ import httpx
 from splootd.clock import Clock
 from splootd.core.timetable import Timetable
 from splootd.credentials import Credentials
-from splootd.errors import BadAnswer, SignedOut
+from splootd.errors import BadAnswer, ServerError, SignedOut
 from splootd.metrics.calls import Calls
 from splootd.remote.answers import (
     EmbeddingReport,
@@ -23,30 +23,30 @@ from splootd.remote.answers import (
     Limits,
     Match,
     Stored,
+    all_found_of,
     asset_of,
     found_of,
     limits_of,
     matches_of,
+    outcomes_of,
     page_of,
     printable,
     reports_of,
     stored_of,
 )
+from splootd.remote.forms import Body, Enclosed, Form, form_of
 from splootd.remote.lines import Lines, Response, trust
 from splootd.remote.measured import measured
-from splootd.remote.multipart import Frame, frame
 from splootd.remote.throttle import Throttle
 from splootd.remote.translated import translated
-from splootd.remote.verdict import Answer, error_of, error_of_upload
-from splootd.work.files import SEND_BYTES, Content, called
+from splootd.remote.verdict import Answer, error_of, error_of_upload, stored_or_not
+from splootd.work.files import Content, called
 
 CONNECTIONS_MAX = 4  # of the whole program
 READ_S = 70.0  # Sploot may work on an upload for 60 s
 CONTROL_READ_S = 30.0
 SLOWEST_BYTES_PER_S = 8_000
 ANSWER_BYTES_MAX = 4_000_000
-
-Body = bytes | Callable[[], AsyncIterator[bytes]]  # a function gives the body afresh for each try
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,13 @@ class Server:
         return found_of(await self._ask(self._control if aside else self._uploads, "POST", "/api/upload/check", asked))
 
     @measured
+    async def check_batch(self, checksums: Sequence[bytes]) -> list[Found | None]:
+        """As `check` aside, of several in one request: at most as many as `Limits` say."""
+        asked = [each.hex() for each in checksums]
+        answer = await self._ask(self._control, "POST", "/api/upload/check/batch", {"checksums": asked})
+        return all_found_of(answer, asked)
+
+    @measured
     async def upload(
         self, content: Content, *, tags: Sequence[str] = (), sent: Callable[[int], None] = lambda _: None
     ) -> Stored:
@@ -108,17 +115,8 @@ class Server:
 
         Never with `sync_embeddings`: Sploot loses the picture when that fails.
         """
-        form = frame(filename=content.name, mime=content.mime, tags=tags)
-        headers = {"content-type": form.content_type, "content-length": str(form.size + content.size)}
-        body: Body
-        if content.data is not None and content.size <= SEND_BYTES:
-            await self.throttle.passed(content.size)
-            body = b"".join((form.before, content.data, form.after))
-        else:
-            body = _form(form, content, sent, self.throttle)
-        deadline_s = READ_S + content.size / SLOWEST_BYTES_PER_S
-        question = _Question("POST", "/api/upload", headers, body, deadline_s)
-        answer = await self._exchange(self._uploads, question)
+        form = await form_of([Enclosed(content, tags, sent)], self.throttle)
+        answer = await self._exchange(self._uploads, _sending("/api/upload", form))
         if error := error_of_upload(answer, called(content.path)):
             raise error
         sent(content.size)
@@ -131,6 +129,21 @@ class Server:
         """One request of a resumable upload, with a body of `size` bytes; the answer, whatever it is."""
         deadline_s = READ_S + size / SLOWEST_BYTES_PER_S
         return await self._exchange(self._uploads, _Question(method, path, headers, body, deadline_s))
+
+    @measured
+    async def upload_bundle(self, files: Sequence[Enclosed]) -> list[Stored | ServerError]:
+        """Send several files in one request; what has become of each. At most as many as `Limits` say."""
+        answer = await self._exchange(
+            self._uploads, _sending("/api/upload/bundle", await form_of(files, self.throttle))
+        )
+        outcomes = outcomes_of(_judged(answer), len(files))
+        for each in files:
+            each.sent(each.content.size)
+        contents = [each.content for each in files]
+        return [
+            stored_or_not(outcome, name=called(content.path), sha256=content.sha256)
+            for content, outcome in zip(contents, outcomes, strict=True)
+        ]
 
     @measured
     async def statuses(self, asset_ids: Sequence[str]) -> Mapping[str, EmbeddingReport]:
@@ -247,20 +260,8 @@ async def _bounded(response: Response) -> bytes:
     return bytes(body)
 
 
-def _form(
-    form: Frame, content: Content, sent: Callable[[int], None], throttle: Throttle
-) -> Callable[[], AsyncIterator[bytes]]:
-    async def body() -> AsyncIterator[bytes]:
-        gone = 0
-        yield form.before
-        async for piece in content.pieces():
-            async for part in throttle.parts(piece):
-                yield part
-                gone += len(part)
-                sent(gone)
-        yield form.after
-
-    return body
+def _sending(path: str, form: Form) -> _Question:
+    return _Question("POST", path, form.headers, form.body, READ_S + form.size / SLOWEST_BYTES_PER_S)
 
 
 def _judged(answer: Answer) -> Any:

@@ -14,22 +14,36 @@ BOUNDARY_BYTES = 16  # as hex 32 characters: by chance in a file of 1 GB once in
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What is said about one file. `filename` is ASCII, without quotes."""
+
+    filename: str
+    mime: str
+    tags: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands around the file's bytes."""
+    """What stands around the bytes of files: `before` each of them, and after the last."""
 
     content_type: str
-    before: bytes
+    before: Sequence[bytes]
     after: bytes
 
     @property
     def size(self) -> int:
-        return len(self.before) + len(self.after)
+        return sum(map(len, self.before)) + len(self.after)
 
 
-def frame(*, filename: str, mime: str, tags: Sequence[str], boundary: str | None = None) -> Frame:
-    """The form's frame for one file. Tags travel as one part holding a JSON array, or not at all."""
+def frame(parts: Sequence[Part], *, boundary: str | None = None) -> Frame:
+    """The form's frame for these files. Tags travel in front of their file as a JSON array, or not at all."""
     line = boundary or secrets.token_hex(BOUNDARY_BYTES)
+    before = [_before(part, line, is_first=not index) for index, part in enumerate(parts)]
+    return Frame(f"multipart/form-data; boundary={line}", before, f"\r\n--{line}--\r\n".encode())
+
+
+def _before(part: Part, line: str, *, is_first: bool) -> bytes:
     opening = f"--{line}\r\nContent-Disposition: form-data; name="
-    before = f'{opening}"tags"\r\n\r\n{json.dumps(list(tags))}\r\n' if tags else ""
-    before += f'{opening}"file"; filename="{filename}"\r\nContent-Type: {mime}\r\n\r\n'
-    return Frame(f"multipart/form-data; boundary={line}", before.encode(), f"\r\n--{line}--\r\n".encode())
+    tags = f'{opening}"tags"\r\n\r\n{json.dumps(list(part.tags))}\r\n' if part.tags else ""
+    file = f'{opening}"file"; filename="{part.filename}"\r\nContent-Type: {part.mime}\r\n\r\n'
+    return f"{'' if is_first else chr(13) + chr(10)}{tags}{file}".encode()

@@ -1,6 +1,7 @@
 """What an HTTP answer means: the one place that turns status codes and headers into our errors."""
 
 import email.utils
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from splootd.errors import BadAnswer, RateLimited, Refused, ServerError, ServerFault, SignedOut
-from splootd.remote.answers import parsed, printable, retry_after_of, words
+from splootd.remote.answers import Stored, parsed, printable, retry_after_of, stored_of, words
 
 PATIENCE_S = 30.0  # where the server asks for patience without saying how much
 PATIENCE_MAX_S = 3_600.0  # then it is asked again, whatever it said
@@ -103,6 +104,17 @@ def error_of_upload(answer: Answer, name: str) -> ServerError | None:
             f"the server refuses {name}: {answer.words}", "change the file, then `sploot retry`", status=status
         )
     return error_of(answer)
+
+
+def stored_or_not(outcome: Mapping[str, Any], *, name: str, sha256: bytes) -> Stored | ServerError:
+    """What became of one file of a bundle: its outcome says what the answer to an upload of its own would have said."""
+    answer = Answer(outcome["status"], {"content-type": "application/json"}, json.dumps(outcome).encode())
+    if error := error_of_upload(answer, name):
+        return error
+    try:
+        return stored_of(outcome, sha256=sha256)
+    except BadAnswer as error:
+        return error
 
 
 def _seconds(retry_after: str, date: str) -> float | None:

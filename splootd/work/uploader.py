@@ -5,6 +5,7 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 
 from splootd.budget import Budget
 from splootd.bus import Bells
@@ -17,7 +18,8 @@ from splootd.logs import logger
 from splootd.metrics import Traffic
 from splootd.remote.answers import Limits
 from splootd.remote.api import Server
-from splootd.remote.delivery import Delivered, Delivery
+from splootd.remote.delivery import Delivered, Delivery, Parcel
+from splootd.remote.resumable import Resumable
 from splootd.store.ledger import Content as Known
 from splootd.store.ledger import Ledger
 from splootd.store.queue import Queue
@@ -56,10 +58,10 @@ class Uploader:
     ) -> None:
         self._queue = queue
         self._ledger = ledger
-        self._delivery = Delivery(server, clock)
+        self._lines = Budget(server.uploads_max)
+        self._delivery = Delivery(server, clock, self._lines, Resumable(server, ledger, clock))
         self._gate = gate
         self._budget = budget
-        self._slots = Budget(server.uploads_max)
         self._clock = clock
         self._bells = bells
         self._traffic = traffic
@@ -107,7 +109,7 @@ class Uploader:
 
     def allow(self, lanes: int) -> None:
         """From now on at most so many uploads at once; what is under way finishes."""
-        self._slots.resize(lanes)
+        self._lines.resize(lanes)
 
     async def _lane(self, shard: int | None) -> None:
         while not self._is_draining:
@@ -179,9 +181,7 @@ class Uploader:
             there: Delivered | None = Delivered(known.asset_id, duplicate=True, embedded=known.ready, sent_bytes=0)
         else:
             try:
-                async with self._slots.reserve(1, rank=leased.item.priority):
-                    self._stop_if_held(passage)
-                    there = await self._delivery.find(content)
+                there = await self._delivery.find(self._parcel(leased, content, passage))
             except ItemError as error:
                 await self._outcome.failed(leased, error, content=content.sha256)
                 return
@@ -210,11 +210,13 @@ class Uploader:
         await self._outcome.accepted(leased, delivered, content.sha256)
 
     async def _deliver(self, leased: Leased, content: Content, passage: Passage) -> Delivered:
-        tags = leased.item.tags
-        async with self._delivery.introduced(tags), self._slots.reserve(1, rank=leased.item.priority):
-            self._stop_if_held(passage)
-            with self._traffic.transfer(content.path, content.size, retries=leased.item.attempts) as transfer:
-                return await self._delivery.deliver(content, tags=tags, sent=transfer.progress)
+        async with self._delivery.introduced(leased.item.tags):
+            return await self._delivery.deliver(self._parcel(leased, content, passage))
+
+    def _parcel(self, leased: Leased, content: Content, passage: Passage) -> Parcel:
+        item = leased.item
+        transfer = partial(self._traffic.transfer, content.path, content.size, retries=item.attempts)
+        return Parcel(content, item.tags, item.priority, partial(self._stop_if_held, passage), transfer)
 
     async def _limits(self, passage: Passage) -> Limits:
         """What the server takes. If the first lane that asks gets no answer, those behind it find the gate closed."""

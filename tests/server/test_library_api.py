@@ -12,6 +12,7 @@ import pytest
 from sploot_server import bodies
 from sploot_server.config import Config
 from sploot_server.embedding import Unreadable
+from sploot_server.routes.uploads import FEATURES
 from toy_library import FakeEmbedder, picture
 
 
@@ -169,7 +170,7 @@ async def test_a_file_name_never_becomes_a_path(client: httpx.AsyncClient, confi
     assert "/" not in asset["filename"]
     assert len(asset["filename"]) <= 255
     files = [path.relative_to(config.data) for path in (config.data / "blobs").rglob("*") if path.is_file()]
-    assert files == [Path("blobs", asset["checksum"][:2], asset["checksum"][2:4], asset["checksum"])]
+    assert files == [Path("blobs", asset["checksum"][:2], asset["checksum"])]
     assert (await client.get(asset["blobUrl"])).content == picture("a")
 
 
@@ -207,7 +208,7 @@ async def test_limits_and_additions_are_announced(client: httpx.AsyncClient) -> 
         "status": "ready",
         "blobConfigured": True,
         "limits": {"maxFileSize": 10485760, "allowedTypes": ["image/jpeg", "image/png", "image/webp", "image/gif"]},
-        "features": {"embeddingStates": "true", "push": ["websocket", "sse"]},
+        "features": FEATURES,
     }
 
 

@@ -34,6 +34,9 @@ class AssetStore(Protocol):
     async def find(self, checksum: str) -> Asset | None:
         """The live asset with this content."""
 
+    async def find_all(self, checksums: Sequence[str]) -> Mapping[str, Asset]:
+        """The live assets with these contents, by their checksums: one statement for all."""
+
     async def get(self, asset_id: str) -> Asset | None:
         """The live asset with this id."""
 

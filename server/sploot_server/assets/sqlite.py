@@ -61,6 +61,17 @@ class SqliteAssets:
 
         return await self._database.read(run)
 
+    async def find_all(self, checksums: Sequence[str]) -> Mapping[str, Asset]:
+        def run(connection: sqlite3.Connection) -> Mapping[str, Asset]:
+            found = connection.execute(
+                "SELECT * FROM whole_assets WHERE owner = ? AND deleted_at IS NULL "
+                "AND checksum IN (SELECT value FROM json_each(?))",
+                (self._owner, json.dumps(checksums)),
+            )
+            return {row["checksum"]: asset_of(row) for row in found}
+
+        return await self._database.read(run)
+
     async def get(self, asset_id: str) -> Asset | None:
         def run(connection: sqlite3.Connection) -> Asset | None:
             found = "SELECT * FROM whole_assets WHERE id = ? AND owner = ? AND deleted_at IS NULL"

@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute
 from sploot_server.config import Config
 from sploot_server.library import Library
 from sploot_server.routes.assets import Assets
+from sploot_server.routes.bundles import Bundles
 from sploot_server.routes.embeddings import Embeddings
 from sploot_server.routes.pictures import Pictures
 from sploot_server.routes.searches import Searches
@@ -19,6 +20,7 @@ def api(config: Config, library: Library, search: Search) -> list[BaseRoute]:
     """All of it but the live channel, which is `live.py`'s."""
     return [
         *Uploads(config, library).routes(),
+        *Bundles(library).routes(),
         *Embeddings(library).routes(),  # before assets: `/api/assets/batch` is no asset
         *Assets(library).routes(),
         *Pictures(library).routes(),

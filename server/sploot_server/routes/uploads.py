@@ -1,7 +1,5 @@
 """Pictures on their way in: what is taken, whether it is known, and the upload itself."""
 
-import re
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -12,14 +10,16 @@ from sploot_server.config import Config
 from sploot_server.library import Library, now_ms
 from sploot_server.model import Invalid
 from sploot_server.multipart import UploadForm, parse_tags
-from sploot_server.routes.values import object_of, owner_of, url_of
+from sploot_server.routes.bundles import FEATURES as BUNDLES
+from sploot_server.routes.bundles import upload_outcome
+from sploot_server.routes.values import checksum_of, object_of, owner_of, url_of
 from sploot_server.tus_headers import FEATURES as RESUMABLE
 
-CHECKSUM = re.compile(r"[0-9a-fA-F]{64}")
 FORM_BYTES_MAX = 64 * 1024  # all of an upload form that is not the file
-FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"], **RESUMABLE}
+FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"], **BUNDLES, **RESUMABLE}
 """Additions to Sploot's API. `embeddingStates: "true"`: statuses are pending, processing, ready or failed, truly.
-`push`: how to be told of embeddings that have ended, truly too (`live.py`). `resumable`: how large files are sent."""
+`push`: how to be told of embeddings that have ended, truly too (`live.py`). `checkBatch`, `bundle`: how much may be
+asked about and sent in one request (`bundles.py`). `resumable`: how large files are sent."""
 
 
 class Uploads:
@@ -61,24 +61,11 @@ class Uploads:
             tags = parse_tags(form.tags)
             library = self._library.of(owner_of(request))
             added = await library.add(incoming, filename=filename, tags=tags or [])
-        body = {
-            "success": True,
-            "isDuplicate": not added.created,
-            "asset": wire.uploaded(added.asset, url_of(request, added.asset)),
-            "message": "Upload successful" if added.created else "This image already exists in your library",
-        }
-        if tags is None:
-            body["warning"] = "The tags were ignored: they are not a JSON array of strings"
-        return JSONResponse(body, status_code=201 if added.created else 409)
+        return JSONResponse(upload_outcome(request, added, tags), status_code=201 if added.created else 409)
 
     async def check(self, request: Request) -> Response:
         body = object_of(await read_json(request, malformed="The request body is not valid JSON"))
-        checksum = body.get("checksum")
-        if not isinstance(checksum, str) or not checksum:
-            raise Invalid("Checksum is required and must be a string")
-        if not CHECKSUM.fullmatch(checksum):
-            raise Invalid("Invalid checksum format. Expected SHA256 hash (64 hex characters)")
-        asset = await self._library.of(owner_of(request)).find(checksum)
+        asset = await self._library.of(owner_of(request)).find(checksum_of(body.get("checksum")))
         if asset is None:
             return JSONResponse({"exists": False, "message": "Asset not found. Safe to upload."})
         found = wire.checked(asset, url_of(request, asset))

@@ -1,5 +1,6 @@
 """What several kinds of requests have in common: parts of bodies and queries, and addresses in answers."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from starlette.requests import HTTPConnection, Request
 
 from sploot_server.model import Asset, Invalid
 
+CHECKSUM = re.compile(r"[0-9a-fA-F]{64}")
 PAGE_MAX = 1000
 
 
@@ -33,6 +35,15 @@ def strings_of(value: Any, name: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise Invalid(f"{name} must be an array of strings")
     return value
+
+
+def checksum_of(value: Any) -> str:
+    """A SHA-256 in lower-case hex, as it is kept. Raises Invalid in Sploot's words for anything else."""
+    if not isinstance(value, str) or not value:
+        raise Invalid("Checksum is required and must be a string")
+    if not CHECKSUM.fullmatch(value):
+        raise Invalid("Invalid checksum format. Expected SHA256 hash (64 hex characters)")
+    return value.lower()
 
 
 def whole_number(parameters: Mapping[str, str], name: str, default: int) -> int:

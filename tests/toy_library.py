@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from sploot_server.embedding import Lost, Model, Reading, Unavailable
+from sploot_server.embedding import Lost, Model, Reading, Unavailable, Vectors
 
 DIM = 64
 HEAD = b"\xff\xd8\xff"
@@ -62,13 +62,10 @@ class FakeEmbedder:
             raise self.faults[text].pop(0)
         return Reading(text, vector(text) if text else None, 640, 480)
 
-    async def query(self, text: str) -> bytes:
+    async def query(self, text: str) -> Vectors:
         if self.queries_fail:
             raise Unavailable("no queries today")
-        return vector(text)
-
-    async def centre(self) -> bytes:
-        return struct.pack(f"<{DIM}f", *([0.05] * DIM))
+        return Vectors(vector(text), None)
 
     async def close(self) -> None:
         pass

@@ -13,26 +13,38 @@ from typing import Protocol
 class Model:
     """`name` stands for all that a reading depends on: vectors of different models are not comparable.
 
-    `dim` is 0 if the model knows words only.
+    `dim` is 0 if the model knows words only, `picture_dim` if it does not know pictures.
     """
 
     name: str
     dim: int
+    picture_dim: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What was found in one picture.
 
-    `text` holds one line of writing per line, '' if there is none. `vector` is little-endian float32 of the embedder's
-    dimension and length 1; None if there is no text, or no model to embed it. `width` and `height` are in pixels, as
-    the picture is meant to be seen.
+    `text` holds one line of writing per line, '' if there is none. `vector` is of what the text means: little-endian
+    float32 of the embedder's dimension and length 1; None if there is no text, or no model to embed it. `width` and
+    `height` are in pixels, as the picture is meant to be seen. `picture` is a vector like the other, of the picture
+    itself; None without a model that knows pictures. `look` is what near-duplicates are told by: see `looks.py`.
     """
 
     text: str
     vector: bytes | None
     width: int
     height: int
+    picture: bytes | None = None
+    look: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What is looked for, in the space of the texts' vectors and in that of the pictures'; None where there is none."""
+
+    text: bytes | None
+    picture: bytes | None
 
 
 class Unreadable(Exception):
@@ -63,10 +75,7 @@ class Embedder(Protocol):
     async def read(self, picture: Path) -> Reading:
         """Raises Unreadable, Lost or Unavailable; anything else is a passing fault."""
 
-    async def query(self, text: str) -> bytes:
-        """The vector of a query, in the space of the pictures' vectors. Raises Unavailable."""
-
-    async def centre(self) -> bytes:
-        """The mean vector of everyday captions, which searches subtract. Raises Unavailable."""
+    async def query(self, text: str) -> Vectors:
+        """The vectors of a query: their inner products with those of readings are cosines. Raises Unavailable."""
 
     async def close(self) -> None: ...

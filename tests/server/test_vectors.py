@@ -1,52 +1,64 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sploot_server.vectors import CAPACITY_MIN, CENTRE_WEIGHT, VectorIndex
+from sploot_server.vectors import CAPACITY_MIN, SignIndex, inner_products
 
-DIM = 16
-
-
-def unit(rng: np.random.Generator, count: int) -> np.ndarray:
-    cone = rng.normal(size=(count, DIM)) + 3.0
-    return (cone / np.linalg.norm(cone, axis=1, keepdims=True)).astype("<f4")
+DIM = 96
 
 
-@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 5))
-def test_similarity_is_the_cosine_seen_from_the_centre(seed: int, count: int, batches: int) -> None:
+def unit(rng: np.random.Generator, count: int, dim: int = DIM) -> np.ndarray:
+    vectors = rng.normal(size=(count, dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("<f4")
+
+
+def index_of(vectors: np.ndarray) -> SignIndex:
+    index = SignIndex(vectors.shape[1])
+    index.add(range(len(vectors)), [vector.tobytes() for vector in vectors])
+    return index
+
+
+@given(st.integers(0, 2**32), st.integers(2, 40), st.integers(1, 130))
+def test_who_shares_most_signs_is_near(seed: int, count: int, dim: int) -> None:
     rng = np.random.default_rng(seed)
-    vectors, query, prior = unit(rng, count), unit(rng, 1)[0], unit(rng, 1)[0]
-    index = VectorIndex(prior.tobytes())
-    for batch in np.array_split(np.arange(count), batches):
-        if len(batch):
-            index.add([int(row) + 7 for row in batch], [vectors[row].tobytes() for row in batch])
-    centre = (CENTRE_WEIGHT * prior + vectors.sum(axis=0)) / (CENTRE_WEIGHT + count)
-    seen, from_there = vectors - centre, query - centre
-    expected = seen @ from_there / np.linalg.norm(seen, axis=1) / np.linalg.norm(from_there)
+    vectors, query = unit(rng, count, dim), unit(rng, 1, dim)[0]
+    differing = ((vectors > 0) != (query > 0)).sum(axis=1)
+    near = index_of(vectors).nearest(query.tobytes(), count // 2)
+    assert len(near) == count // 2
+    assert sorted(differing[near]) == sorted(differing)[: count // 2]
 
-    similar = index.similarities(query.tobytes())
 
-    np.testing.assert_allclose([similar.of(row + 7) for row in range(count)], expected, atol=1e-3)
-    assert similar.nearest(3) == sorted((row + 7 for row in range(count)), key=similar.of, reverse=True)[:3]
+def test_of_clustered_vectors_hardly_one_among_the_nearest_is_missed() -> None:
+    rng = np.random.default_rng(7)
+    clusters = unit(rng, 200, 768)
+    vectors = clusters[rng.integers(0, 200, 8_000)] + 0.7 * unit(rng, 8_000, 768)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("<f4")
+    index, found = index_of(vectors), 0
+    for query in vectors[:20]:
+        nearest = set(np.argsort(-(vectors @ query))[:10].tolist())
+        found += len(nearest & set(index.nearest(query.tobytes(), 900)))
+    assert found >= 0.98 * 200
+
+
+def test_only_the_wanted_are_looked_at() -> None:
+    vectors = unit(np.random.default_rng(1), 50)
+    assert set(index_of(vectors).nearest(vectors[3].tobytes(), 2, among=[7, 9, 999])) == {7, 9}
 
 
 def test_the_index_grows() -> None:
-    rng = np.random.default_rng(1)
-    vectors = unit(rng, 3 * CAPACITY_MIN)
-    index = VectorIndex(vectors[0].tobytes())
-    index.add(list(range(len(vectors))), [vector.tobytes() for vector in vectors])
-    assert index.similarities(vectors[2500].tobytes()).nearest(1) == [2500]
-
-
-def test_what_comes_later_does_not_disturb_a_search_under_way() -> None:
-    rng = np.random.default_rng(1)
-    vectors = unit(rng, 2)
-    index = VectorIndex(vectors[0].tobytes())
-    index.add([1], [vectors[0].tobytes()])
-    similar = index.similarities(vectors[1].tobytes())
-    index.add([2], [vectors[1].tobytes()])
-    assert (len(similar), similar.nearest(9), similar.of(2)) == (1, [1], None)
+    vectors = unit(np.random.default_rng(1), 3 * CAPACITY_MIN)
+    index = index_of(vectors)
+    assert len(index) == 3 * CAPACITY_MIN
+    assert index.nearest(vectors[2500].tobytes(), 1) == [2500]
 
 
 def test_an_empty_index_knows_nothing() -> None:
-    similar = VectorIndex(b"\0\0\x80?" * DIM).similarities(b"\0\0\0?" * DIM)
-    assert (similar.nearest(5), similar.of(1)) == ([], None)
+    assert SignIndex(DIM).nearest(bytes(4 * DIM), 5) == []
+
+
+def test_products_are_exact_and_none_where_there_is_no_vector() -> None:
+    vectors = unit(np.random.default_rng(1), 3)
+    products = inner_products(vectors[0].tobytes(), [vectors[1].tobytes(), None, vectors[0].tobytes()])
+    assert products[1] is None
+    assert [products[0], products[2]] == pytest.approx([float(vectors[0] @ vectors[1]), 1.0], abs=1e-6)
+    assert inner_products(vectors[0].tobytes(), [None]) == [None]

@@ -15,12 +15,12 @@ QUERY = {"query": "where is my cat"}
 
 async def test_a_worker_starts_on_demand_and_rests_when_idle() -> None:
     worker = Worker([], idle_s=0.05)
-    assert "vector" in await worker.ask(QUERY, 30)
+    assert "text" in await worker.ask(QUERY, 30)
     process = worker._running
     assert process is not None
     async with asyncio.timeout(30):
         assert await process._process.wait() == 0
-    assert "vector" in await worker.ask(QUERY, 30)
+    assert "text" in await worker.ask(QUERY, 30)
     assert worker._running is not process
     await worker.stop()
 
@@ -28,7 +28,7 @@ async def test_a_worker_starts_on_demand_and_rests_when_idle() -> None:
 async def test_many_ask_one_worker_at_once() -> None:
     worker = Worker([], idle_s=30)
     answers = await asyncio.gather(*(worker.ask({"query": f"cat {number % 3}"}, 30) for number in range(30)))
-    assert len({answer["vector"] for answer in answers}) == 3
+    assert len({answer["text"] for answer in answers}) == 3
     assert len({answer["id"] for answer in answers}) == 30
     await worker.stop()
 
@@ -43,7 +43,7 @@ async def test_what_takes_too_long_is_lost_and_to_blame() -> None:
     with pytest.raises(Lost) as innocent:
         await patient
     assert (hasty.value.alone, innocent.value.alone) == (True, False)
-    assert "vector" in await worker.ask(QUERY, 30)
+    assert "text" in await worker.ask(QUERY, 30)
     await worker.stop()
 
 
@@ -71,5 +71,5 @@ async def test_a_worker_that_does_not_start_is_unavailable() -> None:
 async def test_a_request_it_does_not_know_is_an_error_and_no_harm() -> None:
     worker = Worker([], idle_s=30)
     assert (await worker.ask({"read": "/etc/passwd"}, 30))["error"] == "ValueError: This worker does not do that."
-    assert "vector" in await worker.ask(QUERY, 30)
+    assert "text" in await worker.ask(QUERY, 30)
     await worker.stop()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sploot_server.embedding import Model, Reading
+from sploot_server.embedding import Model, Reading, Vectors
 from sploot_server.model import Added, Asset, AssetPage, AssetQuery, Embedding, NewAsset, Tag, TagCount
 
 
@@ -72,6 +72,26 @@ class AssetStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """An embedding that is ready or has failed, and its place in the order in which they did."""
+
+    order: int
+    asset_id: str
+    owner: str
+    embedding: Embedding
+
+
+class EndStore(Protocol):
+    """The order in which embeddings have ended. Places in it become visible in their order, and without gaps."""
+
+    async def last(self) -> tuple[str, int]:
+        """The name of this library, which no other one has, and the last place that is taken; 0 if none is."""
+
+    async def after(self, order: int, limit: int, owner: str | None = None) -> Sequence[Ended]:
+        """Live assets whose embeddings ended after that, the first `limit` of them; of everybody if `owner` is None."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A picture to be read. `attempts` have failed before; `claim` tells this taking in hand from earlier ones."""
 
@@ -91,7 +111,8 @@ class JobStore(Protocol):
     async def claim(self, limit: int, *, now_ms: int) -> Sequence[Job]:
         """Take jobs in hand, those asked for by people first, then the longest due."""
 
-    async def complete(self, job: Job, reading: Reading, model: Model, *, now_ms: int) -> None: ...
+    async def complete(self, job: Job, reading: Reading, model: Model, *, now_ms: int) -> None:
+        """Store a reading, and the asset among its near-duplicates, if its owner has any (`looks.alike`)."""
 
     async def fail(self, job: Job, error: str, *, now_ms: int) -> None:
         """Give up; `error` is a sentence."""
@@ -108,24 +129,68 @@ class JobStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which assets a search is about."""
+    """Which assets a search is about; None and False say nothing."""
 
+    owner: str = ""
     favorite: bool | None = None
     tag_id: str | None = None
-    owner: str = ""
+    mime: str | None = None
+    created_from_ms: int | None = None
+    created_before_ms: int | None = None  # not itself included
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether everything of the owner is wanted."""
+        return self == Filter(self.owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What may be an answer.
+
+    `squeezed` is its text (`words.squeeze`), '' if it has none. Candidates of the same `kin` are near-duplicates.
+    `meaning` and `picture` are the inner products of its vectors with those sought, None where either has none.
+    """
+
+    row: int
+    squeezed: str
+    kin: int
+    meaning: float | None
+    picture: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An asset with its text as it was read, and the ids of its owner's near-duplicates of it that are live."""
+
+    asset: Asset
+    text: str
+    others: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """An asset that others are compared with; `kin` are the live rows of its near-duplicates, itself left out."""
+
+    row: int
+    vectors: Vectors
+    kin: Sequence[int]
 
 
 class SearchStore(Protocol):
-    """What a search reads: vectors and texts of ready assets, by row."""
+    """What a search reads of ready assets, by row."""
 
-    async def vectors_after(self, order: int, model: str, limit: int) -> Sequence[tuple[int, int, bytes]]:
-        """(order, row, vector) of what became ready after `order`, in that order."""
+    async def candidates(
+        self, sought: Vectors, model: Model, trigrams: Sequence[str], only: Filter, count: int
+    ) -> Sequence[Candidate]:
+        """Live and wanted assets, each once; what became ready before the call is seen by it.
 
-    async def rows_like(self, trigrams: Sequence[str], limit: int, owner: str) -> Sequence[int]:
-        """Rows of this owner whose text shares most, and rarest, of the trigrams; best first."""
+        About `count` each of those whose text means most nearly what is sought, of those whose picture does, and of
+        those whose text shares most, and rarest, of the trigrams. Vectors of other models than `model` do not count.
+        """
 
-    async def texts(self, rows: Sequence[int], only: Filter) -> Mapping[int, str]:
-        """The squeezed texts of those rows that are live and wanted."""
+    async def found(self, rows: Sequence[int]) -> Mapping[int, Found]:
+        """The live assets among `rows`."""
 
-    async def found(self, rows: Sequence[int]) -> Mapping[int, tuple[Asset, str]]:
-        """Live assets among `rows`, each with its text as it was read."""
+    async def seed(self, asset_id: str, model: Model, owner: str) -> Seed | None:
+        """None if the owner has no such live asset."""

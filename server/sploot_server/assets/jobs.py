@@ -1,12 +1,16 @@
 """The embedding jobs in SQLite."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 
 from sploot_server.assets import Job
 from sploot_server.assets.database import Database
 from sploot_server.embedding import Model, Reading
-from sploot_server.words import squeeze
+from sploot_server.looks import alike, bands, distance
+from sploot_server.words import squeeze, trigrams
+
+LOOKED_AT_MAX = 64
 
 
 class SqliteJobs:
@@ -88,15 +92,48 @@ class SqliteJobs:
 def _complete(connection: sqlite3.Connection, job: Job, reading: Reading, model: Model, now_ms: int) -> None:
     changed = connection.execute(
         "UPDATE embeddings SET state = 'ready', urgent = 0, error = NULL, model = ?, dim = ?, text = ?, vector = ?, "
-        "completed_at = ?, ready_order = (SELECT coalesce(max(ready_order), 0) + 1 FROM embeddings) "
+        "picture = ?, completed_at = ?, ready_order = (SELECT coalesce(max(ready_order), 0) + 1 FROM embeddings) "
         "WHERE asset = ? AND state = 'processing'",
-        (model.name, model.dim, reading.text, reading.vector, now_ms, job.row),
+        (model.name, model.dim, reading.text, reading.vector, reading.picture, now_ms, job.row),
     )
     if changed.rowcount == 0:  # removed for ever in the meantime
         return
     connection.execute(
         "UPDATE assets SET width = ?, height = ? WHERE row = ?", (reading.width, reading.height, job.row)
     )
-    connection.execute("DELETE FROM texts WHERE rowid = ?", (job.row,))
-    if reading.text:
-        connection.execute("INSERT INTO texts (rowid, squeezed) VALUES (?, ?)", (job.row, squeeze(reading.text)))
+    _put_text(connection, job.row, squeeze(reading.text))
+    connection.execute("DELETE FROM looks WHERE asset = ?", (job.row,))
+    if reading.look is not None:
+        _put_look(connection, job.row, reading.look, reading.text)
+
+
+def _put_text(connection: sqlite3.Connection, row: int, squeezed: str) -> None:
+    """Let searches find a text by its trigrams, and no more what was read before."""
+    for (before,) in connection.execute("SELECT squeezed FROM texts WHERE rowid = ?", (row,)).fetchall():
+        connection.execute("DELETE FROM texts WHERE rowid = ?", (row,))
+        connection.executemany(
+            "UPDATE trigrams SET texts = texts - 1 WHERE trigram = ?", [(each,) for each in trigrams([before])]
+        )
+    if squeezed:
+        connection.execute("INSERT INTO texts (rowid, squeezed) VALUES (?, ?)", (row, squeezed))
+        connection.executemany(
+            "INSERT INTO trigrams (trigram, texts) VALUES (?, 1) ON CONFLICT DO UPDATE SET texts = texts + 1",
+            [(each,) for each in trigrams([squeezed])],
+        )
+
+
+def _put_look(connection: sqlite3.Connection, row: int, look: bytes, text: str) -> None:
+    """Put a picture among its near-duplicates. Those who share most bands with it are looked at closely."""
+    shared = json.dumps(bands(look))
+    similar = connection.execute(
+        "SELECT l.kin, l.look, e.text FROM look_bands b JOIN assets a ON a.row = b.asset "
+        "JOIN looks l ON l.asset = b.asset JOIN embeddings e ON e.asset = b.asset "
+        "WHERE b.band IN (SELECT value FROM json_each(?)) AND a.owner = (SELECT owner FROM assets WHERE row = ?) "
+        "GROUP BY b.asset ORDER BY count(*) DESC LIMIT ?",
+        (shared, row, LOOKED_AT_MAX),
+    ).fetchall()
+    same = [other for other in similar if alike(look, text, other["look"], other["text"] or "")]
+    nearest = min(same, key=lambda other: distance(look, other["look"]), default=None)
+    kin = row if nearest is None else nearest["kin"]
+    connection.execute("INSERT INTO looks (asset, look, kin) VALUES (?, ?, ?)", (row, look, kin))
+    connection.execute("INSERT INTO look_bands (band, asset) SELECT value, ? FROM json_each(?)", (row, shared))

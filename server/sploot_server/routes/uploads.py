@@ -16,9 +16,10 @@ from sploot_server.routes.values import checksum_of, object_of, owner_of, url_of
 from sploot_server.tus_headers import FEATURES as RESUMABLE
 
 FORM_BYTES_MAX = 64 * 1024  # all of an upload form that is not the file
-FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"], **BUNDLES, **RESUMABLE}
+FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"], "similar": "true", **BUNDLES, **RESUMABLE}
 """Additions to Sploot's API. `embeddingStates: "true"`: statuses are pending, processing, ready or failed, truly.
-`push`: how to be told of embeddings that have ended, truly too (`live.py`). `checkBatch`, `bundle`: how much may be
+`push`: how to be told of embeddings that have ended, truly too (`live.py`). `similar`: there is
+`/api/assets/{id}/similar`, and results name the near-duplicates behind them. `checkBatch`, `bundle`: how much may be
 asked about and sent in one request (`bundles.py`). `resumable`: how large files are sent."""
 
 

@@ -1,0 +1,141 @@
+"""all-MiniLM-L6-v2 in plain numpy: sentences to vectors, for a process that should start at once and stay small.
+
+The weights are read where they lie, memory-mapped from the `model.safetensors` of an installed package; nothing of
+that package is imported. The forward pass is BERT's (Devlin et al. 2018) with six layers of twelve heads; the sentence
+is the mean of its last layer, brought to length 1 (Reimers and Gurevych 2019).
+"""
+
+import json
+import struct
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+DIM = 384
+LAYERS = 6
+HEADS = 12
+TOKENS_MAX = 256
+WORD_CHARS_MAX = 100  # longer ones are unknown to the vocabulary (as in BERT's own tokenizer)
+HEADER_BYTES_MAX = 1024 * 1024
+EPSILON = 1e-12
+
+
+class MiniLM:
+    """Any number of threads may share one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._weights = _tensors(folder / "model.safetensors")
+        self._vocabulary = {
+            word: number for number, word in enumerate((folder / "vocab.txt").read_text("utf-8").split("\n"))
+        }
+
+    def embed(self, text: str) -> Floats:
+        """The vector of one sentence: DIM float32 of length 1."""
+        ids = self._ids(text)
+        weights = self._weights
+        hidden = weights["embeddings.word_embeddings.weight"][ids]
+        hidden = hidden + weights["embeddings.position_embeddings.weight"][: len(ids)]
+        hidden = self._normed(hidden + weights["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
+        for layer in range(LAYERS):
+            hidden = self._layer(hidden, f"encoder.layer.{layer}")
+        mean: Floats = hidden.mean(axis=0)
+        return mean / max(float(np.linalg.norm(mean)), EPSILON)
+
+    def _layer(self, hidden: Floats, layer: str) -> Floats:
+        attended = self._linear(self._attention(hidden, f"{layer}.attention.self"), f"{layer}.attention.output.dense")
+        hidden = self._normed(hidden + attended, f"{layer}.attention.output.LayerNorm")
+        wide = _gelu(self._linear(hidden, f"{layer}.intermediate.dense"))
+        return self._normed(hidden + self._linear(wide, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
+
+    def _attention(self, hidden: Floats, name: str) -> Floats:
+        count = len(hidden)
+        query, key, value = (
+            self._linear(hidden, f"{name}.{part}").reshape(count, HEADS, -1).transpose(1, 0, 2)
+            for part in ("query", "key", "value")
+        )
+        scores = query @ key.transpose(0, 2, 1) / np.float32(np.sqrt(DIM // HEADS))
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        attended: Floats = (weights @ value).transpose(1, 0, 2).reshape(count, DIM)
+        return attended
+
+    def _linear(self, inputs: Floats, name: str) -> Floats:
+        outputs: Floats = inputs @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
+        return outputs
+
+    def _normed(self, inputs: Floats, name: str) -> Floats:
+        centred = inputs - inputs.mean(axis=-1, keepdims=True)
+        scaled = centred / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + np.float32(EPSILON))
+        outputs: Floats = scaled * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
+        return outputs
+
+    def _ids(self, text: str) -> list[int]:
+        """The numbers of the pieces of a text, between the marks of its beginning and end."""
+        inner = [piece for word in _words(text) for piece in self._pieces(word)][: TOKENS_MAX - 2]
+        return [self._vocabulary["[CLS]"], *inner, self._vocabulary["[SEP]"]]
+
+    def _pieces(self, word: str) -> list[int]:
+        """WordPiece: the longest known beginning, then the longest known continuation, and so on."""
+        unknown, pieces, start = [self._vocabulary["[UNK]"]], [], 0
+        if len(word) > WORD_CHARS_MAX:
+            return unknown
+        while start < len(word):
+            for end in range(len(word), start, -1):
+                number = self._vocabulary.get(("##" if start else "") + word[start:end])
+                if number is not None:
+                    break
+            else:
+                return unknown
+            pieces.append(number)
+            start = end
+        return pieces
+
+
+def _words(text: str) -> list[str]:
+    """Lower case without accents; punctuation and Chinese characters are words of their own."""
+    spaced = []
+    for letter in unicodedata.normalize("NFD", text.lower()):
+        kind = unicodedata.category(letter)
+        if kind == "Mn" or (kind in ("Cc", "Cf", "Co", "Cn", "Cs") and letter not in "\t\n\r"):
+            continue
+        alone = kind.startswith("P") or (letter.isascii() and kind.startswith("S")) or _is_chinese(letter)
+        spaced.append(f" {letter} " if alone else letter)
+    return "".join(spaced).split()
+
+
+def _is_chinese(letter: str) -> bool:
+    code = ord(letter)
+    return (
+        0x4E00 <= code <= 0x9FFF or 0x3400 <= code <= 0x4DBF or 0xF900 <= code <= 0xFAFF or 0x20000 <= code <= 0x2FA1F
+    )
+
+
+def _gelu(inputs: Floats) -> Floats:
+    """x/2 * (1 + erf(x / sqrt 2)); erf by Abramowitz and Stegun 7.1.26, wrong by at most 1.5e-7."""
+    scaled = np.abs(inputs) * np.float32(np.sqrt(0.5))
+    t = 1.0 / (1.0 + np.float32(0.3275911) * scaled)
+    series = np.float32(1.061405429) * t - np.float32(1.453152027)
+    for factor in (1.421413741, -0.284496736, 0.254829592):
+        series = series * t + np.float32(factor)
+    erf = np.copysign(1.0 - series * t * np.exp(-scaled * scaled), inputs)
+    outputs: Floats = inputs * np.float32(0.5) * (1.0 + erf)
+    return outputs
+
+
+def _tensors(file: Path) -> dict[str, Floats]:
+    """The float32 tensors of a safetensors file, memory-mapped: 8 bytes of length, a JSON header, then the numbers."""
+    with file.open("rb") as opened:
+        (length,) = struct.unpack("<Q", opened.read(8))
+        if length > HEADER_BYTES_MAX:
+            raise OSError(f"{file} is no file of weights.")
+        header = json.loads(opened.read(length))
+    data = np.memmap(file, np.uint8, "r", offset=8 + length)
+    return {
+        name: data[slice(*tensor["data_offsets"])].view("<f4").reshape(tensor["shape"])
+        for name, tensor in header.items()
+        if name != "__metadata__" and tensor["dtype"] == "F32"
+    }

@@ -1,0 +1,281 @@
+"""Resumable uploads as tus 1.0.0 asks for them: each rule of the protocol, and what the library adds to it."""
+
+import asyncio
+import base64
+import email.utils
+import hashlib
+import time
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from sploot_server import tus
+from sploot_server.config import Config
+from toy_library import picture
+
+PATH = "/api/upload/resumable"
+PLAIN = {"tus-resumable": "1.0.0"}
+DATA = picture("a cat on a keyboard") + bytes(5_000)
+SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+def metadata(**values: str) -> str:
+    return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items())
+
+
+def checksum(data: bytes, algorithm: str = "sha256") -> str:
+    return f"{algorithm} {base64.b64encode(hashlib.new(algorithm, data).digest()).decode()}"
+
+
+async def begin(client: httpx.AsyncClient, length: int = len(DATA), **headers: str) -> str:
+    answer = await client.post(PATH, headers={**PLAIN, "upload-length": str(length), **spelled(headers)})
+    assert answer.status_code == 201, answer.text
+    return answer.headers["location"]
+
+
+async def patch(
+    client: httpx.AsyncClient, url: str, offset: int, data: bytes | AsyncIterator[bytes], **headers: str
+) -> httpx.Response:
+    fixed = {**PLAIN, "content-type": "application/offset+octet-stream", "upload-offset": str(offset)}
+    return await client.patch(url, headers={**fixed, **spelled(headers)}, content=data)
+
+
+async def offset_of(client: httpx.AsyncClient, url: str) -> int:
+    answer = await client.head(url, headers=PLAIN)
+    assert answer.status_code == 200
+    return int(answer.headers["upload-offset"])
+
+
+def spelled(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+async def pieces(*data: bytes) -> AsyncIterator[bytes]:
+    """A body whose length nobody announces."""
+    for piece in data:
+        yield piece
+
+
+async def test_what_is_offered_is_told_by_the_limits_and_by_options(client: httpx.AsyncClient) -> None:
+    told = (await client.get("/api/upload")).json()
+    assert told["features"]["resumable"] == {"protocol": "tus 1.0.0", "path": PATH}
+    answer = await client.options(PATH)
+    assert answer.status_code == 204
+    assert {name: value for name, value in answer.headers.items() if name.startswith("tus-")} == {
+        "tus-resumable": "1.0.0",
+        "tus-version": "1.0.0",
+        "tus-extension": "creation,creation-with-upload,checksum,expiration,termination",
+        "tus-max-size": str(told["limits"]["maxFileSize"]),
+        "tus-checksum-algorithm": "sha256,sha1",
+    }
+
+
+async def test_a_file_in_parts_becomes_an_asset_like_any_other(client: httpx.AsyncClient) -> None:
+    given = metadata(filename="größe.jpg", filetype="text/plain", tags='["cat", "x"]')
+    url = await begin(client, upload_metadata=given)
+    for start, end in ((0, 1), (1, 1_000), (1_000, 4_096)):
+        answer = await patch(client, url, start, DATA[start:end])
+        assert (answer.status_code, answer.headers["upload-offset"], answer.content) == (204, str(end), b"")
+        assert "sploot-asset-id" not in answer.headers
+    head = await client.head(url, headers=PLAIN)
+    assert (head.headers["upload-offset"], head.headers["upload-length"]) == ("4096", str(len(DATA)))
+    assert (head.headers["cache-control"], head.headers["upload-metadata"]) == ("no-store", given)
+    last = await patch(client, url, 4_096, DATA[4_096:], accept="*/*")
+    assert (last.status_code, last.headers["upload-offset"]) == (204, str(len(DATA)))
+    asset = (await client.get(f"/api/assets/{last.headers['sploot-asset-id']}")).json()["asset"]
+    assert (asset["filename"], asset["mime"], asset["size"]) == ("größe.jpg", "image/jpeg", len(DATA))
+    assert (asset["checksum"], sorted(tag["name"] for tag in asset["tags"])) == (SHA256, ["cat", "x"])
+    assert (await client.get(asset["blobUrl"])).content == DATA
+
+
+async def test_the_last_answer_has_the_body_of_an_upload_for_whoever_reads_json(client: httpx.AsyncClient) -> None:
+    url = await begin(client)
+    last = await patch(client, url, 0, DATA, accept="application/json")
+    assert (last.status_code, last.json()["isDuplicate"]) == (200, False)
+    assert last.json()["asset"]["checksum"] == SHA256
+    form = await client.post("/api/upload", files={"file": ("a.jpg", DATA)})
+    assert (form.status_code, form.json()["asset"]["id"]) == (409, last.json()["asset"]["id"])
+
+
+async def test_what_the_library_has_is_a_duplicate(client: httpx.AsyncClient) -> None:
+    form = (await client.post("/api/upload", files={"file": ("a.jpg", DATA)})).json()
+    last = await patch(client, await begin(client), 0, DATA)
+    assert (last.headers["sploot-asset-id"], last.headers["sploot-duplicate"]) == (form["asset"]["id"], "true")
+
+
+async def test_the_outcome_is_told_again_to_whoever_has_not_heard_it(client: httpx.AsyncClient) -> None:
+    url = await begin(client)
+    first = await patch(client, url, 0, DATA, accept="application/json")
+    again = await patch(client, url, len(DATA), b"", accept="application/json")
+    assert again.json() == first.json()
+    head = await client.head(url, headers=PLAIN)
+    assert (head.headers["upload-offset"], head.headers["upload-length"]) == (str(len(DATA)),) * 2
+    assert (head.headers["sploot-asset-id"], head.headers["sploot-duplicate"]) == (first.json()["asset"]["id"], "false")
+    late = await patch(client, url, 0, DATA)
+    assert (late.status_code, late.headers["upload-offset"]) == (409, str(len(DATA)))
+    await client.delete(f"/api/assets/{first.json()['asset']['id']}")
+    assert (await patch(client, url, len(DATA), b"")).status_code == 410
+
+
+async def test_a_part_at_another_offset_changes_nothing(client: httpx.AsyncClient) -> None:
+    url = await begin(client)
+    await patch(client, url, 0, DATA[:1_000])
+    for wrong in (0, 999, 1_001, len(DATA)):
+        answer = await patch(client, url, wrong, b"x")
+        assert (answer.status_code, answer.headers["upload-offset"]) == (409, "1000")
+    assert await offset_of(client, url) == 1_000
+    assert (await patch(client, url, 1_000, DATA[1_000:])).headers["sploot-duplicate"] == "false"
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha1"])
+async def test_a_part_with_another_checksum_is_thrown_away(client: httpx.AsyncClient, algorithm: str) -> None:
+    url = await begin(client)
+    await patch(client, url, 0, DATA[:1_000], upload_checksum=checksum(DATA[:1_000], algorithm))
+    damaged = await patch(client, url, 1_000, b"y" * 3_000, upload_checksum=checksum(DATA[1_000:4_000], algorithm))
+    assert damaged.status_code == 460
+    assert await offset_of(client, url) == 1_000
+    right = await patch(client, url, 1_000, DATA[1_000:], upload_checksum=checksum(DATA[1_000:], algorithm))
+    assert right.headers["sploot-duplicate"] == "false"
+
+
+async def test_a_file_that_is_not_what_was_announced_is_not_kept(client: httpx.AsyncClient) -> None:
+    url = await begin(client, upload_metadata=metadata(checksum=hashlib.sha256(b"other").hexdigest()))
+    assert (await patch(client, url, 0, DATA)).status_code == 460
+    assert (await client.head(url, headers=PLAIN)).status_code == 404
+    assert (await client.get("/api/assets")).json()["pagination"]["total"] == 0
+    url = await begin(client, upload_metadata=metadata(checksum=SHA256))
+    assert (await patch(client, url, 0, DATA)).status_code == 204
+
+
+async def test_what_is_no_picture_is_refused_with_its_first_part(client: httpx.AsyncClient) -> None:
+    url = await begin(client, length=1_000_000)
+    answer = await patch(client, url, 0, b"%PDF-1.7" + bytes(92))
+    assert answer.status_code == 400
+    assert "File type not supported" in answer.json()["error"]
+    assert (await patch(client, url, 0, b"x")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 400),
+        ({"upload_length": "-1"}, 400),
+        ({"upload_length": "0"}, 400),
+        ({"upload_length": "many"}, 400),
+        ({"upload_length": "9" * 30}, 400),
+        ({"upload_defer_length": "1"}, 400),
+        ({"upload_length": str(10 * 1024 * 1024 + 1)}, 413),
+        ({"upload_length": "9", "upload_metadata": "filename ü"}, 400),
+        ({"upload_length": "9", "upload_metadata": "filename YQ==,filename YQ=="}, 400),
+        ({"upload_length": "9", "upload_metadata": metadata(checksum="abc")}, 400),
+        ({"upload_length": "9", "upload_metadata": metadata(tags='["<script>"]')}, 400),
+        ({"upload_length": "9", "upload_metadata": metadata(filename="x" * 20_000)}, 413),
+        ({"upload_length": "9", "tus_resumable": "0.2.2"}, 412),
+    ],
+)
+async def test_what_cannot_be_begun_is_said_at_once(
+    client: httpx.AsyncClient, headers: dict[str, str], status: int
+) -> None:
+    raw = [(name.encode(), value.encode()) for name, value in spelled({**PLAIN, **spelled(headers)}).items()]
+    answer = await client.post(PATH, headers=raw)
+    assert (answer.status_code, answer.headers["tus-resumable"]) == (status, "1.0.0")
+    assert answer.json()["error"]
+    assert ("tus-version" in answer.headers) == (status == 412)
+
+
+async def test_each_refusal_of_a_part_has_the_status_that_the_protocol_names(client: httpx.AsyncClient) -> None:
+    url = await begin(client)
+    too_long = len(DATA) + 1
+    answers = [
+        await patch(client, url, 0, DATA, tus_resumable="2.0.0"),
+        await patch(client, url, 0, DATA, content_type="application/octet-stream"),
+        await patch(client, url, 0, bytes(too_long)),
+        await patch(client, url, 0, pieces(DATA, b"x")),
+        await patch(client, url, 0, DATA, upload_offset="-1"),
+        await patch(client, url, 0, DATA, upload_checksum="crc32 AAAA"),
+        await patch(client, url, 0, DATA, upload_checksum="sha256 ?"),
+        await patch(client, f"{PATH}/{'0' * 32}", 0, DATA),
+        await patch(client, f"{PATH}/..%2f..%2flibrary.db", 0, DATA),
+        await client.put(url, headers=PLAIN),
+        await client.post(url, headers=PLAIN),
+    ]
+    assert [answer.status_code for answer in answers] == [412, 415, 413, 413, 400, 400, 400, 404, 404, 405, 405]
+    assert await offset_of(client, url) == 0
+
+
+async def test_a_client_that_can_only_post_says_what_it_means(client: httpx.AsyncClient) -> None:
+    url = await begin(client)
+    answer = await client.post(
+        url,
+        headers={
+            **PLAIN,
+            "x-http-method-override": "PATCH",
+            "content-type": "application/offset+octet-stream",
+            "upload-offset": "0",
+        },
+        content=DATA,
+    )
+    assert answer.headers["sploot-duplicate"] == "false"
+
+
+async def test_the_first_part_may_come_with_the_beginning(client: httpx.AsyncClient) -> None:
+    headers = {**PLAIN, "upload-length": str(len(DATA)), "content-type": "application/offset+octet-stream"}
+    begun = await client.post(PATH, headers=headers, content=DATA[:500])
+    assert (begun.status_code, begun.headers["upload-offset"]) == (201, "500")
+    assert (await patch(client, begun.headers["location"], 500, DATA[500:])).headers["sploot-duplicate"] == "false"
+    whole = await client.post(PATH, headers=headers, content=DATA)
+    assert (whole.status_code, whole.headers["sploot-duplicate"]) == (201, "true")
+
+
+async def test_an_upload_that_is_ended_is_gone(client: httpx.AsyncClient, config: Config) -> None:
+    url = await begin(client)
+    await patch(client, url, 0, DATA[:1_000])
+    answer = await client.delete(url, headers=PLAIN)
+    assert (answer.status_code, answer.headers["tus-resumable"]) == (204, "1.0.0")
+    assert (await client.head(url, headers=PLAIN)).status_code == 404
+    assert (await client.delete(url, headers=PLAIN)).status_code == 404
+    assert list((config.data / "partial").iterdir()) == []
+
+
+async def test_each_answer_says_until_when_the_upload_is_kept(client: httpx.AsyncClient) -> None:
+    begun = await client.post(PATH, headers={**PLAIN, "upload-length": str(len(DATA))})
+    part = await patch(client, begun.headers["location"], 0, DATA[:9])
+    for answer in (begun, part, await client.head(begun.headers["location"], headers=PLAIN)):
+        expires = email.utils.parsedate_to_datetime(answer.headers["upload-expires"]).timestamp()
+        assert 6 * 86_400 < expires - time.time() < 8 * 86_400
+
+
+async def test_two_at_once_at_one_upload_exclude_each_other(client: httpx.AsyncClient) -> None:
+    url = await begin(client)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield DATA[:1_000]
+        begun.set()
+        await go_on.wait()
+        yield DATA[1_000:2_000]
+
+    first = asyncio.create_task(patch(client, url, 0, slow()))
+    await begun.wait()
+    second = asyncio.create_task(patch(client, url, 0, DATA))
+    assert await offset_of(client, url) == 0
+    go_on.set()
+    assert ((await first).status_code, (await second).status_code) == (204, 409)
+    assert await offset_of(client, url) == 2_000
+
+
+async def test_bytes_without_a_checksum_count_every_few_megabytes(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that dies then does not lose all of a large part."""
+    monkeypatch.setattr(tus, "COMMIT_BYTES", 1_000)
+    url = await begin(client)
+    seen: list[int] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        for start in range(0, len(DATA), 900):
+            yield DATA[start : start + 900]
+            seen.append(await offset_of(client, url))
+
+    assert (await patch(client, url, 0, body())).headers["sploot-duplicate"] == "false"
+    assert seen[:4] == [0, 1_800, 1_800, 3_600]

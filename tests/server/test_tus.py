@@ -1,7 +1,6 @@
 """Resumable uploads as tus 1.0.0 asks for them: each rule of the protocol, and what the library adds to it."""
 
 import asyncio
-import base64
 import email.utils
 import hashlib
 import time
@@ -11,49 +10,7 @@ import httpx
 import pytest
 from sploot_server import tus
 from sploot_server.config import Config
-from toy_library import picture
-
-PATH = "/api/upload/resumable"
-PLAIN = {"tus-resumable": "1.0.0"}
-DATA = picture("a cat on a keyboard") + bytes(5_000)
-SHA256 = hashlib.sha256(DATA).hexdigest()
-
-
-def metadata(**values: str) -> str:
-    return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items())
-
-
-def checksum(data: bytes, algorithm: str = "sha256") -> str:
-    return f"{algorithm} {base64.b64encode(hashlib.new(algorithm, data).digest()).decode()}"
-
-
-async def begin(client: httpx.AsyncClient, length: int = len(DATA), **headers: str) -> str:
-    answer = await client.post(PATH, headers={**PLAIN, "upload-length": str(length), **spelled(headers)})
-    assert answer.status_code == 201, answer.text
-    return answer.headers["location"]
-
-
-async def patch(
-    client: httpx.AsyncClient, url: str, offset: int, data: bytes | AsyncIterator[bytes], **headers: str
-) -> httpx.Response:
-    fixed = {**PLAIN, "content-type": "application/offset+octet-stream", "upload-offset": str(offset)}
-    return await client.patch(url, headers={**fixed, **spelled(headers)}, content=data)
-
-
-async def offset_of(client: httpx.AsyncClient, url: str) -> int:
-    answer = await client.head(url, headers=PLAIN)
-    assert answer.status_code == 200
-    return int(answer.headers["upload-offset"])
-
-
-def spelled(headers: dict[str, str]) -> dict[str, str]:
-    return {name.replace("_", "-"): value for name, value in headers.items()}
-
-
-async def pieces(*data: bytes) -> AsyncIterator[bytes]:
-    """A body whose length nobody announces."""
-    for piece in data:
-        yield piece
+from tuskit import DATA, PATH, PLAIN, SHA256, begin, checksum, metadata, offset_of, patch, pieces, spelled
 
 
 async def test_what_is_offered_is_told_by_the_limits_and_by_options(client: httpx.AsyncClient) -> None:

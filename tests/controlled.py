@@ -29,7 +29,7 @@ from splootd.protocol import (
     Added,
     Request,
 )
-from splootd.remote.api import Match
+from splootd.remote.api import Limits, Match
 from splootd.remote.inbox import Inbox
 from splootd.remote.throttle import Throttle
 from splootd.store.arrivals import Arrivals
@@ -58,6 +58,7 @@ class Library:
         self.error: Exception | None = None
         self.calls = Calls()
         self.throttle = Throttle(Timetable(), Clock())
+        self.last_limits: Limits | None = None
 
     async def search(self, text: str, limit: int) -> list[Match]:
         if self.error:

@@ -104,8 +104,10 @@ class Door:
     async def run(self) -> None:
         """Open, if it was opened before, and answer until cancelled."""
         try:
-            if (note := await asyncio.to_thread(Note.read, self._file)) is not None:
-                await self._open(note)
+            async with self._opening:
+                known = None if self._note else await asyncio.to_thread(Note.read, self._file)
+                if known is not None:
+                    await self._open(known)
         except OSError as error:  # memes matter more than the page
             self._log.error("the page cannot be opened", error=str(error))
         await self._opened.wait()
@@ -162,7 +164,8 @@ class Door:
         return self._seal.knows(cookie)
 
     async def _enter(self, http: HttpRequest) -> Response:
-        if self._tokens.redeem(http.query_params.get("token", "")):
+        # Whoever only asks for the head does not come in, and must not use the token up.
+        if http.method == "GET" and self._tokens.redeem(http.query_params.get("token", "")):
             return RedirectResponse("/", 303, {"set-cookie": self._seal.cookie()})
         return sorry(Problem("not_entered", "this address was good once, for a minute", 401))
 

@@ -101,22 +101,24 @@ class Drop:
         declared = http.headers.get("content-length", "")
         if declared and (not declared.isdecimal() or len(declared) > 18 or int(declared) > bytes_max):
             raise _too_large(name, bytes_max)
-        if self._held_bytes + bytes_max > FOLDER_BYTES_MAX:
-            await self._sweep(0.0)
-            if self._held_bytes + bytes_max > FOLDER_BYTES_MAX:
-                title = f"{name} was not taken: {amount(self._held_bytes)} that were dropped wait to be sent"
-                raise RequestError("no_room", title, "wait until some of it is sent", status=507)
+        await self._make_room(name, bytes_max)
         try:
             outcome = await self._queue(await self._written(http, name, bytes_max))
         except OSError as error:
             title = f"{name} was not taken: {error.strerror or error}"
             raise RequestError("no_room", title, "make room on the disk", status=507) from error
-        return {
-            "name": Path(outcome.path).name,
-            "outcome": outcome.outcome,
-            "id": outcome.item,
-            "reason": outcome.detail,
-        }
+        kept = Path(outcome.path).name  # where copies lie is of no interest to whoever drops a file
+        reason = outcome.detail and outcome.detail.replace(outcome.path, kept)
+        return {"name": kept, "outcome": outcome.outcome, "id": outcome.item, "reason": reason}
+
+    async def _make_room(self, name: str, needed: int) -> None:
+        """RequestError unless `needed` bytes more may lie here, when nothing that was sent is kept any longer."""
+        if self._held_bytes + needed <= FOLDER_BYTES_MAX:
+            return
+        await self._sweep(0.0)
+        if self._held_bytes + needed > FOLDER_BYTES_MAX:
+            title = f"{name} was not taken: {amount(self._held_bytes)} that were dropped wait to be sent"
+            raise RequestError("no_room", title, "wait until some of it is sent", status=507)
 
     async def _written(self, http: Request, name: str, bytes_max: int) -> Path:
         """Where the whole body lies, under a name that nothing else has."""

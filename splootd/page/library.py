@@ -118,8 +118,9 @@ class LibraryPages:
         return [self._row(asset, paths.get(asset.id)) for asset in assets]
 
     def _row(self, asset: Asset, path: bytes | None) -> dict[str, Any]:
-        """A meme is called as its file here, where there is one. `link` is for others to open: nobody else reaches the
-        embedded library, and what was dropped is not at a path of the user's own.
+        """A meme is called as its file here, where there is one; what was dropped has no path of the user's own.
+
+        `link` is for others to open, and nobody else reaches the embedded library.
         """
         row = asdict(asset)
         if path is not None:

@@ -29,6 +29,7 @@ from splootd.remote.verdict import Answer, error_of
 PICTURE_BYTES_MAX = 200_000_000
 PICTURE_S = 120.0  # for all of it, the time that the browser takes included
 PICTURES_MAX = 2  # at once: uploads keep a line of their own
+ETAG_CHARS_MAX = 200
 SILENCE_S = 20.0  # of another host
 HTTPS_PORT = 443
 _NOT_SHOWN = frozenset({"image/svg+xml"})  # it can hold scripts
@@ -164,8 +165,9 @@ async def _picture(status: int, headers: Mapping[str, str], pieces: AsyncIterato
     kind = sniff(bytes(head[:HEAD_BYTES]))
     if kind is None or not kind[0].startswith("image/") or kind[0] in _NOT_SHOWN:
         raise _nothing("its bytes are not those of a picture")
-    etag = headers.get("etag")
-    return Picture(kind[0], size, etag if etag and etag.isprintable() else None, _joined(bytes(head), bounded))
+    etag = headers.get("etag", "")
+    is_fit = etag.isascii() and etag.isprintable() and 0 < len(etag) <= ETAG_CHARS_MAX
+    return Picture(kind[0], size, etag if is_fit else None, _joined(bytes(head), bounded))
 
 
 async def _bounded(pieces: AsyncIterator[bytes], bytes_max: int) -> AsyncIterator[bytes]:

@@ -19,11 +19,16 @@ TYPES = ["image/jpeg", "image/png", "image/webp", "image/gif"]
 BYTES_MAX = 10 * 1024 * 1024
 SIGNED_OUT = {"x-clerk-auth-status": "signed-out", "x-clerk-auth-reason": "session-token-expired"}
 HTML = {"content-type": "text/html; charset=utf-8"}
+OFFERS = {"embeddingStates": "true", "checkBatch": 500, "bundle": {"files": 64, "bytes": 2 * 1024 * 1024}}
+"""The `features` of a Sploot that takes many questions, and many files, in one request."""
+
 ROUTES = {
     ("GET", "/api/health"): "health",
     ("GET", "/api/upload"): "limits",
     ("POST", "/api/upload"): "upload",
     ("POST", "/api/upload/check"): "check",
+    ("POST", "/api/upload/check/batch"): "checks",
+    ("POST", "/api/upload/bundle"): "bundle",
     ("POST", "/api/assets/batch/embedding-status"): "statuses",
     ("GET", "/api/assets"): "assets",
     ("POST", "/api/search"): "search",
@@ -155,7 +160,7 @@ class Scripted:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in rest)}
         path = target.partition("?")[0]
         route = ROUTES.get((method, path)) or ("asset" if path.startswith("/api/assets/") else "unknown")
-        is_upload = route == "upload"
+        is_upload = route in ("upload", "bundle")
         self.uploads += is_upload
         self.uploads_max = max(self.uploads_max, self.uploads)
         try:
@@ -179,17 +184,27 @@ class Scripted:
         return Reply(body=body if self.features is None else {**body, "features": self.features})
 
     def _check(self, request: Request) -> Reply:
-        asset = self.assets.get(request.json()["checksum"])
+        return Reply(body=self._checked(request.json()["checksum"]))
+
+    def _checks(self, request: Request) -> Reply:
+        return Reply(body={"results": {each: self._checked(each) for each in request.json()["checksums"]}})
+
+    def _checked(self, checksum: str) -> dict[str, Any]:
+        asset = self.assets.get(checksum)
         if asset is None or asset.sha256 in self.removed:
-            return Reply(body={"exists": False, "message": "Asset not found. Safe to upload."})
+            return {"exists": False, "message": "Asset not found. Safe to upload."}
         found = {"id": asset.id, "checksumSha256": asset.sha256, "hasEmbedding": asset.embedding is not None}
-        return Reply(body={"exists": True, "asset": found})
+        return {"exists": True, "asset": found}
+
+    def _bundle(self, request: Request) -> Reply:
+        replies = [self._taken(*file) for file in parsed_files(request)]
+        return Reply(body={"success": True, "results": [{"status": each.status, **each.body} for each in replies]})
 
     def _upload(self, request: Request) -> Reply:
         form = parsed_form(request)
-        if form is None:
-            return Reply(500, {"error": "Upload failed"})
-        content, kind, tags = form
+        return Reply(500, {"error": "Upload failed"}) if form is None else self._taken(*form)
+
+    def _taken(self, content: bytes, kind: str, tags: list[str]) -> Reply:
         if kind not in TYPES:
             return Reply(400, {"success": False, "error": "File type not supported. Use JPEG, PNG, WebP, or GIF"})
         if len(content) > self.bytes_max:
@@ -239,24 +254,31 @@ class Scripted:
 
 def parsed_form(request: Request) -> tuple[bytes, str, list[str]] | None:
     """Content, its declared type and the tags; None for what undici, which parses Sploot's forms, does not accept."""
+    files = parsed_files(request)
+    return files[0] if len(files) == 1 else None
+
+
+def parsed_files(request: Request) -> list[tuple[bytes, str, list[str]]]:
+    """As `parsed_form`, of each file in the form, with the tags before it; none at all where one is not accepted."""
     found = re.fullmatch(r"multipart/form-data; boundary=([0-9A-Za-z-]{20,})", request.headers.get("content-type", ""))
     if not found:
-        return None
+        return []
     line = b"--" + found[1].encode()
     first, *parts, last = request.body.split(line)
     if first or last != b"--\r\n" or not parts:
-        return None
-    content, tags = None, []
+        return []
+    files, tags = [], []
     for part in parts:
         head, _, rest = part.partition(b"\r\n\r\n")
         if not head.startswith(b"\r\n") or not rest.endswith(b"\r\n") or b"filename*" in head or b"\\" in head:
-            return None
+            return []
         fields = dict(each.split(": ", 1) for each in head.decode().strip().split("\r\n"))
         if fields["Content-Disposition"] == 'form-data; name="tags"':
             tags = json.loads(rest[:-2])
         elif re.fullmatch(r'form-data; name="file"; filename="\w+\.\w+"', fields["Content-Disposition"]):
-            content = rest[:-2], fields["Content-Type"]
-    return None if content is None else (*content, tags)
+            files.append((rest[:-2], fields["Content-Type"], tags))
+            tags = []
+    return files
 
 
 def replying(*arguments: Any, **options: Any) -> Act:

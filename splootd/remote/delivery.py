@@ -27,6 +27,7 @@ RESOLVE_S = 20.0  # for the question what became of an upload
 TAGS_KNOWN_MAX = 10_000
 SMALL_BYTES_MAX = 64 * 1024  # up to here a file costs less to send than its request does
 BUNDLE_BYTES_MAX = 1024 * 1024  # of files in one request, so that urgent ones never wait long for a line
+BUNDLES_FAILED_MAX = 3  # in a row; then something between here and the server does not like them
 FRAME_BYTES_MAX = 8 * 1024  # of a form, around one file
 
 _UNCLEAR = (BrokenOff, ServerFault, BadAnswer)
@@ -89,7 +90,7 @@ class Delivery:
         self._asking = asyncio.Lock()
         self._tags_known: set[str] = set()
         self._introducing = asyncio.Lock()
-        self._bundles_failed = False  # until the limits are asked for again
+        self._bundles_failed = 0  # in a row, since the limits were asked for
         self._checks = Gathering(server.check_batch, line=contextlib.nullcontext, fitting=self._checks_fitting)
         self._bundles: dict[int, Gathering[Parcel, Stored]] = {}  # by rank: who is urgent waits for no others
 
@@ -102,7 +103,7 @@ class Delivery:
                 except _UNCLEAR as error:
                     raise _sick(error) from error
                 self._limits_until = self._clock.monotonic() + LIMITS_S
-                self._bundles_failed = False
+                self._bundles_failed = 0
             return self._limits
 
     @contextlib.asynccontextmanager
@@ -144,9 +145,13 @@ class Delivery:
     def _is_small(self, parcel: Parcel) -> bool:
         """Whether it goes into a bundle."""
         limits, size = self._limits, parcel.content.size
-        if limits is None or self._bundles_failed or not limits.bundle_files_max or parcel.content.data is None:
+        if limits is None or not limits.bundle_files_max or self._bundles_failed >= BUNDLES_FAILED_MAX:
             return False
-        return size <= SMALL_BYTES_MAX and size + FRAME_BYTES_MAX <= limits.bundle_bytes_max
+        return (
+            parcel.content.data is not None
+            and size <= SMALL_BYTES_MAX
+            and size + FRAME_BYTES_MAX <= limits.bundle_bytes_max
+        )
 
     @contextlib.asynccontextmanager
     async def _line(self, parcel: Parcel) -> AsyncIterator[None]:
@@ -203,10 +208,12 @@ class Delivery:
                 transfer = showing.enter_context(parcel.transfer(is_company=bool(files)))
                 files.append(Enclosed(parcel.content, parcel.tags, transfer.progress))
             try:
-                return await self._server.upload_bundle(files)
+                outcomes = await self._server.upload_bundle(files)
             except _UNCLEAR as error:
-                self._bundles_failed = not isinstance(error, BrokenOff)
+                self._bundles_failed += 1
                 return [_Unbundled(error)] * len(parcels)
+            self._bundles_failed = 0
+            return outcomes
 
     async def _find(self, parcel: Parcel) -> Delivered | None:
         found = await self._check(parcel.content, may_go=parcel.may_go)

@@ -1,0 +1,158 @@
+"""How often people find what they look for, and how fast.
+
+    python benchmarks/search.py [--seed 11]          every captioned meme there is, read by the real library
+    python benchmarks/search.py --scale 100000       searches among that many made-up assets, nothing read
+
+The first prints recall@1, recall@5 and the mean reciprocal rank for each way of searching; those of the odd and of the
+even captions stand beside each other, because settings were chosen looking at the odd ones.
+"""
+
+import argparse
+import contextlib
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import httpx
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+import captions
+import memes
+from made_up import fill
+from paired import show
+from toy_library import ServerProcess
+
+RESULTS = 50  # looked at; whoever is not among them counts as not found
+READY_S_MAX = 900
+
+Query = Callable[[memes.Meme], str | None]
+
+
+def ways(seed: int) -> dict[str, Query]:
+    rng = random.Random(seed)
+    return {
+        "quotes": lambda meme: meme.caption,
+        "partial quotes": lambda meme: captions.partial(meme.caption, rng),
+        "typos": lambda meme: captions.typo(meme.caption, rng),
+        "typos in partial quotes": lambda meme: captions.typo(captions.partial(meme.caption, rng), rng),
+        "glued words": lambda meme: captions.glued(meme.caption),
+        "paraphrases": lambda meme: meme.paraphrase,
+        "  of captions in other languages": lambda meme: None if meme.language == "en" else meme.paraphrase,
+    }
+
+
+@contextlib.contextmanager
+def served(data: Path, threads: int) -> Iterator[httpx.Client]:
+    server = ServerProcess(data, "--threads", str(threads))
+    with server.client() as client:
+        client.timeout = httpx.Timeout(60)
+        yield client
+    server.stop()
+
+
+def library(client: httpx.Client, drawn: Sequence[memes.Meme]) -> dict[str, memes.Meme]:
+    """All memes by asset id, once each is ready."""
+    ids = {}
+    for meme in drawn:
+        answer = client.post("/api/upload", files={"file": (meme.path.name, meme.path.read_bytes())}).json()
+        ids[answer["asset"]["id"]] = meme
+    left, until = list(ids), time.monotonic() + READY_S_MAX
+    while left:
+        assert time.monotonic() < until, f"{len(left)} memes were not read in time"
+        asked = left[:50]
+        statuses = client.post("/api/assets/batch/embedding-status", json={"assetIds": asked}).json()["statuses"]
+        left = [each for each in asked if statuses[each]["status"] != "ready"] + left[50:]
+        time.sleep(0.2)
+    return ids
+
+
+def places(client: httpx.Client, ids: dict[str, memes.Meme], query: Query) -> dict[str, float]:
+    """At which place, from 1 on, each meme was found; infinity for not at all."""
+    found = {}
+    for asset_id, meme in ids.items():
+        text = query(meme)
+        if text is None:
+            continue
+        results = client.post("/api/search", json={"query": text, "limit": RESULTS, "threshold": 0}).json()["results"]
+        answers = [result["id"] for result in results]
+        found[asset_id] = answers.index(asset_id) + 1 if asset_id in answers else float("inf")
+    return found
+
+
+def quality(seed: int, threads: int) -> None:
+    number = {caption.text: place for place, caption in enumerate(captions.corpus())}
+    with tempfile.TemporaryDirectory() as scratch, served(Path(scratch, "library"), threads) as client:
+        drawn = memes.make(Path(scratch, "memes"), count=len(captions.corpus()), seed=seed)
+        ids = library(client, drawn)
+        print(f"{len(ids)} captioned memes")
+        print(f"{'':<34}{'queries':>8}{'@1':>7}{'@5':>7}{'MRR':>7}{'@5 odd':>10}{'@5 even':>9}")
+        for name, query in ways(seed).items():
+            found = places(client, ids, query)
+            halves = [[at for each, at in found.items() if number[ids[each].caption] % 2 == odd] for odd in (1, 0)]
+            ranks = list(found.values())
+            cells = [recall(ranks, 1), recall(ranks, 5), statistics.mean(1 / rank for rank in ranks)]
+            print(
+                f"{name:<34}{len(ranks):>8}"
+                + "".join(f"{cell:>7.3f}" for cell in cells)
+                + f"{recall(halves[0], 5):>10.3f}{recall(halves[1], 5):>9.3f}",
+                flush=True,
+            )
+
+
+def recall(ranks: Sequence[float], among: int) -> float:
+    return sum(rank <= among for rank in ranks) / len(ranks)
+
+
+def speed(count: int, queries: int) -> None:
+    """Searches one after the other, as a person makes them; the first pays for what is loaded once."""
+    with tempfile.TemporaryDirectory() as scratch:
+        show(f"filling a library with {count:,} assets", f"{fill(Path(scratch), count):.0f} s")
+        with served(Path(scratch), threads=1) as client:
+            rng = random.Random(1)
+            texts = [query(caption) for caption in rng.sample(captions.corpus(), queries // 4) for query in asked(rng)]
+            first, *rest = [timed(client, text) for text in texts]
+            filtered = [timed(client, text, favorite=True) for text in texts]
+    show("the first search after a start", f"{first * 1000:.0f} ms")
+    show("a search, p50 / p95", f"{statistics.median(rest) * 1000:.0f} / {p95(rest) * 1000:.0f} ms", "p95 < 50 ms")
+    show("among favourites, p50 / p95", f"{statistics.median(filtered) * 1000:.0f} / {p95(filtered) * 1000:.0f} ms")
+
+
+def asked(rng: random.Random) -> Sequence[Callable[[captions.Caption], str]]:
+    return (
+        lambda caption: caption.text,
+        lambda caption: captions.partial(caption.text, rng),
+        lambda caption: captions.typo(caption.text, rng),
+        lambda caption: caption.paraphrase or caption.top,
+    )
+
+
+def timed(client: httpx.Client, text: str, **filters: object) -> float:
+    started = time.perf_counter()
+    client.post("/api/search", json={"query": text, **filters}).raise_for_status()
+    return time.perf_counter() - started
+
+
+def p95(times: Sequence[float]) -> float:
+    return statistics.quantiles(times, n=20)[-1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=11, help="which pictures are drawn")
+    parser.add_argument("--threads", type=int, default=2, help="pictures read at once")
+    parser.add_argument("--scale", type=int, metavar="N", help="only measure searches among N made-up assets")
+    parser.add_argument("--queries", type=int, default=200)
+    arguments = parser.parse_args()
+    if arguments.scale:
+        speed(arguments.scale, arguments.queries)
+    else:
+        quality(arguments.seed, arguments.threads)
+
+
+if __name__ == "__main__":
+    main()

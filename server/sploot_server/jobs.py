@@ -22,7 +22,7 @@ logger = structlog.get_logger()
 
 
 class EmbeddingQueue:
-    """Works through the waiting jobs. `ring` says that there are new ones."""
+    """Works through the waiting jobs. `ring` tells all who do that there are new ones."""
 
     def __init__(
         self, jobs: JobStore, blobs: BlobStore, embedder: Embedder, news: Notifier, now_ms: Callable[[], int]
@@ -37,7 +37,7 @@ class EmbeddingQueue:
         self._slots = asyncio.Semaphore(embedder.threads)
 
     def ring(self) -> None:
-        self._bell.set()
+        self._news.publish_work()
 
     async def hurry(self, asset_id: str, *, wait_s: float) -> None:
         """Put an asset before all others, attempts counted afresh; wait until it has ended, but not over `wait_s`."""
@@ -49,6 +49,10 @@ class EmbeddingQueue:
 
     async def run(self) -> None:
         """Until cancelled. Whatever was in hand at a fault, or in an earlier process, waits again first."""
+        with self._news.hear_work(self._bell.set):
+            await self._work()
+
+    async def _work(self) -> None:
         while True:
             try:
                 await self._jobs.release(self._embedder.model, now_ms=self._now_ms())
@@ -95,7 +99,7 @@ class EmbeddingQueue:
                 await self._fail(job, f"The picture could not be read: {error}")
             else:
                 await self._jobs.complete(job, reading, self._embedder.model, now_ms=self._now_ms())
-                self._news.publish(job.asset_id)
+                self._news.publish_end(job.asset_id)
         return None
 
     async def _fail(self, job: Job, reason: str) -> None:
@@ -110,7 +114,7 @@ class EmbeddingQueue:
     async def _give_up(self, job: Job, reason: str) -> None:
         logger.warning("embedding given up", asset=job.asset_id, attempts=job.attempts + 1, reason=reason)
         await self._jobs.fail(job, reason, now_ms=self._now_ms())
-        self._news.publish(job.asset_id)
+        self._news.publish_end(job.asset_id)
 
     async def _wait(self) -> None:
         due_ms = await self._jobs.next_due_ms()

@@ -144,7 +144,7 @@ class _EventStream(Response):
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY, {"retry-after": "5"}) from error
 
     async def _tell(self, listener: Listener, send: Send) -> None:
-        resumed = bool(self._mark) and self._updates.replay(listener, self._mark)
+        resumed = bool(self._mark) and await self._updates.replay(listener, self._mark)
         if self._ids is not None and not resumed:
             await self._updates.tell_states(listener, self._ids, is_known)
         connected = {"type": "connected", "timestamp": now_ms(), "resumed": resumed}

@@ -13,22 +13,17 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from sploot_server import __version__
-from sploot_server.assets.database import Database
-from sploot_server.assets.jobs import SqliteJobs
-from sploot_server.assets.sqlite import SqliteAssets
-from sploot_server.assets.texts import SqliteTexts
-from sploot_server.blobs import FileBlobs
 from sploot_server.config import Config
 from sploot_server.embedding import Embedder
 from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
 from sploot_server.live import MESSAGE_BYTES_MAX, STREAM_PATH, Live
-from sploot_server.notify import Notifier
 from sploot_server.partial import Partials
 from sploot_server.process import Server, address_of, listening, owned, when_stdin_ends
 from sploot_server.refusals import HANDLERS, Door
 from sploot_server.routes import api
 from sploot_server.search import Search
+from sploot_server.stores import opened
 from sploot_server.tus import Tus
 from sploot_server.updates import Updates
 from sploot_server.workers import WorkerEmbedder
@@ -43,23 +38,22 @@ PING_S = 20.0  # a WebSocket client that is silent is asked after this time, and
 async def library_app(config: Config, embedder: Embedder | None = None) -> AsyncIterator[Starlette]:
     """The ASGI application on an open library. The caller owns `config.data`; worker processes embed by default."""
     async with contextlib.AsyncExitStack() as stack:
-        database = Database(config.data / "library.db")
-        database.open()
-        stack.push_async_callback(database.close)
-        blobs = FileBlobs(config.data)
-        blobs.open()
+        stores = await stack.enter_async_context(opened(config))
+        for task in stores.tasks:
+            await stack.enter_async_context(running(task()))
         partials = Partials(config.data / "partial")
         partials.open()
         await stack.enter_async_context(running(partials.run()))
         embedder = embedder or WorkerEmbedder(threads=config.embedding_threads, idle_s=config.worker_idle_s)
         stack.push_async_callback(embedder.close)
-        news = Notifier()
-        queue = EmbeddingQueue(SqliteJobs(database), blobs, embedder, news, now_ms)
-        await stack.enter_async_context(running(queue.run()))
-        library = Library(config, SqliteAssets(database), blobs, queue, news)
-        updates = Updates(library, news)
+        queue = EmbeddingQueue(stores.jobs, stores.blobs, embedder, stores.news, now_ms)
+        if config.database is None:  # else there are workers for that
+            await stack.enter_async_context(running(queue.run()))
+        library = Library(config, stores.assets, stores.blobs, queue, stores.news)
+        updates = Updates(library, stores.ends, stores.news, stores.look_s)
+        await updates.open()
         await stack.enter_async_context(running(updates.run()))
-        search = Search(SqliteTexts(database), embedder)
+        search = Search(stores.texts, embedder)
         hosts = LOOPBACK_NAMES if config.uds is None else None
         door = Middleware(Door, requests_max=config.requests_max, hosts=hosts, endless=frozenset({STREAM_PATH}))
         app = Starlette(

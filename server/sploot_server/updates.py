@@ -5,8 +5,6 @@ A listener hears everything or is dropped: whoever comes back is told where thin
 
 import asyncio
 import contextlib
-import secrets
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +12,17 @@ from typing import Any
 import structlog
 
 from sploot_server import wire
-from sploot_server.assets import Owned
+from sploot_server.assets import EndStore, Owned
 from sploot_server.library import Library, now_ms
 from sploot_server.model import Embedding, EmbeddingState
 from sploot_server.notify import Notifier
 
 LISTENERS_MAX = 200
 OUTBOX_MAX = 2_000  # updates that one listener may be behind; then it is dropped
-HISTORY_MAX = 1_000  # updates that can be told again to whoever was away
+HISTORY_MAX = 1_000  # updates that are told again to whoever was away
 TOLD_MAX = 10_000  # assets whose new state is still to be read
 READ_MAX = 500  # in one question to the database
+PAUSE_S = 1.0  # before a question that failed is asked again
 
 logger = structlog.get_logger()
 
@@ -40,7 +39,7 @@ class Dropped(Exception):
 class Update:
     """The state of one embedding, for the owner of the asset; None if there is no such asset any more.
 
-    `number` counts what happened; None for the answer to a question.
+    `number` is its place in the order in which embeddings have ended; None where nothing has.
     """
 
     asset_id: str
@@ -58,6 +57,7 @@ class Listener:
     def __init__(self, owner: str, ids: set[str] | None) -> None:
         self.owner = owner
         self.ids = ids
+        self.heard = 0  # the last number that was heard before, perhaps from another server
         self._outbox: dict[str, Update] = {}
         self._dropped: str | None = None
         self._filled = asyncio.Event()
@@ -66,6 +66,8 @@ class Listener:
 
     def wants(self, update: Update) -> bool:
         """What is gone has no owner: it concerns whoever named it."""
+        if update.number is not None and update.number <= self.heard:
+            return False
         named = self.ids is None or update.asset_id in self.ids
         return named and (update.owner == self.owner or (update.owner is None and self.ids is not None))
 
@@ -101,32 +103,43 @@ class Listener:
 
 
 class Updates:
-    """Reads the state of whatever there is news of, and puts it into the outbox of all who want it."""
+    """Reads what there is news of, and puts it into the outbox of all who want it.
 
-    def __init__(self, library: Library, news: Notifier) -> None:
+    What has ended is read in the database's own order, from where it was last read: news may be lost, come twice or in
+    another order, and nothing is missed. `look_s` is how often to look without news; None where none are ever lost.
+    """
+
+    def __init__(self, library: Library, ends: EndStore, news: Notifier, look_s: float | None = None) -> None:
         self._library = library
+        self._ends = ends
         self._news = news
+        self._look_s = look_s
         self._listeners: set[Listener] = set()
-        self._told: dict[str, None] = {}
+        self._changed: dict[str, None] = {}
         self._bell = asyncio.Event()
         self._reading = asyncio.Lock()  # what is read earlier is put earlier
-        self._history: deque[Update] = deque(maxlen=HISTORY_MAX)
-        self._series = secrets.token_hex(4)  # numbers mean something within one series only
-        self._number = 0
+        self._series = ""  # numbers mean something within one library only
+        self._last = 0  # the last number that was told
 
     def __len__(self) -> int:
         return len(self._listeners)
+
+    async def open(self) -> None:
+        """Begin where things stand."""
+        self._series, self._last = await self._ends.last()
 
     async def run(self) -> None:
         """Until cancelled."""
         with self._news.hear(self._tell):
             while True:
-                await self._bell.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._look_s):
+                        await self._bell.wait()
                 try:
                     await self._share_out()
-                except Exception:
-                    logger.exception("news of embeddings lost")
-                    self._lose_all()
+                except Exception as error:  # noqa: BLE001 - whatever it was, nothing is forgotten: it is tried again
+                    logger.warning("news of embeddings are late", reason=str(error))
+                    await asyncio.sleep(PAUSE_S)
 
     @contextlib.contextmanager
     def listen(self, owner: str, ids: set[str] | None) -> Iterator[Listener]:
@@ -158,17 +171,20 @@ class Updates:
         """What a client gives back to `replay` when this was the last it heard."""
         return None if update.number is None else f"{self._series}-{update.number}"
 
-    def replay(self, listener: Listener, mark: str) -> bool:
-        """Tell again what came after `mark`; False if that is no longer known."""
+    async def replay(self, listener: Listener, mark: str) -> bool:
+        """Tell again what came after `mark`; False if that is no mark of this library, or too much for it."""
         series, _, number = mark.partition("-")
-        if series != self._series or not (number.isascii() and number.isdigit() and len(number) < 20):
+        if series != self._series or not (number.isascii() and number.isdigit() and len(number) < 16):
             return False
-        oldest = self._number - len(self._history)
-        if not oldest <= int(number) <= self._number:
-            return False
-        for update in self._history:
-            if update.number is not None and update.number > int(number):
-                self._offer(listener, update)
+        async with self._reading:
+            missed = await self._ends.after(int(number), HISTORY_MAX + 1, listener.owner)
+            if len(missed) > HISTORY_MAX or int(number) > (await self._ends.last())[1]:
+                return False
+            listener.heard = int(number)
+            for each in missed:
+                if each.order <= self._last:  # what comes later is shared out
+                    body = _body(each.asset_id, each.embedding)
+                    self._offer(listener, Update(each.asset_id, each.owner, body, each.order))
         return True
 
     def close(self) -> None:
@@ -176,38 +192,50 @@ class Updates:
         for listener in self._listeners:
             listener.drop("the server ends")
 
-    def _tell(self, asset_id: str) -> None:
-        if len(self._told) < TOLD_MAX:
-            self._told[asset_id] = None
-        else:
-            self._lose_all()
+    def _tell(self, changed: str | None) -> None:
+        if changed is not None and len(self._changed) < TOLD_MAX:
+            self._changed[changed] = None
+        elif changed is not None:
+            self._lose_track()
         self._bell.set()
 
     async def _share_out(self) -> None:
         async with self._reading:
-            ids = list(self._told)[:READ_MAX]
-            for asset_id in ids:
-                del self._told[asset_id]
+            self._bell.clear()
+            try:
+                await self._share_out_ended()
+                await self._share_out_changed()
+            except BaseException:
+                self._bell.set()
+                raise
+
+    async def _share_out_ended(self) -> None:
+        ended = None
+        while ended is None or len(ended) == READ_MAX:
+            ended = await self._ends.after(self._last, READ_MAX)
+            for each in ended:
+                self._last = each.order
+                self._offer_all(Update(each.asset_id, each.owner, _body(each.asset_id, each.embedding), each.order))
+
+    async def _share_out_changed(self) -> None:
+        while self._changed:
+            ids = list(self._changed)[:READ_MAX]
             found = await self._library.owned(ids)
             for asset_id in ids:
-                self._number += 1
-                update = _update(asset_id, found.get(asset_id), self._number)
-                self._history.append(update)
-                for listener in self._listeners:
-                    self._offer(listener, update)
-            if not self._told:
-                self._bell.clear()
+                self._changed.pop(asset_id, None)
+                self._offer_all(_update(asset_id, found.get(asset_id)))
+
+    def _offer_all(self, update: Update) -> None:
+        for listener in self._listeners:
+            self._offer(listener, update)
 
     def _offer(self, listener: Listener, update: Update) -> None:
         if listener.wants(update):
             listener.put(update)
 
-    def _lose_all(self) -> None:
+    def _lose_track(self) -> None:
         """Something was missed: nobody may go on as if nothing had been."""
-        self._told.clear()
-        self._bell.clear()
-        self._history.clear()
-        self._series = secrets.token_hex(4)
+        self._changed.clear()
         for listener in self._listeners:
             listener.drop("the server has lost track")
 
@@ -221,10 +249,10 @@ def is_known(made: Embedding | None) -> bool:
     return made is not None
 
 
-def _update(asset_id: str, owned: Owned | None, number: int) -> Update:
+def _update(asset_id: str, owned: Owned | None) -> Update:
     if owned is None:
-        return Update(asset_id, None, _body(asset_id, None), number)
-    return Update(asset_id, owned.owner, _body(asset_id, owned.embedding), number)
+        return Update(asset_id, None, _body(asset_id, None))
+    return Update(asset_id, owned.owner, _body(asset_id, owned.embedding))
 
 
 def _body(asset_id: str, made: Embedding | None) -> dict[str, Any]:

@@ -3,23 +3,32 @@
 import asyncio
 import contextlib
 import hashlib
+import math
+import random
+import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import postgres
 import pytest
-from sploot_server.assets import AssetStore, JobStore
+from sploot_server.assets import AssetStore, Candidate, EndStore, Filter, JobStore, SearchStore
 from sploot_server.assets.database import Database
+from sploot_server.assets.ends import SqliteEnds
 from sploot_server.assets.jobs import SqliteJobs
 from sploot_server.assets.postgres.assets import PostgresAssets
 from sploot_server.assets.postgres.database import PostgresDatabase
+from sploot_server.assets.postgres.ends import PostgresEnds
 from sploot_server.assets.postgres.jobs import PostgresJobs
+from sploot_server.assets.postgres.texts import PostgresTexts
 from sploot_server.assets.sqlite import SqliteAssets, new_id
-from sploot_server.embedding import Model, Reading
+from sploot_server.assets.texts import SqliteTexts
+from sploot_server.embedding import Model, Reading, Vectors
 from sploot_server.model import AssetQuery, EmbeddingState, NewAsset
+from sploot_server.words import squeeze, trigrams
 
 MODEL = Model("m", 2)
+EVERYTHING = Filter()
 READING = Reading("some text", b"\0" * 8, 3, 4)
 
 
@@ -27,6 +36,18 @@ READING = Reading("some text", b"\0" * 8, 3, 4)
 class Stores:
     assets: AssetStore
     jobs: JobStore
+    texts: SearchStore
+    ends: EndStore
+
+    async def read(self, content: str, reading: Reading, *, owner: str = "") -> str:
+        """Add an asset and complete it."""
+        checksum = hashlib.sha256(content.encode()).hexdigest()
+        added = await self.assets.of(owner).add(
+            NewAsset(new_id(), checksum, f"{content}.jpg", "image/jpeg", 9, ()), now_ms=1000
+        )
+        [job] = await self.jobs.claim(1, now_ms=1000)
+        await self.jobs.complete(job, reading, MODEL, now_ms=2000)
+        return added.asset.id
 
     async def add(self, content: str, *, tags: Sequence[str] = (), now_ms: int = 1000) -> str:
         checksum = hashlib.sha256(content.encode()).hexdigest()
@@ -38,7 +59,7 @@ class Stores:
 async def sqlite(folder: Path) -> AsyncIterator[Stores]:
     database = Database(folder / "library.db")
     database.open()
-    yield Stores(SqliteAssets(database), SqliteJobs(database))
+    yield Stores(SqliteAssets(database), SqliteJobs(database), SqliteTexts(database), SqliteEnds(database))
     await database.close()
 
 
@@ -47,7 +68,7 @@ async def in_postgres(folder: Path) -> AsyncIterator[Stores]:
     database = PostgresDatabase(await postgres.empty_database())
     await database.open()
     jobs = PostgresJobs(database)
-    yield Stores(PostgresAssets(database), jobs)
+    yield Stores(PostgresAssets(database), jobs, PostgresTexts(database), PostgresEnds(database))
     jobs.close()
     await database.close()
 
@@ -175,3 +196,142 @@ async def test_another_model_makes_everything_anew(stores: Stores) -> None:
     assert await stores.jobs.release(MODEL, now_ms=2000) == 0
     assert await stores.jobs.release(Model("newer", 2), now_ms=2000) == 1
     assert len(await stores.jobs.claim(9, now_ms=2000)) == 1
+
+
+async def test_many_contents_are_asked_about_at_once(stores: Stores) -> None:
+    ids = [await stores.add(content) for content in "abc"]
+    await stores.assets.delete(ids[2], now_ms=2)
+    sums = [hashlib.sha256(content.encode()).hexdigest() for content in "abcd"]
+    found = await stores.assets.find_all(sums)
+    assert {checksum: asset.id for checksum, asset in found.items()} == dict(zip(sums, ids[:2], strict=False))
+
+
+async def test_text_that_no_database_could_hold_finds_nothing(stores: Stores) -> None:
+    assert await stores.assets.get("\0") is None
+    assert await stores.assets.embeddings(["\0"]) == {}
+    assert await stores.assets.list(AssetQuery(tag_id="\0")) is not None
+    asset_id = await stores.read("a", Reading("nul \0 inside", None, 1, 1))
+    assert (await stores.assets.embeddings([asset_id]))[asset_id].state is EmbeddingState.READY
+
+
+async def test_embeddings_are_told_in_the_order_in_which_they_ended(stores: Stores) -> None:
+    name, before = await stores.ends.last()
+    assert (len(name), before) == (8, 0)
+    ids = [await stores.add(str(number), now_ms=1000 + number) for number in range(4)]
+    jobs = await stores.jobs.claim(4, now_ms=9000)
+    await stores.jobs.complete(jobs[2], READING, MODEL, now_ms=9000)
+    await stores.jobs.fail(jobs[0], "no", now_ms=9000)
+    await stores.jobs.complete(jobs[3], READING, MODEL, now_ms=9000)
+    ended = await stores.ends.after(0, 9)
+    assert [(each.order, each.asset_id) for each in ended] == [(1, ids[2]), (2, ids[0]), (3, ids[3])]
+    assert (ended[1].owner, ended[1].embedding.error) == ("", "no")
+    assert await stores.ends.last() == (name, 3)
+    assert [each.order for each in await stores.ends.after(1, 1)] == [2]
+    assert await stores.ends.after(0, 9, owner="somebody") == []
+
+
+async def test_a_place_in_the_order_of_ends_is_never_taken_twice(stores: Stores) -> None:
+    last = await stores.read("a", READING)
+    await stores.assets.purge(last)
+    await stores.read("b", READING)
+    assert [each.order for each in await stores.ends.after(0, 9)] == [2]
+
+
+async def test_what_is_hidden_or_made_anew_has_no_end(stores: Stores) -> None:
+    hidden, other = await stores.read("a", READING), await stores.read("b", READING)
+    await stores.assets.delete(hidden, now_ms=3000)
+    assert [each.asset_id for each in await stores.ends.after(0, 9)] == [other]
+    await stores.jobs.release(Model("newer", 2), now_ms=4000)
+    assert await stores.ends.after(0, 9) == []
+
+
+def unit(*numbers: float) -> bytes:
+    length = math.hypot(*numbers)
+    return struct.pack(f"<{len(numbers)}f", *(number / length for number in numbers))
+
+
+async def candidates(
+    stores: Stores, vector: bytes | None, words: str = "", only: Filter = EVERYTHING
+) -> list[Candidate]:
+    sought = Vectors(vector, None)
+    found = await stores.texts.candidates(sought, MODEL, trigrams([squeeze(words)]), only, 60)
+    return sorted(found, key=lambda each: each.row)
+
+
+async def test_candidates_share_words_or_meaning(stores: Stores) -> None:
+    await stores.read("a", Reading("The Cat Sat", unit(1, 0), 1, 1))
+    await stores.read("b", Reading("dogs bark", unit(0, 1), 1, 1))
+    await stores.read("c", Reading("", None, 1, 1))
+    by_words = await candidates(stores, None, "cats")
+    assert [(each.squeezed, each.meaning) for each in by_words] == [("thecatsat", None)]
+    by_meaning = await candidates(stores, unit(3, 4))
+    assert [each.squeezed for each in by_meaning] == ["thecatsat", "dogsbark"]
+    assert [round(each.meaning or 0, 4) for each in by_meaning] == [0.6, 0.8]
+
+
+async def test_candidates_are_ones_own_live_and_wanted(stores: Stores) -> None:
+    mine = await stores.read("a", Reading("cat one", unit(1, 0), 1, 1))
+    hidden = await stores.read("b", Reading("cat two", unit(1, 0), 1, 1))
+    await stores.read("a", Reading("cat three", unit(1, 0), 1, 1), owner="her")
+    await stores.assets.delete(hidden, now_ms=3000)
+    assert [each.squeezed for each in await candidates(stores, unit(1, 0), "cat")] == ["catone"]
+    assert [each.squeezed for each in await candidates(stores, unit(1, 0), "cat", Filter("her"))] == ["catthree"]
+    assert await candidates(stores, unit(1, 0), "cat", Filter(favorite=True)) == []
+    await stores.assets.edit(mine, favorite=True, tags=["t"], now_ms=3000)
+    [tag] = await stores.assets.tags()
+    for only in (
+        Filter(favorite=True),
+        Filter(tag_id=tag.tag.id),
+        Filter(mime="image/jpeg"),
+        Filter(created_from_ms=1000, created_before_ms=1001),
+    ):
+        assert [each.squeezed for each in await candidates(stores, unit(1, 0), "cat", only)] == ["catone"]
+    for only in (Filter(mime="image/png"), Filter(created_from_ms=1001), Filter(created_before_ms=1000)):
+        assert await candidates(stores, unit(1, 0), "cat", only) == []
+
+
+async def test_the_nearest_of_many_are_the_nearest(stores: Stores) -> None:
+    rng = random.Random(7)
+    turns = [rng.random() * math.tau for _ in range(60)]
+    for number, turn in enumerate(turns):
+        await stores.read(str(number), Reading(f"n{number}", unit(math.cos(turn), math.sin(turn)), 1, 1))
+    nearest = sorted(range(60), key=lambda number: -math.cos(turns[number]))[:5]
+    found = await candidates(stores, unit(1, 0))
+    best = sorted(found, key=lambda each: -(each.meaning or 0))[:5]
+    assert [each.squeezed for each in best] == [f"n{number}" for number in nearest]
+    assert [each.meaning for each in best] == pytest.approx([math.cos(turns[number]) for number in nearest], abs=1e-5)
+
+
+async def test_vectors_of_another_model_are_not_compared(stores: Stores) -> None:
+    await stores.read("a", Reading("cat", unit(1, 0), 1, 1))
+    found = await stores.texts.candidates(Vectors(unit(1, 0), None), Model("newer", 2), [], Filter(), 9)
+    assert [each for each in found if each.meaning is not None] == []
+
+
+async def test_pictures_are_compared_in_a_space_of_their_own(stores: Stores) -> None:
+    model = Model("m", 2, 3)
+    await stores.jobs.release(model, now_ms=1)
+    await stores.read("a", Reading("cat", unit(1, 0), 1, 1, unit(1, 2, 2)))
+    await stores.read("b", Reading("", None, 1, 1, unit(0, 0, 1)))
+    found = await stores.texts.candidates(Vectors(None, unit(0, 0, 5)), model, [], Filter(), 9)
+    by_row = sorted(found, key=lambda each: each.row)
+    assert [(each.meaning, round(each.picture or 0, 4)) for each in by_row] == [(None, 0.6667), (None, 1.0)]
+
+
+async def test_near_duplicates_are_known_to_each_other(stores: Stores) -> None:
+    look = bytes(range(16))
+    first = await stores.read("a", Reading("one cat", unit(1, 0), 1, 1, None, look))
+    second = await stores.read("b", Reading("one cat", unit(1, 0), 1, 1, None, look[:-1] + b"\x0e"))
+    other = await stores.read("c", Reading("two dogs", unit(1, 0), 1, 1, None, look))
+    found = await candidates(stores, unit(1, 0))
+    assert [each.kin == found[0].kin for each in found] == [True, True, False]
+    seed = await stores.texts.seed(second, MODEL, "")
+    assert seed is not None
+    assert (seed.vectors.text, list(seed.kin)) == (unit(1, 0), [found[0].row])
+    assert await stores.texts.seed(second, MODEL, "her") is None
+    whole = await stores.texts.found([each.row for each in found])
+    assert {there.asset.id: list(there.others) for there in whole.values()} == {
+        first: [second],
+        second: [first],
+        other: [],
+    }

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -252,8 +251,8 @@ async def test_an_id_that_is_not_known_is_not_resumed(library: LiveLibrary, last
         assert (await it.update())[0] == asset
 
 
-async def test_an_id_from_before_the_kept_history_is_not_resumed(library: LiveLibrary) -> None:
-    library.updates._history = deque(maxlen=1)
+async def test_an_id_from_too_long_ago_is_not_resumed(library: LiveLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(updates, "HISTORY_MAX", 1)
     go(library)
     async with stream(library) as it:
         await it.next()
@@ -281,25 +280,24 @@ async def test_too_many_ids_in_an_address_are_refused(library: LiveLibrary) -> N
     assert "At most 1000" in answer.json()["error"]
 
 
-async def test_when_the_database_fails_all_are_dropped_and_come_back_to_the_truth(
+async def test_when_the_database_fails_everybody_hears_of_it_later(
     library: LiveLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(updates, "PAUSE_S", 0.01)
     asset = await library.upload("cat")
-    owned = library.updates._library.owned
+    after, failed = library.updates._ends.after, asyncio.Event()
 
     async def failing(*_: object) -> None:
+        failed.set()
         raise OSError("no")
 
     async with ear(library) as it:
         await it.subscribe(asset)
         await it.silent()
-        monkeypatch.setattr(library.updates._library, "owned", failing)
+        monkeypatch.setattr(library.updates._ends, "after", failing)
         go(library)
-        with pytest.raises(ConnectionClosed, match="lost track"):
-            await it.next()
-    monkeypatch.setattr(library.updates._library, "owned", owned)
-    async with ear(library) as it:
-        await it.subscribe(asset)
+        await asyncio.wait_for(failed.wait(), LIMIT_S)
+        monkeypatch.setattr(library.updates._ends, "after", after)
         assert (await it.next())["status"] == "ready"
 
 

@@ -102,7 +102,8 @@ async def test_a_search_sees_one_owner_only(database: Database) -> None:
 async def test_bytes_stay_as_long_as_anybody_has_them(library: Library, tmp_path: Path) -> None:
     anna, ben = library.of("anna"), library.of("ben")
     hers, his = await add(anna, "shared"), await add(ben, "shared")
-    _, path = await ben.original(his)
+    async with ben.local(await ben.get(his)) as path:
+        assert path.exists()
     with pytest.raises(NotFound):
         await ben.purge(hers)
     await anna.purge(hers)

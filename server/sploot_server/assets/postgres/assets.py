@@ -36,6 +36,11 @@ class PostgresAssets:
             "SELECT * FROM whole_assets WHERE checksum = $1 AND owner = $2 AND deleted_at IS NULL", checksum
         )
 
+    async def find_all(self, checksums: Sequence[str]) -> Mapping[str, Asset]:
+        named = "SELECT * FROM whole_assets WHERE owner = $1 AND deleted_at IS NULL AND checksum = ANY($2::text[])"
+        rows = await self._database.fetch(named, self._owner, checksums)
+        return {row["checksum"]: asset_of(row) for row in rows}
+
     async def get(self, asset_id: str) -> Asset | None:
         return await self._one(
             "SELECT * FROM whole_assets WHERE id = $1 AND owner = $2 AND deleted_at IS NULL", asset_id

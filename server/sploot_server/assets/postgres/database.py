@@ -3,6 +3,7 @@
 Every statement of a transaction travels on one connection; `synchronous_commit` is on, so what is answered is durable.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from importlib import resources
@@ -13,9 +14,9 @@ import asyncpg  # type: ignore[import-untyped]  # it carries no types
 from sploot_server.assets.database import DatabaseError
 from sploot_server.model import Unreachable
 
-SCHEMA_LOCK = 0x53706C74  # "Splt"; classes of advisory locks, and the next one is that of `ended_order` in the schema
-WORKER_LOCK = SCHEMA_LOCK + 2
-CONTENT_LOCK = SCHEMA_LOCK + 3
+SCHEMA_LOCK = 0x53706C74  # "Splt"; these are classes of advisory locks
+WORKER_LOCK = SCHEMA_LOCK + 1
+CONTENT_LOCK = SCHEMA_LOCK + 2
 CONNECTIONS_MAX = 10  # of the pool; a server holds two more, one to hear and one to exclude
 COMMAND_S_MAX = 30.0
 CONNECT_S_MAX = 10.0
@@ -103,6 +104,7 @@ class Session:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._busy = asyncio.Lock()
 
     @property
     def ended(self) -> bool:
@@ -111,7 +113,10 @@ class Session:
     async def fetch(self, statement: str, *values: Any) -> list[Any]:
         """Raises Unreachable."""
         with reachable():
-            rows: list[Any] = await self._connection.fetch(statement, *map(_storable, values), timeout=COMMAND_S_MAX)
+            async with self._busy:
+                rows: list[Any] = await self._connection.fetch(
+                    statement, *map(_storable, values), timeout=COMMAND_S_MAX
+                )
             return rows
 
     async def listen(self, channel: str, told: Callable[[str], None]) -> None:

@@ -6,19 +6,16 @@ waits again: proof, no timeout. Every claim counts up, and who comes with an old
 """
 
 import asyncio
-import zlib
-from array import array
 from collections.abc import Callable, Sequence
 
 import structlog
 
 from sploot_server.assets import Job
 from sploot_server.assets.postgres.database import WORKER_LOCK, PostgresDatabase, Session
+from sploot_server.assets.postgres.index import index, prepare
 from sploot_server.embedding import Model, Reading
 from sploot_server.model import Unreachable
-from sploot_server.words import squeeze, trigrams
 
-DIM = 384  # of the column
 LOOK_S = 5.0  # how often the living look after the work of the dead
 RELEASE_DEAD = """
     UPDATE embeddings SET state = 'pending', due_at = $1 WHERE state = 'processing' AND worker NOT IN (
@@ -33,11 +30,9 @@ CLAIM = """
       ORDER BY urgent DESC, due_at, asset LIMIT $2 FOR UPDATE SKIP LOCKED)
     RETURNING asset, id, checksum, attempts, claims, urgent, due_at
 """
-COMPLETE = """
-    WITH ended AS (
-      UPDATE embeddings SET state = 'ready', error = NULL, model = $3, dim = $4, text = $5, completed_at = $6
-      WHERE asset = $1 AND claims = $2 AND state = 'processing' RETURNING asset)
-    UPDATE assets SET width = $7, height = $8 FROM ended WHERE row = asset RETURNING row, owner
+IN_HAND = """
+    SELECT e.asset, a.owner FROM embeddings e JOIN assets a ON a.row = e.asset
+    WHERE e.asset = $1 AND e.claims = $2 AND e.state = 'processing' FOR UPDATE OF e
 """
 
 logger = structlog.get_logger()
@@ -54,6 +49,7 @@ class PostgresJobs:
 
     async def release(self, model: Model, *, now_ms: int) -> int:
         number = await self._present()
+        await prepare(self._database, model)
         async with self._database.transaction() as statements:
             mine = await statements.fetch(
                 "UPDATE embeddings SET state = 'pending', due_at = $1 "
@@ -76,23 +72,20 @@ class PostgresJobs:
         return [Job(row["asset"], row["id"], row["checksum"], row["attempts"], row["claims"]) for row in rows]
 
     async def complete(self, job: Job, reading: Reading, model: Model, *, now_ms: int) -> None:
-        squeezed = squeeze(reading.text)
         async with self._database.transaction() as statements:
-            ended = await statements.fetch(
-                COMPLETE,
-                *(job.row, job.claim, model.name, model.dim, reading.text, now_ms),
-                reading.width,
-                reading.height,
-            )
-            for row, owner in ended:  # none, if it was taken away meanwhile
-                await statements.fetch("DELETE FROM vectors WHERE asset = $1", row)
-                await statements.fetch("DELETE FROM texts WHERE asset = $1", row)
-                if reading.vector is not None:
-                    add = "INSERT INTO vectors (asset, owner, vector) VALUES ($1, $2, $3::float4[]::vector)"
-                    await statements.fetch(add, row, owner, padded(reading.vector))
-                if reading.text:
-                    add = "INSERT INTO texts (asset, squeezed, trigrams) VALUES ($1, $2, $3)"
-                    await statements.fetch(add, row, squeezed, numbers(trigrams([squeezed])))
+            for row, owner in await statements.fetch(
+                IN_HAND, job.row, job.claim
+            ):  # none, if it was taken away meanwhile
+                await index(statements, row, owner, reading)
+                await statements.fetch(
+                    "UPDATE assets SET width = $2, height = $3 WHERE row = $1", row, reading.width, reading.height
+                )
+                # Last, since all who complete wait for each other from here on: see `series` in the schema.
+                await statements.fetch(
+                    "UPDATE embeddings SET state = 'ready', error = NULL, model = $2, dim = $3, text = $4, "
+                    "completed_at = $5 WHERE asset = $1",
+                    *(row, model.name, model.dim, reading.text, now_ms),
+                )
 
     async def fail(self, job: Job, error: str, *, now_ms: int) -> None:
         await self._database.fetch(
@@ -158,14 +151,3 @@ class PostgresJobs:
                 await session.fetch("SELECT pg_advisory_lock($1, $2)", WORKER_LOCK, fresh["number"])
                 self._session, self._number = session, fresh["number"]
             return self._number
-
-
-def padded(vector: bytes) -> list[float]:
-    """Little-endian float32 as numbers, filled up with zeros to the column's dimension."""
-    floats = array("f", vector)
-    return [*floats, *[0.0] * (DIM - len(floats))]
-
-
-def numbers(runs: Sequence[str]) -> list[int]:
-    """One signed 32-bit number for each run of letters; two runs of the same number only widen the circle a little."""
-    return [zlib.crc32(run.encode()) - 2**31 for run in runs]

@@ -1,29 +1,59 @@
 """What searches read from PostgreSQL."""
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from sploot_server.assets import Filter
-from sploot_server.assets.postgres.database import PostgresDatabase
-from sploot_server.assets.postgres.jobs import numbers
+from sploot_server.assets import Candidate, Filter, Found, Seed
+from sploot_server.assets.postgres.database import PostgresDatabase, Statements
+from sploot_server.assets.postgres.index import floats, numbers, padded
 from sploot_server.assets.sqlite import asset_of
-from sploot_server.model import Asset
+from sploot_server.embedding import Model, Vectors
 
-# How common a run of letters is, say the statistics that PostgreSQL keeps of the column; what they do not name is rare.
-ROWS_LIKE = """
-    WITH commonness AS (
-      SELECT unnest(most_common_elems::text::integer[]) AS trigram, unnest(most_common_elem_freqs) AS share
-      FROM pg_stats WHERE schemaname = current_schema() AND tablename = 'texts' AND attname = 'trigrams'),
-    asked AS (
-      SELECT trigram, ln(1 / coalesce(share, 0.0001)) AS weight,
-             sum(coalesce(share, 0.0001)) OVER (ORDER BY coalesce(share, 0.0001), trigram) AS share_so_far
-      FROM unnest($1::integer[]) AS trigram LEFT JOIN commonness USING (trigram))
-    SELECT x.asset FROM asked a JOIN texts x ON x.trigrams @> ARRAY[a.trigram] JOIN assets s ON s.row = x.asset
-    WHERE s.owner = $3 AND (share_so_far * (SELECT reltuples FROM pg_class WHERE oid = 'texts'::regclass) < $4
-                            OR trigram = (SELECT trigram FROM asked ORDER BY share_so_far LIMIT 1))
-    GROUP BY x.asset ORDER BY sum(weight) DESC, x.asset LIMIT $2
+EF_SEARCH_MAX = 1000  # pgvector's own limit of what a walk through the graph keeps in sight
+POSTINGS_MAX = 6000  # texts that the trigrams looked for occur in, taken together
+
+WANTED = """
+    a.deleted_at IS NULL AND a.owner = $1 AND ($2::boolean IS NULL OR a.favorite = $2)
+    AND ($3::text IS NULL OR a.mime = $3) AND ($4::bigint IS NULL OR a.created_at >= $4)
+    AND ($5::bigint IS NULL OR a.created_at < $5) AND ($6::text IS NULL OR EXISTS (
+      SELECT 1 FROM asset_tags at JOIN tags t ON t.row = at.tag WHERE at.asset = a.row AND t.id = $6 AND t.owner = $1))
 """
-LOOKED_AT_MAX = 30_000  # texts per search; the rarest runs of letters come first
+NEAREST = f"""
+    SELECT v.asset FROM vectors v JOIN assets a ON a.row = v.asset JOIN embeddings e ON e.asset = v.asset
+    WHERE v.owner = $1 AND e.model = $7 AND e.state = 'ready' AND {{measured}} AND {WANTED}
+    ORDER BY {{expression}} <#> $8::float4[]::halfvec LIMIT $9
+"""  # noqa: S608 - constants
+# How common a run of letters is, say the statistics that PostgreSQL keeps of the column; what they do not name is rare.
+COMMONNESS = """
+    SELECT trigram, coalesce(share, 0) * (
+      SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = 'texts'::regclass) AS texts
+    FROM unnest($1::integer[]) AS trigram LEFT JOIN (
+      SELECT unnest(most_common_elems::text::integer[]) AS trigram, unnest(most_common_elem_freqs) AS share
+      FROM pg_stats WHERE schemaname = current_schema() AND tablename = 'texts' AND attname = 'trigrams') AS common
+    USING (trigram) ORDER BY 2, 1
+"""
+LIKE = f"""
+    SELECT x.asset FROM unnest($7::integer[], $8::float8[]) AS asked (trigram, weight)
+    JOIN texts x ON x.trigrams @> ARRAY[asked.trigram] JOIN assets a ON a.row = x.asset WHERE {WANTED}
+    GROUP BY x.asset ORDER BY sum(asked.weight) DESC, x.asset LIMIT $9
+"""  # noqa: S608 - constants
+READ = f"""
+    SELECT a.row, coalesce(x.squeezed, '') AS squeezed, coalesce(l.kin, a.row) AS kin,
+           CASE WHEN comparable THEN -(v.meaning <#> $8::float4[]::vector) END AS meaning,
+           CASE WHEN comparable AND vector_dims(v.picture) = cardinality($9::float4[])
+                THEN -(v.picture <#> $9::float4[]::vector) END AS picture
+    FROM assets a JOIN embeddings e ON e.asset = a.row CROSS JOIN LATERAL (SELECT e.model = $7 AS comparable) c
+    LEFT JOIN texts x ON x.asset = a.row LEFT JOIN looks l ON l.asset = a.row LEFT JOIN vectors v ON v.asset = a.row
+    WHERE a.row = ANY($10::bigint[]) AND {WANTED}
+"""  # noqa: S608 - constants
+SEED = """
+    SELECT a.row, vector_send(v.meaning) AS meaning, vector_send(v.picture) AS picture, e.model = $3 AS comparable,
+           ARRAY(SELECT b.row FROM looks l JOIN looks k ON k.kin = l.kin JOIN assets b ON b.row = k.asset
+                 WHERE l.asset = a.row AND b.owner = a.owner AND b.deleted_at IS NULL AND b.row <> a.row
+                 ORDER BY b.row) AS kin
+    FROM assets a JOIN embeddings e ON e.asset = a.row LEFT JOIN vectors v ON v.asset = a.row
+    WHERE a.id = $1 AND a.owner = $2 AND a.deleted_at IS NULL
+"""
 
 
 class PostgresTexts:
@@ -32,40 +62,78 @@ class PostgresTexts:
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
 
-    async def vectors_after(self, order: int, model: str, limit: int) -> Sequence[tuple[int, int, bytes]]:
-        rows = await self._database.fetch(
-            "SELECT e.ended_order, e.asset, vector_send(v.vector) AS vector, e.dim "
-            "FROM embeddings e JOIN vectors v ON v.asset = e.asset "
-            "WHERE e.ended_order > $1 AND e.model = $2 AND e.state = 'ready' ORDER BY e.ended_order LIMIT $3",
-            *(order, model, limit),
-        )
-        return [(row["ended_order"], row["asset"], little_endian(row["vector"], row["dim"])) for row in rows]
+    async def candidates(
+        self, sought: Vectors, model: Model, trigrams: Sequence[str], only: Filter, count: int
+    ) -> Sequence[Candidate]:
+        async with self._database.transaction() as statements:
+            rows = set(await _like(statements, trigrams, only, count))
+            await statements.fetch(f"SET LOCAL hnsw.ef_search = {min(count, EF_SEARCH_MAX)}")
+            if sought.text is not None:
+                place = {"measured": "v.meaning IS NOT NULL", "expression": "v.meaning::halfvec(768)"}
+                rows |= await _nearest(statements, place, *_filter(only), model.name, padded(sought.text), count)
+            if sought.picture is not None:
+                dim = len(sought.picture) // 4
+                place = {"measured": f"vector_dims(v.picture) = {dim}", "expression": f"v.picture::halfvec({dim})"}
+                rows |= await _nearest(statements, place, *_filter(only), model.name, floats(sought.picture), count)
+            return await _read(statements, rows, sought, model, only)
 
-    async def rows_like(self, trigrams: Sequence[str], limit: int, owner: str) -> Sequence[int]:
-        if not trigrams:
-            return []
-        rows = await self._database.fetch(ROWS_LIKE, numbers(trigrams), limit, owner, float(LOOKED_AT_MAX))
-        return [row["asset"] for row in rows]
-
-    async def texts(self, rows: Sequence[int], only: Filter) -> Mapping[int, str]:
-        wanted = await self._database.fetch(
-            "SELECT x.asset, x.squeezed FROM texts x JOIN assets a ON a.row = x.asset "
-            "WHERE x.asset = ANY($1::bigint[]) AND a.deleted_at IS NULL AND a.owner = $4 "
-            "AND ($2::boolean IS NULL OR a.favorite = $2) AND ($3::text IS NULL OR EXISTS ("
-            "SELECT 1 FROM asset_tags at JOIN tags t ON t.row = at.tag WHERE at.asset = a.row AND t.id = $3))",
-            *(rows, only.favorite, only.tag_id, only.owner),
-        )
-        return {row["asset"]: row["squeezed"] for row in wanted}
-
-    async def found(self, rows: Sequence[int]) -> Mapping[int, tuple[Asset, str]]:
+    async def found(self, rows: Sequence[int]) -> Mapping[int, Found]:
         assets = await self._database.fetch(
-            "SELECT w.*, e.text FROM whole_assets w JOIN embeddings e ON e.asset = w.row "
+            "SELECT w.*, e.text, ARRAY(SELECT b.id FROM looks l JOIN looks k ON k.kin = l.kin "
+            "  JOIN assets b ON b.row = k.asset WHERE l.asset = w.row AND b.row <> w.row AND b.owner = w.owner "
+            "  AND b.deleted_at IS NULL ORDER BY b.row) AS others "
+            "FROM whole_assets w JOIN embeddings e ON e.asset = w.row "
             "WHERE w.row = ANY($1::bigint[]) AND w.deleted_at IS NULL",
             rows,
         )
-        return {row["row"]: (asset_of(row), row["text"] or "") for row in assets}
+        return {row["row"]: Found(asset_of(row), row["text"] or "", row["others"]) for row in assets}
+
+    async def seed(self, asset_id: str, model: Model, owner: str) -> Seed | None:
+        rows = await self._database.fetch(
+            SEED,
+            *(asset_id, owner, model.name),
+        )
+        if not rows:
+            return None
+        [row] = rows
+        vectors = Vectors(None, None)
+        if row["comparable"]:
+            vectors = Vectors(_received(row["meaning"], model.dim), _received(row["picture"], model.picture_dim))
+        return Seed(row["row"], vectors, row["kin"])
 
 
-def little_endian(sent: bytes, dim: int) -> bytes:
+async def _like(statements: Statements, trigrams: Sequence[str], only: Filter, count: int) -> Sequence[int]:
+    """Rows of texts that share the rarest of the trigrams, as many of these as occur in POSTINGS_MAX texts."""
+    chosen: list[int] = []
+    weights: list[float] = []
+    left = float(POSTINGS_MAX)
+    for row in await statements.fetch(COMMONNESS, numbers(trigrams)) if trigrams else ():
+        if row["texts"] > left and chosen:
+            break
+        chosen.append(row["trigram"])
+        weights.append(1.0 / (1.0 + row["texts"]) ** 0.5)
+        left -= row["texts"]
+    if not chosen:
+        return []
+    return [row["asset"] for row in await statements.fetch(LIKE, *_filter(only), chosen, weights, count)]
+
+
+async def _nearest(statements: Statements, place: Mapping[str, str], *values: object) -> set[int]:
+    return {row["asset"] for row in await statements.fetch(NEAREST.format(**place), *values)}
+
+
+async def _read(
+    statements: Statements, rows: Collection[int], sought: Vectors, model: Model, only: Filter
+) -> Sequence[Candidate]:
+    picture = None if sought.picture is None else floats(sought.picture)
+    found = await statements.fetch(READ, *_filter(only), model.name, padded(sought.text), picture, list(rows))
+    return [Candidate(*row) for row in found]
+
+
+def _filter(only: Filter) -> Sequence[object]:
+    return (only.owner, only.favorite, only.mime, only.created_from_ms, only.created_before_ms, only.tag_id)
+
+
+def _received(sent: bytes | None, dim: int) -> bytes | None:
     """The first `dim` floats of a vector as pgvector sends it: two 16-bit numbers, then big-endian float32."""
-    return struct.pack(f"<{dim}f", *struct.unpack_from(f">{dim}f", sent, 4))
+    return None if sent is None else struct.pack(f"<{dim}f", *struct.unpack_from(f">{dim}f", sent, 4))

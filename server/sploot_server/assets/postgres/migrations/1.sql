@@ -52,13 +52,16 @@ CREATE INDEX embeddings_in_hand ON embeddings (worker) WHERE state = 'processing
 
 CREATE SEQUENCE workers AS integer CYCLE;
 
+-- Names this library, so that a place in the order of ends is not taken for one of another library's.
+CREATE TABLE series AS
+  SELECT substr(md5(random()::text || clock_timestamp()::text), 1, 8) AS name, 0::bigint AS last;
+
 -- Whoever ends an embedding, by whatever means: it takes the next place in the order of ends, and is told to all who
--- listen. The lock is held until the end of the transaction, so places become visible in their order, without gaps.
+-- listen. The row of `series` is locked until the end of the transaction, so places become visible in their order.
 CREATE FUNCTION embedding_moves() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF NEW.state IN ('ready', 'failed') THEN
-    PERFORM pg_advisory_xact_lock(1399876725, 0);
-    NEW.ended_order := (SELECT coalesce(max(ended_order), 0) + 1 FROM embeddings);
+    UPDATE series SET last = last + 1 RETURNING last INTO NEW.ended_order;
     NEW.completed_at := coalesce(NEW.completed_at, (extract(epoch FROM clock_timestamp()) * 1000)::bigint);
     NEW.worker := NULL;
     NEW.urgent := false;
@@ -79,15 +82,29 @@ CREATE TRIGGER an_embedding_moves BEFORE UPDATE OF state ON embeddings
 CREATE TRIGGER an_embedding_is_wanted BEFORE INSERT ON embeddings
   FOR EACH ROW EXECUTE FUNCTION embedding_moves();
 
--- One column for all models: those of fewer dimensions are filled up with zeros, which changes no angle.
+-- What texts mean, and what is to be seen in pictures: their inner products with what is sought are cosines. One column
+-- serves all models of texts: vectors of fewer dimensions are filled up with zeros, which changes no product. Models of
+-- pictures are the users' own, of any dimension: their index is made when there is one (see jobs.py).
 CREATE TABLE vectors (
-  asset  bigint PRIMARY KEY REFERENCES embeddings (asset) ON DELETE CASCADE,
-  owner  text   COLLATE "C" NOT NULL,
-  vector vector(384) NOT NULL
+  asset   bigint PRIMARY KEY REFERENCES embeddings (asset) ON DELETE CASCADE,
+  owner   text   COLLATE "C" NOT NULL,
+  meaning vector(768),
+  picture vector
 );
 
 CREATE INDEX vectors_of_owner ON vectors (owner);
-CREATE INDEX vectors_nearest  ON vectors USING hnsw ((vector::halfvec(384)) halfvec_ip_ops);
+CREATE INDEX meanings_nearest ON vectors USING hnsw ((meaning::halfvec(768)) halfvec_ip_ops);
+
+-- Which pictures are near-duplicates of each other (see looks.py), and stretches of looks: who is alike shares one.
+CREATE TABLE looks (
+  asset bigint    PRIMARY KEY REFERENCES embeddings (asset) ON DELETE CASCADE,
+  look  bytea     NOT NULL, -- a difference hash
+  kin   bigint    NOT NULL, -- the same for near-duplicates: the row of the first of them
+  bands integer[] NOT NULL
+);
+
+CREATE INDEX looks_of_kin  ON looks (kin);
+CREATE INDEX looks_by_band ON looks USING gin (bands);
 
 -- The text of ready assets, folded and without spaces (OCR glues words), and its runs of three letters as numbers.
 CREATE TABLE texts (
@@ -123,6 +140,3 @@ CREATE VIEW whole_assets AS
          (SELECT string_agg(t.id || ' ' || t.name, chr(10) ORDER BY t.folded)
             FROM asset_tags at JOIN tags t ON t.row = at.tag WHERE at.asset = a.row) AS tags -- one a line: id, space, name
   FROM assets a JOIN embeddings e ON e.asset = a.row;
-
--- Names this library, so that a place in the order of ends is not taken for one of another library.
-CREATE TABLE series AS SELECT substr(md5(random()::text || clock_timestamp()::text), 1, 8) AS name;

@@ -29,7 +29,7 @@ from splootd.protocol import (
     Added,
     Request,
 )
-from splootd.remote.api import Limits, Match
+from splootd.remote.api import Limits, Match, Server
 from splootd.remote.inbox import Inbox
 from splootd.remote.throttle import Throttle
 from splootd.store.arrivals import Arrivals
@@ -157,11 +157,11 @@ async def stream(house: House, path: str, *headers: str) -> Stream:
 
 
 @asynccontextmanager
-async def controlled(tmp_path: Path) -> AsyncIterator[House]:
-    """A control API that answers in an empty home below `tmp_path`."""
+async def controlled(tmp_path: Path, *, server: Server | None = None, url: str = "local") -> AsyncIterator[House]:
+    """A control API that answers in an empty home below `tmp_path`; `server` is at `url`, else a `Library`."""
     folder = tmp_path / "memes"
     folder.mkdir()
-    clock, bells, config, library = Clock(), Bells(), Config(settle_s=0.0), Library()
+    clock, bells, config, library = Clock(), Bells(), Config(server=url, settle_s=0.0), Library()
     database = await Database.open(tmp_path / "queue.db")
     row = await server_id(database, config.server)
     credentials = Credentials(tmp_path / "token", clock)
@@ -182,7 +182,7 @@ async def controlled(tmp_path: Path) -> AsyncIterator[House]:
         arrivals=arrivals,
         intake=intake,
         watcher=Watcher(arrivals, intake, clock, config),
-        server=library,  # type: ignore[arg-type]  # the part of it that is asked
+        server=server or library,  # type: ignore[arg-type]  # the part of it that is asked
         inbox=Inbox(bells.embedding),
         database=database,
         ledger=ledger,

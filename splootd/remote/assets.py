@@ -104,7 +104,7 @@ def _asset(value: Any) -> Asset:
         score=float(score) if isinstance(score, int | float) and math.isfinite(score) else None,
         text=_text(value.get("matchedText") or value.get("text")),
         why=_why(value.get("why")),
-        others=_number(value.get("others")) or 0,
+        others=len(_list(value.get("others"))),
     )
 
 

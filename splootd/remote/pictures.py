@@ -34,6 +34,8 @@ SILENCE_S = 20.0  # of another host
 HTTPS_PORT = 443
 _NOT_SHOWN = frozenset({"image/svg+xml"})  # it can hold scripts
 
+_IN_PATHS = "/%:@!$&'()*+,;=?~-._"
+
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -106,11 +108,16 @@ class Pictures:
 
     def _own(self, url: str) -> contextlib.AbstractAsyncContextManager[Head] | None:
         """From the server itself, whichever way it believes to be reached; None when the picture lies elsewhere."""
-        parts = urlsplit(url)
-        if parts.netloc.lower() != self._base.netloc.rpartition("@")[2].lower():
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise _nothing("its address is none") from None
+        is_relative = not parts.scheme and not parts.netloc and parts.path.startswith("/")
+        if not is_relative and parts.netloc.lower() != self._base.netloc.rpartition("@")[2].lower():
             return None
-        path = parts.path.removeprefix(self._base.path.rstrip("/"))
-        return self._server.opened(f"{path}?{parts.query}" if parts.query else path, {"accept": "image/*"})
+        path = quote(parts.path.removeprefix(self._base.path.rstrip("/")), safe=_IN_PATHS)
+        query = quote(parts.query, safe=_IN_PATHS)
+        return self._server.opened(f"{path}?{query}" if query else path, {"accept": "image/*"})
 
     @contextlib.asynccontextmanager
     async def _foreign(self, url: str) -> AsyncIterator[Head]:

@@ -73,7 +73,7 @@ class Arrivals:
 
         def op(connection: sqlite3.Connection) -> list[Arrival]:
             offer = Offer(connection, origin, server_id=self._server_id, still_there=still_there, now=now)
-            return [offer.place(candidate) for candidate in candidates]
+            return offer.place_all(candidates)
 
         arrivals = await self._database.write(op, bulk=True)
         if any(arrival.outcome is not Outcome.KNOWN for arrival in arrivals):

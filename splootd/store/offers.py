@@ -3,7 +3,7 @@
 import enum
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from splootd.core.failure import Fault
 from splootd.core.item import Priority, State, Version, shard_of
 from splootd.store.answers import SUPERSEDED
 from splootd.store.queries import SQL
-from splootd.store.rows import version_of, version_values
+from splootd.store.rows import signed, version_of, version_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,9 @@ class Arrival:
     state: State
 
 
+_LEFT_AS_IT_IS = frozenset({State.READY, State.DEAD, State.SKIPPED})  # when such a file is found again, unchanged
+
+
 class Offer:
     """One transaction's worth of candidates from one origin.
 
@@ -81,6 +84,25 @@ class Offer:
             "after": origin.after and origin.after.word,
             "now": now,
         }
+
+    def place_all(self, candidates: Iterable[Candidate]) -> list[Arrival]:
+        """Place them in their order. In a folder that is known most files are as they were: that is asked first."""
+        is_plain = not self._origin.force and self._origin.after is None
+        return [(is_plain and self._unchanged(candidate)) or self.place(candidate) for candidate in candidates]
+
+    def _unchanged(self, candidate: Candidate) -> Arrival | None:
+        """The arrival of a file that is just as it was and needs nothing to be written; None for every other."""
+        asked = {"server_id": self._values["server_id"], "path": candidate.path}
+        row = self._connection.execute(SQL["version_at_path"], asked).fetchone()
+        if row is None:
+            return None
+        item_id, state, folder_id, size, mtime_ns, device, inode = row
+        version = candidate.version
+        is_same = size == version.size and mtime_ns == version.mtime_ns and inode == signed(version.inode)
+        is_at_home = folder_id is not None or self._origin.folder_id is None
+        if is_same and is_at_home and device == signed(version.device) and state in _LEFT_AS_IT_IS:
+            return Arrival(candidate.path, Outcome.KNOWN, item_id, State(state))
+        return None
 
     def place(self, candidate: Candidate) -> Arrival:
         """The rules, in their order: the very file at its path, the same file moved, another version, a new file."""

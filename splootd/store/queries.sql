@@ -213,6 +213,11 @@ RETURNING id;
 -- Who is at this path?
 SELECT * FROM items WHERE server_id = :server_id AND path = :path AND latest = 1;
 
+-- name: version_at_path
+-- Which version of a file is at this path, and how far has it come?
+SELECT id, state, folder_id, size, mtime_ns, device, inode FROM items
+WHERE server_id = :server_id AND path = :path AND latest = 1;
+
 -- name: former_places
 -- Where has this very file been before?
 SELECT * FROM items

@@ -53,8 +53,10 @@ class Rules:
 
     def ignores(self, path: bytes, *, is_folder: bool = False) -> bool:
         """Whether the rules leave out `path`, given that they let its folder be entered."""
+        if not self._specs:
+            return False
         folder = path
-        while self._specs and folder != self._root and len(folder) > 1:
+        while folder != self._root and len(folder) > 1:
             folder = folder.rpartition(b"/")[0] or b"/"
             spec = self._specs.get(folder)
             if spec:

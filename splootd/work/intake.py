@@ -90,7 +90,7 @@ class Intake:
         """Queue all that `walk` finds, one commit for each batch as it goes on."""
         while not walk.is_done:
             found = await asyncio.to_thread(walk.take, BATCH_MAX, BATCH_TIME_S)
-            await self._queue([self._candidate(each) for each in found], origin, tally)
+            await self._queue(self._candidates(found), origin, tally)
         tally.counts += Counter(unreadable=walk.unreadable)
         tally.sentences += walk.sentences
 
@@ -110,11 +110,14 @@ class Intake:
         tally.counts.update(arrival.outcome.value for arrival in arrived)
         return arrived
 
-    def _candidate(self, found: Found) -> Candidate:
+    def _candidates(self, found: Collection[Found]) -> list[Candidate]:
         """When a file has just changed, it must rest first; one that claims to be from the future, the whole time."""
-        now = self._clock.now()
-        age_s = max(0.0, now - found.version.mtime_ns / 1_000_000_000)
-        return Candidate(found.path, found.version, now + self._settle_s - age_s if age_s < self._settle_s else None)
+        now, settle_s = self._clock.now(), self._settle_s
+        candidates = []
+        for each in found:
+            age_s = max(0.0, now - each.version.mtime_ns / 1_000_000_000)
+            candidates.append(Candidate(each.path, each.version, now + settle_s - age_s if age_s < settle_s else None))
+        return candidates
 
     async def add(self, request: Add, key: str) -> Added:
         """Queue what a command names. Sent again under the same `key`, it doubles nothing.
@@ -181,7 +184,7 @@ class Intake:
 
     async def _queue_named(self, named: Sequence[Named], add_id: int, tally: Tally) -> dict[bytes, Arrival]:
         origin = await self._arrivals.origin(add_id, None)
-        candidates = [self._candidate(found) for found in files_of(named)]
+        candidates = self._candidates(files_of(named))
         arrived: list[Arrival] = []
         for start in range(0, len(candidates), BATCH_MAX):
             arrived += await self._queue(candidates[start : start + BATCH_MAX], origin, tally)
@@ -213,7 +216,7 @@ class Intake:
         counts: Counter[str] = Counter()
         for start in range(0, len(found), BATCH_MAX):
             outcomes = await self._arrivals.rehearse(
-                [self._candidate(each) for each in found[start : start + BATCH_MAX]],
+                self._candidates(found[start : start + BATCH_MAX]),
                 force=force,
                 still_there=is_still_there,
                 now=self._clock.now(),

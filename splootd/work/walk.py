@@ -158,20 +158,19 @@ class Walk:
     def _weigh(self, entry: os.DirEntry[bytes]) -> Found | None:
         if is_ignored_name(entry.name):
             return None
+        if entry.is_file(follow_symlinks=False):  # as nearly all are: asked first
+            if self._folders_only or self.rules.ignores(entry.path):
+                return None
+            version = version_of(entry.stat(follow_symlinks=False))
+            return Found(entry.path, version) if is_candidate(entry.path, version) else None
         if entry.is_symlink():
             self.has_folder_links = self.has_folder_links or Path(os.fsdecode(entry.path)).is_dir()
-            return None
-        is_folder = entry.is_dir(follow_symlinks=False)
-        if self.rules.ignores(entry.path, is_folder=is_folder):
-            return None
-        if is_folder:
-            if not any(entry.path in skipped for skipped in self._skip):
-                self._waiting.append(entry.path)
-            return None
-        if self._folders_only or not entry.is_file(follow_symlinks=False):
-            return None  # a FIFO, a socket, a device
-        version = version_of(entry.stat(follow_symlinks=False))
-        return Found(entry.path, version) if is_candidate(entry.path, version) else None
+        elif entry.is_dir(follow_symlinks=False) and not self._leaves_out(entry.path):
+            self._waiting.append(entry.path)
+        return None  # a FIFO, a socket, a device are nothing to send
+
+    def _leaves_out(self, folder: bytes) -> bool:
+        return self.rules.ignores(folder, is_folder=True) or any(folder in skipped for skipped in self._skip)
 
     def _note(self, path: bytes, error: OSError) -> None:
         if isinstance(error, FileNotFoundError):

@@ -1,7 +1,8 @@
-"""Originals, byte for byte, under the name of their content: `blobs/ab/cd/<sha256>`.
+"""Originals, byte for byte, under the name of their content: `blobs/ab/<sha256>`.
 
 A file is either whole and durable under its name or not there at all: it is written to `incoming/`, fsynced, renamed,
-and its folder fsynced, in this order, before `keep` returns.
+and its folder fsynced, in this order, before `keep` returns. Earlier versions had another level of folders, nearly one
+for each file, which made keeping one a third dearer; what lies there is found there.
 """
 
 import asyncio
@@ -83,23 +84,25 @@ class FileBlobs:
 
     def path(self, checksum: str) -> Path:
         """The file that holds this content, whether or not it is there."""
-        return self._blobs / checksum[:2] / checksum[2:4] / checksum
+        here, former = self._place(checksum), self._blobs / checksum[:2] / checksum[2:4] / checksum
+        return former if not here.exists() and former.exists() else here
 
     def place(self, temporary: Path, checksum: str) -> None:
         """Move a finished, fsynced file to its place. Blocks.
 
-        The folder with the new name is fsynced first: with most file systems that commits its parents' entries too, and
-        the fsyncs of these are then almost free. Two threads may both do it: once too often is harmless.
+        The folder with the new name is fsynced first: with most file systems that commits its parent's entry too, and
+        the fsync of that is then almost free. Two threads may both do it: once too often is harmless.
         """
-        target = self.path(checksum)
-        fresh = [folder for folder in (target.parent, target.parent.parent) if folder not in self._durable_folders]
-        if fresh:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target = self._place(checksum)
+        folder = target.parent
+        is_new = folder not in self._durable_folders
+        if is_new:
+            folder.mkdir(mode=0o700, exist_ok=True)
         temporary.replace(target)
-        _fsync_folder(target.parent)
-        for folder in fresh:
+        _fsync_folder(folder)
+        if is_new:
             _fsync_folder(folder.parent)
-        self._durable_folders.update(fresh)  # at most 256 + 65,536 of them
+            self._durable_folders.add(folder)  # at most 256 of them
 
     @contextlib.asynccontextmanager
     async def local(self, checksum: str) -> AsyncIterator[Path]:
@@ -116,12 +119,15 @@ class FileBlobs:
                 yield piece
 
     async def remove(self, checksum: str) -> None:
-        await asyncio.to_thread(self.path(checksum).unlink, missing_ok=True)
+        await asyncio.to_thread(lambda: self.path(checksum).unlink(missing_ok=True))
 
     async def check(self) -> None:
         probe = self._incoming / secrets.token_hex(16)
         await asyncio.to_thread(probe.touch)
         await asyncio.to_thread(probe.unlink)
+
+    def _place(self, checksum: str) -> Path:
+        return self._blobs / checksum[:2] / checksum
 
 
 class Spool:
@@ -184,8 +190,10 @@ class IncomingFile(Spool):
         await asyncio.to_thread(self._keep)
 
     def _keep(self) -> None:
-        os.fsync(self._flush().fileno())
+        with self._flush() as file:
+            os.fsync(file.fileno())
         self._blobs.place(self._temporary, self.checksum)
+        self._file = None  # nothing is left to be cleared away
 
 
 def _fsync_folder(folder: Path) -> None:

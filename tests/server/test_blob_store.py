@@ -146,3 +146,16 @@ def test_a_range_is_what_the_rfc_says(size: int, first: int, last: int) -> None:
 )
 def test_what_is_no_single_range_is_answered_whole(asked: str) -> None:
     assert range_of(asked, 10) is None
+
+
+async def test_what_an_earlier_version_kept_a_folder_deeper_is_found_and_removed(tmp_path: Path) -> None:
+    blobs = FileBlobs(tmp_path)
+    blobs.open()
+    data = b"kept by an earlier version"
+    checksum = hashlib.sha256(data).hexdigest()
+    former = tmp_path / "blobs" / checksum[:2] / checksum[2:4] / checksum
+    former.parent.mkdir(parents=True)
+    former.write_bytes(data)
+    assert await whole(blobs, checksum, 0, len(data)) == data
+    await blobs.remove(checksum)
+    assert not former.exists()

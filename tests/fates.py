@@ -237,7 +237,7 @@ def simulate_one(seed: int) -> Counter[str]:
             simulated_s=int(asyncio.get_running_loop().time()),
         )
 
-    return simulate(story, seed=seed, knows_twins=seed % 2 == 0, caches=seed % 3 == 0)
+    return simulate(story, seed=seed, knows_twins=seed % 2 == 0, caches=seed % 3 == 0, offers=seed % 5 > 2)
 
 
 def attempt(seed: int) -> tuple[int, Counter[str], str]:

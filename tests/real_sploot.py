@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scripted import HTML, ROUTES, SIGNED_OUT, TYPES, Reply, Request
+from scripted import HTML, OFFERS, ROUTES, SIGNED_OUT, TYPES, Reply, Request
 from sploot_journal import Journal
 from undici import Part, undici_form
 
@@ -35,7 +35,7 @@ COMMAND = "/generate-embedding"
 ALSO_TAKEN = "image/jpg"  # though its limits do not say so
 FAILED = Reply(500, {"error": "Upload failed"})
 NOT_FOUND_PAGE = Reply(404, b"<!DOCTYPE html><html>" + b" " * 17_000 + b"</html>", HTML)
-SYNCS_USER = {"limits", "upload", "check", "assets", "search"}
+SYNCS_USER = {"limits", "upload", "check", "checks", "bundle", "assets", "search"}
 
 
 async def lasting(seconds: float) -> None:
@@ -69,6 +69,7 @@ class RealSploot:
     failing_embeddings: float = 0.0
     forgotten_embeddings: float = 0.0  # the share that is never made, unless by command
     knows_twins: bool = True  # without, whatever is sent twice is stored twice
+    offers: bool = False  # as no real one does: many questions, and many files, in one request
     platform_bytes_max: int = 1 << 60  # what stands in front of it refuses more than this
     assets: dict[str, Asset] = field(default_factory=dict)
     tags: set[str] = field(default_factory=set)
@@ -143,7 +144,13 @@ class RealSploot:
             return _without_user(request.route)
         match request.route:
             case "limits":
-                return Reply(body={"status": "ready", "limits": {"maxFileSize": BYTES_MAX, "allowedTypes": TYPES}})
+                limits = {"maxFileSize": BYTES_MAX, "allowedTypes": TYPES}
+                features = {name: OFFERS[name] for name in ("checkBatch", "bundle")} if self.offers else {}
+                return Reply(body={"status": "ready", "limits": limits, "features": features})
+            case "checks" if self.offers:
+                return self._checks(request)
+            case "bundle" if self.offers:
+                return await self._bundle(request)
             case "check":
                 return self._check(request)
             case "upload":
@@ -186,14 +193,34 @@ class RealSploot:
             return Reply(500, {"error": "Failed to perform preflight check"})
         if not isinstance(checksum, str) or not re.fullmatch("[0-9a-fA-F]{64}", checksum):
             return Reply(400, {"error": "Invalid checksum format. Expected SHA256 hash (64 hex characters)"})
+        return Reply(body=self._checked(checksum))
+
+    def _checks(self, request: Request) -> Reply:
+        self.journal.note("check")
+        return Reply(body={"results": {each: self._checked(each) for each in request.json()["checksums"]}})
+
+    def _checked(self, checksum: str) -> dict[str, Any]:
         asset = self.assets.get(checksum)  # as it was written: upper case is taken, and never found
         if asset is None or asset.removed:
-            return Reply(body={"exists": False, "message": "Asset not found. Safe to upload."})
-        has_row = self._embedding(asset) is not None
-        return Reply(body={"exists": True, "asset": {**_shown(asset), "hasEmbedding": has_row}})
+            return {"exists": False, "message": "Asset not found. Safe to upload."}
+        return {"exists": True, "asset": {**_shown(asset), "hasEmbedding": self._embedding(asset) is not None}}
+
+    async def _bundle(self, request: Request) -> Reply:
+        """One file after the other, each with the tags before it: what was taken in when it dies, it has."""
+        parts = undici_form(request.headers.get("content-type", ""), request.body)
+        outcomes, tags = [], []
+        for part in parts or []:
+            if part.name == "tags":
+                tags = [part]
+            else:
+                reply, tags = await self._upload_of([*tags, part]), []
+                outcomes.append({"status": reply.status, **reply.body})
+        return Reply(body={"success": True, "results": outcomes}) if outcomes else FAILED
 
     async def _upload(self, request: Request) -> Reply:
-        parts = undici_form(request.headers.get("content-type", ""), request.body)
+        return await self._upload_of(undici_form(request.headers.get("content-type", ""), request.body))
+
+    async def _upload_of(self, parts: list[Part] | None) -> Reply:
         file = next((part for part in parts or [] if part.name == "file"), None)
         if parts is None or (file is not None and file.filename is None):
             return FAILED

@@ -77,12 +77,14 @@ class World:
     """`requests` are those that reached the server, and `blamed` the uploads of a content that went wrong, by checksum.
 
     With `caches`, the user's token command prints the same token as long as it is good.
+    A server that `offers` takes many questions and files in one request.
     """
 
     folder: Path
     chance: random.Random
     knows_twins: bool = True
     caches: bool = False
+    offers: bool = False
     clock: SetClock = field(default_factory=SetClock)
     journal: Journal = field(default_factory=Journal)
     is_up: bool = True
@@ -118,7 +120,7 @@ class World:
         """From its journal: what it had committed it has."""
         loop = asyncio.get_running_loop()
         now = lambda: EPOCH + loop.time()  # noqa: E731 - its clock is right whatever the user's machine believes
-        self.sploot = RealSploot(self.journal, now=now, knows_twins=self.knows_twins, **options)
+        self.sploot = RealSploot(self.journal, now=now, knows_twins=self.knows_twins, offers=self.offers, **options)
         self.faulty = Faulty(self.sploot, self.chance)
         self.is_up = True
 
@@ -141,7 +143,7 @@ class World:
         task.add_done_callback(self._answering.discard)
         self.requests.append(request)
         fault = self.faulty.chosen(request.route)
-        if request.route == "upload":
+        if request.route in ("upload", "bundle"):
             return await self._handle_upload(request, fault)
         reply = await self.faulty.answer(request, fault)
         if self._life is not None and request.route in STATUS_ROUTES and CLERK_STATUS not in reply.headers:
@@ -149,11 +151,11 @@ class World:
         return reply
 
     async def _handle_upload(self, request: Request, fault: str) -> Reply:
-        checksum = checksum_in(request)
-        self.blamed[checksum] += 1  # until it is known to have gone well
+        checksums = checksums_in(request)
+        self.blamed.update(checksums)  # until it is known to have gone well
         reply = await self.faulty.answer(request, fault)
-        if reply.status in (201, 409) and reply.cut is None:
-            self.blamed[checksum] -= 1
+        if reply.cut is None:
+            self.blamed.subtract(checksums if reply.status in (201, 409) else _well(checksums, reply.body))
         return reply
 
     async def token(self, _: str) -> str | None:
@@ -284,11 +286,17 @@ class World:
         return bool(await self.life.database.read(lambda connection: connection.execute(query).fetchone()[0]))
 
 
-def checksum_in(request: Request) -> str:
-    """Of the content of an upload: the file's part is the last one of the form."""
-    start = request.body.rindex(b'; filename="')
-    content = request.body[request.body.index(b"\r\n\r\n", start) + 4 : request.body.rindex(b"\r\n--")]
-    return hashlib.sha256(content).hexdigest()
+def checksums_in(request: Request) -> list[str]:
+    """Of the contents in an upload."""
+    boundary = request.headers["content-type"].partition("boundary=")[2].encode()
+    files = [part for part in request.body.split(b"--" + boundary) if b'; filename="' in part]
+    return [hashlib.sha256(file.partition(b"\r\n\r\n")[2][:-2]).hexdigest() for file in files]
+
+
+def _well(checksums: Sequence[str], body: Any) -> list[str]:
+    """Those of a bundle whose outcome says so."""
+    outcomes = body.get("results", []) if isinstance(body, dict) else []
+    return [each for each, outcome in zip(checksums, outcomes, strict=False) if outcome["status"] in (201, 409)]
 
 
 def simulate(story: Callable[[World], Awaitable[T]], *, seed: int = 1, **options: Any) -> T:

@@ -215,3 +215,19 @@ async def test_the_client_uploads_to_a_server_from_npm_and_goes_on_when_that_has
         (name,) = [name for name in files if not name.endswith(".json")]
         assert files[name].read_bytes() == file.read_bytes()
         assert json.loads(files[f"{name}.json"].read_text())["metadata"]["filename"] == "a.jpg"
+
+
+async def test_an_upload_that_the_library_has_thrown_away_is_begun_anew(
+    tmp_path: Path, start: Callable[..., ServerProcess]
+) -> None:
+    file, server = large(tmp_path / "a.jpg", PEERS_SIZE), start()
+    async with opened(tmp_path / "queue.db") as store, reading(file) as content:
+        credentials = Credentials(tmp_path / "token", JumpClock())
+        client = Server("local", credentials=credentials, connections=4, socket=server.socket)
+        await store.ledger.upload_begun(content.sha256, f"{PATH}/{'0' * 32}", now=0.0)
+        resumable, parts = Resumable(client, store.ledger, JumpClock()), []
+        stored = await resumable.upload(content, PATH, tags=("t",), sent=parts.append, may_go=lambda: None)
+        found = await client.check(content.sha256)
+        assert found is not None
+        assert (found.asset_id, stored.duplicate, parts[-1]) == (stored.asset_id, False, PEERS_SIZE)
+        await client.close()

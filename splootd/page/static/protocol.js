@@ -1,0 +1,127 @@
+/**
+ * What the daemon says, as far as the page looks at it: the names of `splootd/protocol.py`.
+ *
+ * @typedef {"pending" | "uploading" | "embedding" | "ready" | "dead" | "gone" | "skipped"} State
+ *
+ * @typedef {object} ItemRow
+ * @property {number} id
+ * @property {string} path
+ * @property {State} state
+ * @property {string} priority
+ * @property {number} size bytes
+ * @property {string | null} asset_id
+ * @property {number} attempts
+ * @property {string} added_at
+ * @property {string} updated_at
+ * @property {string | null} next_at
+ * @property {string | null} reason
+ * @property {boolean} duplicate
+ * @property {string | null} folder
+ * @property {string[]} tags
+ *
+ * @typedef {object} Items
+ * @property {ItemRow[]} items
+ * @property {number | null} before
+ * @property {number | null} after
+ *
+ * @typedef {object} FolderRow
+ * @property {string} path
+ * @property {string} state
+ * @property {string | null} detail
+ * @property {number} items
+ * @property {string | null} last_new_at
+ *
+ * @typedef {object} Need
+ * @property {string} what
+ * @property {number} count
+ * @property {string} command
+ *
+ * @typedef {object} DaemonStatus
+ * @property {string} version
+ * @property {number} pid
+ * @property {number} uptime_s
+ * @property {string} state
+ * @property {number} rss_bytes
+ *
+ * @typedef {object} ServerStatus
+ * @property {string} url
+ * @property {boolean} embedded
+ * @property {string} state
+ * @property {string} breaker
+ * @property {string} push
+ * @property {string | null} retry_at
+ * @property {string | null} detail
+ *
+ * @typedef {object} Rates
+ * @property {number} items_per_s
+ * @property {number} bytes_per_s
+ * @property {number | null} eta_s
+ *
+ * @typedef {object} Status
+ * @property {DaemonStatus} daemon
+ * @property {ServerStatus} server
+ * @property {Record<State | "total", number>} items
+ * @property {number} ready_of_which_duplicates
+ * @property {number} pending_of_which_delayed
+ * @property {Rates} rates
+ * @property {FolderRow[]} folders
+ * @property {Need[]} needs_you
+ *
+ * @typedef {object} AttemptRow
+ * @property {string} at
+ * @property {string} fault
+ * @property {string} verdict
+ * @property {string} reason
+ *
+ * @typedef {object} Story
+ * @property {ItemRow} item
+ * @property {AttemptRow[]} attempts
+ * @property {string} next
+ * @property {number} versions
+ * @property {string | null} removed_at
+ *
+ * @typedef {object} Changed
+ * @property {number[]} ids
+ * @property {string[]} not_found
+ *
+ * @typedef {object} CallRow
+ * @property {string} call
+ * @property {number} count
+ * @property {number} errors
+ * @property {number} p50_s
+ * @property {number} p95_s
+ * @property {number} p99_s
+ *
+ * @typedef {object} MemoryRow
+ * @property {number} now_bytes
+ * @property {number} peak_bytes
+ * @property {number} average_bytes
+ *
+ * @typedef {object} Report
+ * @property {CallRow[]} calls
+ * @property {MemoryRow} memory
+ * @property {Record<string, number>} errors
+ *
+ * @typedef {object} Slow
+ * @property {string} cause
+ * @property {string} because
+ * @property {string} helps
+ *
+ * @typedef {object} Finding
+ * @property {string} check
+ * @property {string} state ok, note or bad
+ * @property {string} says
+ * @property {string | null} command
+ *
+ * @typedef {object} Findings
+ * @property {Finding[]} findings
+ *
+ * @typedef {object} Done
+ * @property {string} message
+ */
+
+/** In the order in which people care. */
+export const STATES = /** @type {State[]} */ (["pending", "uploading", "embedding", "ready", "dead", "gone", "skipped"]);
+
+export const PAGE_MAX = 1000; // items in one answer
+export const TEXT_CHARS_MAX = 200;

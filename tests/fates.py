@@ -86,7 +86,8 @@ class Fate:
     async def files_come(self) -> None:
         """New pictures, some of them copies, named one by one or by their folder."""
         folder = self.world.folder / f"folder {self.pictures}"
-        paths = [self.draw(folder / f"{number}.jpg") for number in range(self.chance.randint(1, 6))]
+        most = 20 if self.world.offers else 6  # so that some have company
+        paths = [self.draw(folder / f"{number}.jpg") for number in range(self.chance.randint(1, most))]
         named = [folder] if self.chance.random() < 0.4 else paths
         tags = tuple(self.chance.sample(["cat", "dog", "cow"], self.chance.choice([0, 0, 2])))
         priority = self.chance.choice(["urgent", "normal", "background"])

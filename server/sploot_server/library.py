@@ -86,7 +86,7 @@ class Library:
         mime = self._checked_type(incoming)
         tags = clean_tags(tags)
         checksum = incoming.checksum
-        async with self._lock(checksum):
+        async with self._lock(checksum), self._assets.holding(checksum):
             found = await self._assets.find(checksum)
             if found is not None and not tags:
                 return Added(found, created=False)
@@ -144,7 +144,7 @@ class Library:
         checksum = await self._assets.checksum_of(asset_id)
         if checksum is None:
             raise NotFound
-        async with self._lock(checksum):
+        async with self._lock(checksum), self._assets.holding(checksum):
             if await self._assets.purge(asset_id) is None:
                 raise NotFound
             if not await self._assets.is_held(checksum):

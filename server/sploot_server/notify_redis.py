@@ -72,7 +72,6 @@ def redis_at(url: str) -> Redis:
             retry=Retry(NoBackoff(), 0),
             socket_connect_timeout=CONNECT_S_MAX,
             socket_timeout=2 * SILENCE_S_MAX,
-            socket_keepalive=True,
         )
     except ValueError as error:
         raise ConfigError(

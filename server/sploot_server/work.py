@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import tempfile
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,15 @@ async def _work(config: Config, embedder: Embedder | None) -> None:
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    async with working(config, embedder):
+        logger.info("working", version=__version__)
+        await told_to_stop.wait()
+    logger.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def working(config: Config, embedder: Embedder | None = None) -> AsyncIterator[None]:
+    """Read pictures within the block; worker processes do it by default."""
     async with contextlib.AsyncExitStack() as stack:
         stores = await stack.enter_async_context(opened(config, owns_data=False))
         embedder = embedder or WorkerEmbedder(threads=config.embedding_threads, idle_s=config.worker_idle_s)
@@ -46,6 +56,4 @@ async def _work(config: Config, embedder: Embedder | None) -> None:
         queue = EmbeddingQueue(stores.jobs, stores.blobs, embedder, stores.news, now_ms)
         for task in (*stores.tasks, *stores.chores, queue.run):
             await stack.enter_async_context(running(task()))
-        logger.info("working", version=__version__)
-        await told_to_stop.wait()
-    logger.info("stopped")
+        yield

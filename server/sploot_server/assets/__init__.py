@@ -1,6 +1,7 @@
 """What the library asks of the place where assets are kept; each backend is one module of this package."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,6 +67,9 @@ class AssetStore(Protocol):
 
     async def owned(self, asset_ids: Sequence[str]) -> Mapping[str, Owned]:
         """Those of `asset_ids` that exist, whoever has them, hidden ones too."""
+
+    def holding(self, checksum: str) -> AbstractAsyncContextManager[None]:
+        """Within the block no other process adds or removes this content, if all that do ask for it."""
 
     async def is_held(self, checksum: str) -> bool:
         """Whether anybody has this content, hidden or not: then its bytes are needed."""

@@ -1,5 +1,6 @@
 """Assets and tags in SQLite."""
 
+import contextlib
 import json
 import secrets
 import sqlite3
@@ -139,6 +140,9 @@ class SqliteAssets:
             return {row["id"]: Owned(row["owner"], _embedding_if_live(row)) for row in found}
 
         return await self._database.read(run)
+
+    def holding(self, checksum: str) -> contextlib.AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext()  # there is no other process
 
     async def is_held(self, checksum: str) -> bool:
         def run(connection: sqlite3.Connection) -> bool:

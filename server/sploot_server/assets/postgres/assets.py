@@ -1,9 +1,10 @@
 """Assets and tags in PostgreSQL."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from sploot_server.assets import Owned
-from sploot_server.assets.postgres.database import PostgresDatabase, Statements
+from sploot_server.assets.postgres.database import CONTENT_LOCK, PostgresDatabase, Statements
 from sploot_server.assets.sqlite import ORDERS, asset_of, new_id
 from sploot_server.model import Added, Asset, AssetPage, AssetQuery, Embedding, NewAsset, Tag, TagCount
 
@@ -112,6 +113,9 @@ class PostgresAssets:
             row["id"]: Owned(row["owner"], asset_of(row).embedding if row["deleted_at"] is None else None)
             for row in rows
         }
+
+    def holding(self, checksum: str) -> AbstractAsyncContextManager[None]:
+        return self._database.excluding(CONTENT_LOCK, int(checksum[:8], 16) - 2**31)
 
     async def is_held(self, checksum: str) -> bool:
         return bool(await self._database.fetch("SELECT 1 FROM assets WHERE checksum = $1 LIMIT 1", checksum))

@@ -17,7 +17,9 @@ from sploot_server.model import Unreachable
 SCHEMA_LOCK = 0x53706C74  # "Splt"; these are classes of advisory locks
 WORKER_LOCK = SCHEMA_LOCK + 1
 CONTENT_LOCK = SCHEMA_LOCK + 2
-CONNECTIONS_MAX = 10  # of the pool; a server holds two more, one to hear and one to exclude
+LOOKS_LOCK = SCHEMA_LOCK + 3
+CONNECTIONS_MAX = 10  # for statements
+HOLDING_MAX = 10  # besides, which exclude other processes while content is added or removed
 COMMAND_S_MAX = 30.0
 CONNECT_S_MAX = 10.0
 SETTINGS = {
@@ -46,14 +48,8 @@ class PostgresDatabase:
     async def open(self) -> None:
         """Connect and bring the database to the newest schema. Raises DatabaseError; nothing is overwritten."""
         try:
-            self._pool = await asyncpg.create_pool(
-                self._url,
-                min_size=1,
-                max_size=CONNECTIONS_MAX,
-                timeout=CONNECT_S_MAX,
-                command_timeout=COMMAND_S_MAX,
-                server_settings=SETTINGS,
-            )
+            self._pool = await self._connections(CONNECTIONS_MAX)
+            self._holding = await self._connections(HOLDING_MAX)
         except (*BROKEN, asyncpg.PostgresError, ValueError) as error:
             raise DatabaseError(f"The database cannot be reached: {error}. Look at --database.") from error
         try:
@@ -79,6 +75,18 @@ class PostgresDatabase:
             async with self._pool.acquire() as connection, connection.transaction():
                 yield Statements(connection)
 
+    @contextlib.asynccontextmanager
+    async def excluding(self, kind: int, number: int) -> AsyncIterator[None]:
+        """Hold an advisory lock, which ends with the block or with its connection. Raises Unreachable."""
+        with reachable():
+            connection = await self._holding.acquire()
+        try:
+            with reachable():
+                await connection.execute("SELECT pg_advisory_lock($1, $2)", kind, number)
+            yield
+        finally:
+            await self._holding.release(connection)  # unlocks
+
     async def session(self) -> "Session":
         """A connection of one's own, outside of the pool. Raises Unreachable."""
         with reachable():
@@ -86,6 +94,17 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         self._pool.terminate()
+        self._holding.terminate()
+
+    async def _connections(self, count: int) -> Any:
+        return await asyncpg.create_pool(
+            self._url,
+            min_size=0,
+            max_size=count,
+            timeout=CONNECT_S_MAX,
+            command_timeout=COMMAND_S_MAX,
+            server_settings=SETTINGS,
+        )
 
 
 class Statements:

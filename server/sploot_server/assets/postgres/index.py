@@ -5,7 +5,7 @@ import zlib
 from array import array
 from collections.abc import Sequence
 
-from sploot_server.assets.postgres.database import CONTENT_LOCK, PostgresDatabase, Statements
+from sploot_server.assets.postgres.database import LOOKS_LOCK, PostgresDatabase, Statements
 from sploot_server.embedding import Model, Reading
 from sploot_server.looks import alike, bands, distance
 from sploot_server.words import squeeze, trigrams
@@ -55,7 +55,7 @@ async def _put_look(statements: Statements, row: int, owner: str, look: bytes, t
     """Put a picture among its near-duplicates. Those who share most bands with it are looked at closely."""
     shared = list(bands(look))
     # Two that are alike and come at once must see each other.
-    await statements.fetch("SELECT pg_advisory_xact_lock($1, hashtext($2))", CONTENT_LOCK + 1, owner)
+    await statements.fetch("SELECT pg_advisory_xact_lock($1, hashtext($2))", LOOKS_LOCK, owner)
     similar = await statements.fetch(SIMILAR, shared, owner, LOOKED_AT_MAX)
     same = [other for other in similar if alike(look, text, other["look"], other["text"] or "")]
     nearest = min(same, key=lambda other: distance(look, other["look"]), default=None)

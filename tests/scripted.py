@@ -9,8 +9,9 @@ import contextlib
 import hashlib
 import json
 import re
+import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -313,3 +314,27 @@ def held(server: Scripted, release: asyncio.Event) -> Act:
         return await server.act(request)
 
     return act
+
+
+@contextlib.contextmanager
+def sploot_elsewhere() -> Iterator[tuple[str, Scripted]]:
+    """A server on a port, in a thread of its own."""
+    server, urls, ready = Scripted(), list[str](), threading.Event()
+    loop = asyncio.new_event_loop()
+    ended = asyncio.Event()
+
+    async def serve() -> None:
+        async with server.serving() as url:
+            urls.append(url)
+            ready.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield urls[0], server
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(30)
+        loop.close()

@@ -18,10 +18,11 @@ from splootd.control.once import Once
 from splootd.errors import ConfigError, ItemError, RequestError, ServerError, SplootError
 from splootd.logs import logger
 from splootd.metrics.exposition import CONTENT_TYPE
-from splootd.protocol import BODY_BYTES_MAX, AnyRequest, GetEvents, Problem, Request
+from splootd.protocol import BODY_BYTES_MAX, AnyRequest, GetEvents, OpenPage, Problem, Request
 from splootd.wire import MalformedError, decode, decode_query, encode
 
 KEY_CHARS_MAX = 200
+SECRET = frozenset({OpenPage})  # whose answers are not kept, not even for a repeated request
 
 Handler = Callable[[HttpRequest], Awaitable[Response]]
 
@@ -67,7 +68,7 @@ class Endpoints:
     def _endpoint(self, kind: type[Request]) -> Handler:
         async def handler(http: HttpRequest) -> Response:
             request = await read(kind, http)
-            if kind.method == "GET":
+            if kind.method == "GET" or kind in SECRET:
                 return _answered(await self._answers.answer(request, ""))
 
             async def change(key: str) -> dict[str, Any]:

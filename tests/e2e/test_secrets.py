@@ -1,17 +1,14 @@
 """The token is where it must be and nowhere else: not in the queue, the log, a process list, an answer or a bundle."""
 
-import asyncio
 import contextlib
 import sys
-import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import memes
 import pytest
 from homes import Home, home_in
-from scripted import SIGNED_OUT, Scripted, replying
+from scripted import SIGNED_OUT, replying, sploot_elsewhere
 
 TOKEN = "tok-5ecret.dGhpcyBpcyBzZWNyZXQ.0123456789abcdef"
 COMMANDS = (
@@ -26,30 +23,6 @@ COMMANDS = (
     ("logs",),
     ("doctor", "--json"),
 )
-
-
-@contextlib.contextmanager
-def sploot_elsewhere() -> Iterator[tuple[str, Scripted]]:
-    """A server on a port, in a thread of its own."""
-    server, urls, ready = Scripted(), list[str](), threading.Event()
-    loop = asyncio.new_event_loop()
-    ended = asyncio.Event()
-
-    async def serve() -> None:
-        async with server.serving() as url:
-            urls.append(url)
-            ready.set()
-            await ended.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    try:
-        assert ready.wait(30)
-        yield urls[0], server
-    finally:
-        loop.call_soon_threadsafe(ended.set)
-        thread.join(30)
-        loop.close()
 
 
 def process_list() -> bytes:

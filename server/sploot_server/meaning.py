@@ -6,6 +6,7 @@ the inner product of two vectors is then the mean of the models' cosines.
 
 import functools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,7 @@ class Meaning:
         self._models = [_LOADERS[name]() for name in installed()]
         if not self._models:
             raise ImportError("no model of meaning is installed")
+        self._threads = ThreadPoolExecutor(len(self._models))
 
     def passage(self, text: str) -> bytes:
         """The vector of something to be found: little-endian float32, of length 1."""
@@ -73,7 +75,8 @@ class Meaning:
 
     def query(self, text: str) -> bytes:
         """The vector of something to look for."""
-        return _joined([model.query(prepared(text)) for model in self._models])
+        wanted = prepared(text)  # at once: a person waits
+        return _joined(list(self._threads.map(lambda model: model.query(wanted), self._models)))
 
 
 class _MiniLM:

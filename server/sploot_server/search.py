@@ -22,7 +22,7 @@ from sploot_server.words import content_words, presence, trigrams
 WORDS = 0.5
 PICTURE = 0.5
 SCORE_MAX = 1.0 + WORDS
-CANDIDATES = 300  # of each kind, at least; the words of only these are looked at closely
+CANDIDATES = 200  # of each kind, at least; the words of only these are looked at closely
 WORDS_MAX = 40  # of a query
 NOTHING = Vectors(None, None)
 

@@ -2,7 +2,8 @@
 
 A vector's signs, one bit a dimension, are a thirty-second of its size, so those of 100,000 assets fit into 10 MB of
 memory and are compared in a few milliseconds. How many signs two vectors have in common grows with their cosine
-(Charikar 2002); who is near by signs is then compared by the vectors themselves, which stay in the database.
+(Charikar 2002). Who is near so is compared once more, the signs with the query's own numbers; the few that are left are
+the reader's to compare by the vectors themselves, which stay in the database.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ Signs = npt.NDArray[np.uint64]
 
 CAPACITY_MIN = 1024
 WORD_BITS = 64
+BYTE_BITS = 8
+ROUGHLY = 10  # so many times as many as are wanted are compared by more than the number of signs in common
 FLOAT_BYTES = 4
 
 
@@ -25,7 +28,7 @@ class SignIndex:
         self._dim = dim
         self._count = 0
         self._rows: Rows = np.empty(CAPACITY_MIN, np.int64)
-        self._signs: Signs = np.empty((CAPACITY_MIN, -(-dim // WORD_BITS)), np.uint64)
+        self._signs: Signs = np.empty((-(-dim // WORD_BITS), CAPACITY_MIN), np.uint64)  # a column for each vector
 
     def __len__(self) -> int:
         return self._count
@@ -35,36 +38,53 @@ class SignIndex:
         end = self._count + len(rows)
         while end > len(self._rows):  # copies: a search under way keeps what it has
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
-            self._signs = np.concatenate([self._signs, np.empty_like(self._signs)])
+            self._signs = np.concatenate([self._signs, np.empty_like(self._signs)], axis=1)
         self._rows[self._count : end] = rows
-        self._signs[self._count : end] = _signs(_floats(b"".join(vectors)).reshape(len(rows), self._dim))
+        self._signs[:, self._count : end] = _signs(_floats(b"".join(vectors)).reshape(len(rows), self._dim))
         self._count = end
 
     def nearest(self, query: bytes, count: int, among: Sequence[int] | None = None) -> list[int]:
-        """The `count` rows, of `among` or of all, that share most signs with the query, in no order."""
-        rows, signs = self._rows[: self._count], self._signs[: self._count]
+        """`count` rows, of `among` or of all, that are near the query, in no order; nearly all of the nearest are."""
+        rows, signs = self._rows[: self._count], self._signs[:, : self._count]
         if among is not None:
             wanted = np.isin(rows, np.fromiter(among, np.int64, len(among)))
-            rows, signs = rows[wanted], signs[wanted]
+            rows, signs = rows[wanted], signs[:, wanted]
+        if count * ROUGHLY < len(rows):
+            differing = np.bitwise_count(signs ^ _signs(_floats(query).reshape(1, -1))).sum(axis=0, dtype=np.uint16)
+            near = np.argpartition(differing, count * ROUGHLY)[: count * ROUGHLY]
+            rows, signs = rows[near], signs[:, near]
         if count < len(rows):
-            differing = np.bitwise_count(signs ^ _signs(_floats(query).reshape(1, -1))).sum(axis=1, dtype=np.uint16)
-            rows = rows[np.argpartition(differing, count)[:count]]
-        return [int(row) for row in rows]
+            rows = rows[np.argpartition(-_half_products(query, signs), count)[:count]]
+        found: list[int] = rows.tolist()
+        return found
 
 
 def inner_products(query: bytes, vectors: Sequence[bytes | None]) -> list[float | None]:
     """Of the query with each vector; None for those that are not there."""
     there = [vector for vector in vectors if vector is not None]
-    products = iter((_floats(b"".join(there)).reshape(len(there), -1) @ _floats(query)).tolist() if there else [])
+    # Not `@`: for so few numbers the threads of a matrix library cost more than they bring.
+    matrix = _floats(b"".join(there)).reshape(len(there), len(query) // FLOAT_BYTES)
+    products = iter(np.einsum("ij,j->i", matrix, _floats(query)).tolist())
     return [None if vector is None else next(products) for vector in vectors]
 
 
+def _half_products(query: bytes, signs: Signs) -> npt.NDArray[np.float32]:
+    """Of the query with vectors of which only the signs are known: looked up, eight dimensions at a time."""
+    sought = np.zeros(len(signs) * WORD_BITS, np.float32)
+    sought[: len(query) // FLOAT_BYTES] = _floats(query)
+    patterns = np.unpackbits(np.arange(256, dtype=np.uint8).reshape(-1, 1), axis=1).astype(np.float32) * 2 - 1
+    table = sought.reshape(-1, BYTE_BITS) @ patterns.T  # [byte of the signs, its value]
+    each_byte = np.ascontiguousarray(signs.T).view(np.uint8)
+    products: npt.NDArray[np.float32] = table[np.arange(len(table)), each_byte].sum(axis=1)
+    return products
+
+
 def _signs(vectors: npt.NDArray[np.float32]) -> Signs:
-    """One bit a dimension, filled up with zeros to whole words."""
+    """One bit a dimension, filled up with zeros to whole words; a column for each vector."""
     bits = np.packbits(vectors > 0, axis=1)
     words = np.zeros((len(vectors), -(-vectors.shape[1] // WORD_BITS)), np.uint64)
     words.view(np.uint8)[:, : bits.shape[1]] = bits
-    return words
+    return words.T
 
 
 def _floats(vector: bytes) -> npt.NDArray[np.float32]:

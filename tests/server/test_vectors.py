@@ -19,25 +19,25 @@ def index_of(vectors: np.ndarray) -> SignIndex:
 
 
 @given(st.integers(0, 2**32), st.integers(2, 40), st.integers(1, 130))
-def test_who_shares_most_signs_is_near(seed: int, count: int, dim: int) -> None:
+def test_those_are_near_whose_signs_fit_the_query_best(seed: int, count: int, dim: int) -> None:
     rng = np.random.default_rng(seed)
     vectors, query = unit(rng, count, dim), unit(rng, 1, dim)[0]
-    differing = ((vectors > 0) != (query > 0)).sum(axis=1)
+    fit = np.where(vectors > 0, query, -query).sum(axis=1)
     near = index_of(vectors).nearest(query.tobytes(), count // 2)
-    assert len(near) == count // 2
-    assert sorted(differing[near]) == sorted(differing)[: count // 2]
+    assert len(set(near)) == count // 2
+    assert sorted(fit[near], reverse=True) == pytest.approx(sorted(fit, reverse=True)[: count // 2], abs=1e-5)
 
 
 def test_of_clustered_vectors_hardly_one_among_the_nearest_is_missed() -> None:
     rng = np.random.default_rng(7)
     clusters = unit(rng, 200, 768)
-    vectors = clusters[rng.integers(0, 200, 8_000)] + 0.7 * unit(rng, 8_000, 768)
+    vectors = clusters[rng.integers(0, 200, 8_000)] + unit(rng, 8_000, 768)
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("<f4")
     index, found = index_of(vectors), 0
     for query in vectors[:20]:
         nearest = set(np.argsort(-(vectors @ query))[:10].tolist())
-        found += len(nearest & set(index.nearest(query.tobytes(), 900)))
-    assert found >= 0.98 * 200
+        found += len(nearest & set(index.nearest(query.tobytes(), 300)))
+    assert found >= 0.99 * 200
 
 
 def test_only_the_wanted_are_looked_at() -> None:

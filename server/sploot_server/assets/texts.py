@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from sploot_server.vectors import SignIndex
 
 REFRESH_ROWS = 2000  # 6 MB of vectors
-SIGNS_PER_CANDIDATE = 3  # so many are near by signs for each that is near by its vector
-POSTINGS_MAX = 6000  # texts that the trigrams looked for occur in, taken together
+SPARE = 1.5  # so many are near by the signs of their vectors for each that is near by the vectors
+POSTINGS_MAX = 3000  # texts that the trigrams looked for occur in, taken together
 WANTED_MAX = 50_000  # of a filter; the newest
 
+# The plus signs keep SQLite from walking through all assets of an owner where their rows are known.
 WANTED = """
-    a.deleted_at IS NULL AND a.owner = :owner
+    a.deleted_at IS NULL AND +a.owner = :owner
     AND (:favorite IS NULL OR a.favorite = :favorite) AND (:mime IS NULL OR a.mime = :mime)
     AND (:from IS NULL OR a.created_at >= :from) AND (:before IS NULL OR a.created_at < :before)
     AND (:tag IS NULL OR a.row IN (
@@ -52,7 +53,7 @@ class SqliteTexts:
         def run(connection: sqlite3.Connection) -> Sequence[Candidate]:
             among = None if only.takes_all else _wanted(connection, only)
             like = _like(connection, trigrams, only, count)
-            share = count * SIGNS_PER_CANDIDATE
+            share = int(count * SPARE)
             while True:
                 near = [
                     index.nearest(vectors[column], share, among)
@@ -71,8 +72,8 @@ class SqliteTexts:
         def run(connection: sqlite3.Connection) -> Mapping[int, Found]:
             assets = connection.execute(
                 "SELECT w.*, e.text, (SELECT group_concat(b.id, ' ') FROM looks l JOIN looks k ON k.kin = l.kin "
-                "  JOIN assets b ON b.row = k.asset WHERE l.asset = w.row AND b.row <> w.row AND b.owner = w.owner "
-                "  AND b.deleted_at IS NULL) AS others "
+                "  JOIN assets b ON b.row = k.asset WHERE l.asset = w.row AND b.row <> w.row AND +b.owner = w.owner "
+                "  AND +b.deleted_at IS NULL) AS others "
                 "FROM whole_assets w JOIN embeddings e ON e.asset = w.row "
                 "WHERE w.row IN (SELECT value FROM json_each(?)) AND w.deleted_at IS NULL",
                 (json.dumps(rows),),
@@ -94,7 +95,7 @@ class SqliteTexts:
                 return None
             kin = connection.execute(
                 "SELECT a.row FROM looks l JOIN assets a ON a.row = l.asset "
-                "WHERE l.kin = ? AND a.owner = ? AND a.deleted_at IS NULL AND a.row <> ? ORDER BY a.row",
+                "WHERE l.kin = ? AND +a.owner = ? AND +a.deleted_at IS NULL AND a.row <> ? ORDER BY a.row",
                 (row["kin"], owner, row["row"]),
             )
             comparable = row["model"] == model.name

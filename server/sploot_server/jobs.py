@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -39,13 +39,18 @@ class EmbeddingQueue:
     def ring(self) -> None:
         self._news.publish_work()
 
-    async def hurry(self, asset_id: str, *, wait_s: float) -> None:
-        """Put an asset before all others, attempts counted afresh; wait until it has ended, but not over `wait_s`."""
-        with self._news.subscribe(asset_id) as ended, contextlib.suppress(TimeoutError):
+    async def hurry(self, asset_id: str, has_ended: Callable[[], Awaitable[bool]], *, wait_s: float) -> None:
+        """Put an asset before all others, attempts counted afresh; wait until it has ended, but not over `wait_s`.
+
+        News may be of the attempt before, which had ended but was not told yet; so `has_ended` is asked.
+        """
+        with self._news.subscribe(asset_id) as news, contextlib.suppress(TimeoutError):
             if await self._jobs.retry(asset_id, now_ms=self._now_ms()):
                 self.ring()
                 async with asyncio.timeout(wait_s):
-                    await ended.wait()
+                    while not await has_ended():
+                        await news.wait()
+                        news.clear()
 
     async def run(self) -> None:
         """Until cancelled. Whatever was in hand at a fault, or in an earlier process, waits again first."""

@@ -30,6 +30,7 @@ from sploot_server.model import (
 from sploot_server.notify import Notifier
 from sploot_server.sniff import sniff
 
+ENDED = (EmbeddingState.READY, EmbeddingState.FAILED)
 GENERATE_S_MAX = 10.0  # then the client is told that it waits in the queue
 TAGS_MAX = 20
 TAG_CHARS_MAX = 50
@@ -173,7 +174,11 @@ class Library:
         """Make this embedding next and wait a while; the asset as it then is, and whether it was ready before."""
         if (await self.get(asset_id)).embedding.state is EmbeddingState.READY:
             return await self.get(asset_id), True
-        await self._queue.hurry(asset_id, wait_s=GENERATE_S_MAX)
+
+        async def has_ended() -> bool:
+            return (await self.get(asset_id)).embedding.state in ENDED
+
+        await self._queue.hurry(asset_id, has_ended, wait_s=GENERATE_S_MAX)
         return await self.get(asset_id), False
 
     def _lock(self, checksum: str) -> asyncio.Lock:

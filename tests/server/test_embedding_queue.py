@@ -38,6 +38,9 @@ class Bench:
         found = (await self.assets.embeddings([asset_id]))[asset_id]
         return found.state.value, found.error
 
+    async def has_ended(self, asset_id: str) -> bool:
+        return (await self.state(asset_id))[0] in ("ready", "failed")
+
 
 @pytest.fixture
 async def bench(tmp_path: Path, embedder: FakeEmbedder) -> AsyncIterator[Bench]:
@@ -121,11 +124,28 @@ async def test_hurrying_waits_for_the_end_but_not_for_ever(bench: Bench, embedde
     embedder.hold = asyncio.Event()
     asset_id = await bench.add("a")
     running = asyncio.create_task(bench.queue.run())
-    await bench.queue.hurry(asset_id, wait_s=0.01)
+    await bench.queue.hurry(asset_id, lambda: bench.has_ended(asset_id), wait_s=0.01)
     assert (await bench.state(asset_id))[0] in ("pending", "processing")
-    hurried = asyncio.create_task(bench.queue.hurry(asset_id, wait_s=10))
+    hurried = asyncio.create_task(bench.queue.hurry(asset_id, lambda: bench.has_ended(asset_id), wait_s=10))
     await asyncio.sleep(0)
     embedder.hold.set()
     await hurried
     running.cancel()
+    assert await bench.state(asset_id) == ("ready", None)
+
+
+async def test_hurrying_is_not_ended_by_news_of_the_attempt_before(bench: Bench, embedder: FakeEmbedder) -> None:
+    """The attempt has failed, which is committed; it is put before all others; and only then its end is told."""
+    embedder.faults["a"] = [Unreadable("It is broken.")]
+    asset_id = await bench.add("a")
+    await bench.queue.run_once()
+    hurried = asyncio.create_task(bench.queue.hurry(asset_id, lambda: bench.has_ended(asset_id), wait_s=10))
+    async with asyncio.timeout(10):
+        while await bench.has_ended(asset_id):  # until it is put before all others
+            pass
+    bench.news.publish_end(asset_id)
+    assert await bench.state(asset_id) == ("pending", None)
+    assert not hurried.done()
+    await bench.queue.run_once()
+    await hurried
     assert await bench.state(asset_id) == ("ready", None)

@@ -36,6 +36,9 @@ class Incoming(Protocol):
 
     async def settle(self) -> None: ...
 
+    async def adopt(self, file: Path) -> None:
+        """Take all bytes of a file of the same file system, which nobody changes from now on. Instead of `write`."""
+
     async def keep(self) -> None:
         """Make the bytes durable under their checksum; keeping the same content twice is harmless."""
 
@@ -156,6 +159,9 @@ class Spool:
         if len(self._buffer) >= BUFFER_BYTES:
             await asyncio.to_thread(self._flush)
 
+    async def adopt(self, file: Path) -> None:
+        await asyncio.to_thread(self._adopt, file)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -165,6 +171,18 @@ class Spool:
         if self._file is not None:
             self._file.close()
             self._temporary.unlink(missing_ok=True)
+
+    def _adopt(self, file: Path) -> None:
+        """Give the file a second name, or copy it where a file has but one; and hash it. Blocks."""
+        try:
+            self._temporary.hardlink_to(file)
+        except OSError:
+            shutil.copyfile(file, self._temporary)
+        self._file = self._temporary.open("r+b", buffering=0)
+        while piece := self._file.read(BUFFER_BYTES):
+            self.head = self.head or piece[:SNIFF_BYTES]
+            self.size_bytes += len(piece)
+            self._hash.update(piece)
 
     def _flush(self) -> BinaryIO:
         """Write out what is in memory. Blocks."""

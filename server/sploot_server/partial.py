@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -126,16 +126,9 @@ class Partials:
         """Where the next bytes go; with an `algorithm` of hashlib they are hashed."""
         return Tail(self._folder / upload.id, self._state(upload.id), upload, algorithm)
 
-    async def pieces(self, upload: Upload) -> AsyncIterator[bytes]:
-        """All that counts, as it lies on the disk."""
-        with await asyncio.to_thread((self._folder / upload.id).open, "rb", buffering=0) as file:
-            left = upload.offset
-            while left:
-                piece = await asyncio.to_thread(file.read, min(left, BUFFER_BYTES))
-                if not piece:
-                    raise Unknown
-                left -= len(piece)
-                yield piece
+    def path(self, upload: Upload) -> Path:
+        """The file with its bytes: all of them once it is complete, and then nobody changes it any more."""
+        return self._folder / upload.id
 
     async def head(self, upload: Upload, size_bytes: int) -> bytes:
         """The first bytes, whether or not they count."""

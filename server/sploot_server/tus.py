@@ -205,7 +205,7 @@ class Tus:
         if upload.offset < min(SNIFF_BYTES, upload.length) <= size_bytes:
             try:
                 self._library.accepted_type(await self._partials.head(upload, SNIFF_BYTES))
-            except LibraryError:
+            except Invalid:
                 await self._partials.remove(upload)
                 raise
 
@@ -229,15 +229,10 @@ class Tus:
         """As any other upload. What the library refuses for good is thrown away."""
         try:
             async with library.incoming() as incoming:
-                async for piece in self._partials.pieces(upload):
-                    incoming.write(piece)
-                    await incoming.settle()
-                if upload.checksum not in (None, incoming.checksum):
-                    raise Refusal(
-                        CHECKSUM_MISMATCH, "The file does not have the checksum that was announced. Begin anew"
-                    )
+                await incoming.adopt(self._partials.path(upload))
+                _compare(upload, incoming.checksum)
                 added = await library.add(incoming, filename=upload.filename, tags=upload.tags)
-        except LibraryError:
+        except (Refusal, Invalid, TooLarge):
             await self._partials.remove(upload)
             raise
         await self._partials.end(upload, Outcome(added.asset.id, added.created))
@@ -250,6 +245,11 @@ def _has_body(request: Request) -> bool:
 
 def _too_long(upload: Upload) -> TooLarge:
     return TooLarge(f"This is more than the {upload.length} bytes that were announced")
+
+
+def _compare(upload: Upload, checksum: str) -> None:
+    if upload.checksum not in (None, checksum):
+        raise Refusal(CHECKSUM_MISMATCH, "The file does not have the checksum that was announced. Begin anew")
 
 
 async def _refused(request: Request, error: LibraryError) -> Response:

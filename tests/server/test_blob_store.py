@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from sploot_server.blobs_s3 import PART_BYTES, S3Blobs
 from sploot_server.config import ConfigError
 from sploot_server.model import Unreachable
 from sploot_server.originals import Unsatisfiable, range_of
+from sploot_server.sniff import SNIFF_BYTES
 
 
 def files(folder: Path, patch: pytest.MonkeyPatch) -> BlobStore:
@@ -60,6 +62,30 @@ async def test_what_is_kept_is_there_byte_for_byte(blobs: BlobStore, tmp_path: P
     assert await whole(blobs, checksum, 0, size) == data
     async with blobs.local(checksum) as path:
         assert path.read_bytes() == data
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["a second name", "a copy"])
+async def test_a_file_is_kept_as_it_is_and_stays_where_it_was(
+    blobs: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Whether or not the file system gives a file two names."""
+
+    def refuse(*_: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    data, file = os.urandom(BUFFER_BYTES * 2 + 7), tmp_path / "file"
+    file.write_bytes(data)
+    async with blobs.incoming() as incoming:
+        await incoming.adopt(file)
+    assert list((tmp_path / "incoming").iterdir()) == []
+    async with blobs.incoming() as incoming:
+        await incoming.adopt(file)
+        assert (incoming.size_bytes, incoming.head) == (len(data), data[:SNIFF_BYTES])
+        await incoming.keep()
+    assert await whole(blobs, hashlib.sha256(data).hexdigest(), 0, len(data)) == file.read_bytes() == data
     assert list((tmp_path / "incoming").iterdir()) == []
 
 

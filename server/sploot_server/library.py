@@ -36,7 +36,18 @@ TAGS_MAX = 20
 TAG_CHARS_MAX = 50
 FILENAME_CHARS_MAX = 255
 LOCKS = 256  # one per first byte of the checksum
-NAMES = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WebP", "image/gif": "GIF", "image/avif": "AVIF"}
+NAMES = {
+    "image/jpeg": "JPEG",
+    "image/png": "PNG",
+    "image/webp": "WebP",
+    "image/gif": "GIF",
+    "image/avif": "AVIF",
+    "image/heic": "HEIC",
+    "image/heif": "HEIF",
+    "video/mp4": "MP4",
+    "video/quicktime": "QuickTime",
+    "video/webm": "WebM",
+}
 
 UNSAFE_TAG = re.compile(r"[<>]|&lt;|&gt;|javascript:|on\w+=", re.IGNORECASE)
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")

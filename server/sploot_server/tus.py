@@ -82,7 +82,9 @@ class Tus:
         self, request: Request, answers: Mapping[str, Callable[[Request], Awaitable[Response]]]
     ) -> Response:
         """What the protocol asks of every answer, refusals included."""
-        method = request.headers.get("x-http-method-override", request.method).upper()
+        method = request.method
+        if method == "POST":  # who may send one may do all of this; who may only look may not, whatever he calls it
+            method = request.headers.get("x-http-method-override", method).upper()
         try:
             if method == "OPTIONS":
                 return self._options()

@@ -177,6 +177,13 @@ async def test_a_client_that_can_only_post_says_what_it_means(client: httpx.Asyn
     assert answer.headers["sploot-duplicate"] == "false"
 
 
+async def test_whoever_may_only_look_changes_nothing_whatever_he_calls_it(client: httpx.AsyncClient) -> None:
+    url = await begin(client)
+    for method in ("HEAD", "OPTIONS"):
+        await client.request(method, url, headers={**PLAIN, "x-http-method-override": "DELETE"})
+    assert await offset_of(client, url) == 0
+
+
 async def test_the_first_part_may_come_with_the_beginning(client: httpx.AsyncClient) -> None:
     headers = {**PLAIN, "upload-length": str(len(DATA)), "content-type": "application/offset+octet-stream"}
     begun = await client.post(PATH, headers=headers, content=DATA[:500])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from splootd import __version__, logs
+from splootd.assembly import Tables, Walk
 from splootd.bus import Bells, Bus
 from splootd.clock import Clock
 from splootd.config import Config, Paths
@@ -22,39 +23,22 @@ from splootd.control.door import Control, bind
 from splootd.control.numbers import Sampler
 from splootd.control.parts import Parts
 from splootd.control.scrape import Scrape
-from splootd.core import timetable
-from splootd.credentials import Credentials
 from splootd.errors import AlreadyRunning, ConfigError, SplootError
-from splootd.gate import Gate
 from splootd.lock import locked
-from splootd.metrics import Traffic
 from splootd.metrics.memory import Memory
 from splootd.notify import Heartbeat, Supervisor
 from splootd.page.contents import contents
 from splootd.page.door import Door
-from splootd.remote.api import Server
-from splootd.remote.feed import Feed
-from splootd.remote.inbox import Inbox
-from splootd.remote.throttle import Throttle
 from splootd.staff import Worker, guests, hosts, listeners
 from splootd.store import rescue
-from splootd.store.arrivals import Arrivals
-from splootd.store.ledger import Ledger, server_id
-from splootd.store.listing import Listing
-from splootd.store.moves import Moves
-from splootd.store.queue import Queue
 from splootd.work.aftercare import Aftercare
 from splootd.work.chronicle import Chronicle
 from splootd.work.courtesy import Courtesy
 from splootd.work.embedded import EmbeddedLibrary
-from splootd.work.files import MemoryBudget
-from splootd.work.intake import Intake
 from splootd.work.janitor import Janitor
 from splootd.work.metered import Metered
 from splootd.work.timekeeper import Timekeeper
-from splootd.work.tracker import Tracker
 from splootd.work.trash import Trash
-from splootd.work.uploader import Uploader
 from splootd.work.watcher import Watcher
 
 EXIT_FAILED = 1
@@ -62,9 +46,7 @@ EXIT_ALREADY_RUNNING = 75
 EXIT_CONFIG = 78
 
 
-async def serve(  # noqa: PLR0915 - a statement for each part
-    config: Config, paths: Paths, supervisor: Supervisor, ready: Callable[[], None]
-) -> None:
+async def serve(config: Config, paths: Paths, supervisor: Supervisor, ready: Callable[[], None]) -> None:
     """Run the daemon until it is told to stop. `ready` is called when commands are answered."""
     clock, bells, boot, stop = Clock(), Bells(), secrets.token_hex(8), asyncio.Event()
     log = logs.logger("daemon", boot=boot)
@@ -74,54 +56,20 @@ async def serve(  # noqa: PLR0915 - a statement for each part
         closing.enter_context(rescue.doubting(paths.database))
         database = await rescue.opened(paths.database, paths.backups, now=clock.now())
         closing.push_async_callback(database.close)
-        server_row = await server_id(database, config.server)
-        queue = Queue(database, server_id=server_row, boot=boot, bells=bells)
-        ledger = Ledger(database, server_id=server_row)
-        arrivals = Arrivals(database, server_id=server_row, bells=bells)
-        listing = Listing(database, server_id=server_row)
-
-        credentials = Credentials(paths.token_file, clock, token=config.token, token_command=config.token_command)
-        library_socket = paths.library_socket if config.is_local else None
-        server = Server(
-            config.server,
-            credentials=credentials,
-            connections=config.connections,
-            socket=library_socket,
-            throttle=Throttle(timetable.parsed("" if config.is_local else config.limit), clock),
-        )
+        tables = await Tables.of(database, config.server, boot=boot, bells=bells)
+        walk = Walk.over(tables, config, paths, clock=clock, bells=bells)
+        server, gate, traffic, inbox, listing = walk.server, walk.gate, walk.traffic, walk.inbox, tables.listing
         closing.push_async_callback(server.close)
 
-        gate = Gate(clock, credentials)
-        traffic, memory, bus, inbox = Traffic(clock), Memory(), Bus(), Inbox(bells.embedding)
-        intake = Intake(arrivals, clock, settle_s=config.settle_s)
-        watcher = Watcher(arrivals, intake, clock, config)
-        uploader = Uploader(
-            queue,
-            ledger,
-            server,
-            gate,
-            budget=MemoryBudget(config.memory_bytes),
-            clock=clock,
-            bells=bells,
-            traffic=traffic,
-            settle_s=config.settle_s,
-        )
-        courtesy = Courtesy(listing, bells, gate, lanes_max=server.uploads_max, allow=uploader.allow)
+        memory, bus = Memory(), Bus()
+        watcher = Watcher(tables.arrivals, walk.intake, clock, config)
+        courtesy = Courtesy(listing, bells, gate, lanes_max=server.uploads_max, allow=walk.uploader.allow)
         metered = Metered(listing, bells, gate)
-        feed = Feed(
-            config.server,
-            inbox,
-            credentials=credentials,
-            clock=clock,
-            allowed=gate.questions_allowed,
-            socket=library_socket,
-        )
-        tracker = Tracker(queue, server, gate, clock, bells, inbox=inbox, patience_s=config.embedding_patience_s)
-        moves = Moves(database, server_id=server_row, bells=bells)
-        aftercare = Aftercare(moves, ledger, server, gate, clock=clock, bells=bells, trash=Trash(os.environ))
+        trash = Trash(os.environ)
+        aftercare = Aftercare(tables.moves, tables.ledger, server, gate, clock=clock, bells=bells, trash=trash)
         janitor = Janitor(database, paths.backups, clock)
         timekeeper = Timekeeper(
-            queue,
+            tables.queue,
             server,
             gate,
             clock=clock,
@@ -138,21 +86,21 @@ async def serve(  # noqa: PLR0915 - a statement for each part
             bells=bells,
             bus=bus,
             listing=listing,
-            queue=queue,
-            arrivals=arrivals,
-            intake=intake,
+            queue=tables.queue,
+            arrivals=tables.arrivals,
+            intake=walk.intake,
             watcher=watcher,
             server=server,
             inbox=inbox,
             database=database,
-            ledger=ledger,
-            moves=moves,
+            ledger=tables.ledger,
+            moves=tables.moves,
             aftercare=aftercare,
             gate=gate,
             traffic=traffic,
             memory=memory,
             backlog=courtesy.backlog,
-            credentials=credentials,
+            credentials=walk.credentials,
             page=page,
             shutdown=stop.set,
             more_needs=lambda: (*library.needs(), *scrape.needs()),
@@ -164,10 +112,10 @@ async def serve(  # noqa: PLR0915 - a statement for each part
 
         if await listing.setting("paused"):
             gate.pause()
-        handed_back = await queue.recover(now=clock.now())
+        handed_back = await tables.queue.recover(now=clock.now())
         log.info("started", version=__version__, pid=os.getpid(), server=config.server, handed_back=handed_back)
-        workers: list[Worker] = [database, control, intake, watcher, uploader, feed, tracker, aftercare]
-        workers += [janitor, timekeeper, page, drop]
+        workers: list[Worker] = [database, control, walk.intake, watcher, walk.uploader, walk.feed, walk.tracker]
+        workers += [aftercare, janitor, timekeeper, page, drop]
         workers += [Chronicle(bus, traffic), Sampler(memory), Heartbeat(supervisor, database.touch)]
         workers += listeners(config, control.answers, scrape)
         workers += hosts(gate, library) if config.is_local else guests(config, gate, courtesy, metered)
@@ -178,7 +126,7 @@ async def serve(  # noqa: PLR0915 - a statement for each part
             await stop.wait()
             log.info("draining")
             control.drain()
-            await uploader.drain()
+            await walk.uploader.drain()
             control.close()
             for task in running:
                 task.cancel()

@@ -27,25 +27,20 @@ from simulated import EPOCH, Inline, JumpLoop, Network, SetClock, doors
 from sploot_journal import Books, Journal
 from walkkit import jpeg
 
+from splootd.assembly import Tables, Walk
 from splootd.bus import Bells
+from splootd.config import Config, Paths
 from splootd.core.item import Item
 from splootd.core.lifecycle import ENDED
-from splootd.credentials import Credentials
 from splootd.errors import RequestError
 from splootd.gate import Gate
-from splootd.metrics import Traffic
 from splootd.protocol import Add
-from splootd.remote.api import Server
 from splootd.remote.verdict import CLERK_STATUS
-from splootd.store.arrivals import Arrivals
 from splootd.store.database import Database
-from splootd.store.ledger import Ledger, server_id
 from splootd.store.listing import Listing
 from splootd.store.queue import Queue
-from splootd.work.files import MemoryBudget
 from splootd.work.intake import Intake
 from splootd.work.janitor import Janitor
-from splootd.work.tracker import Tracker
 from splootd.work.uploader import Uploader
 
 T = TypeVar("T")
@@ -173,30 +168,15 @@ class World:
         clock, bells = self.clock, Bells()
         self.lives += 1
         database = await Database.open(self.folder / "queue.db")
-        row = await server_id(database, URL)
-        queue = Queue(database, server_id=row, boot=f"boot{self.lives}", bells=bells)
-        arrivals = Arrivals(database, server_id=row, bells=bells)
-        credentials = Credentials(self.folder / "token", clock, token_command="print a token")
-        server = Server(URL, credentials=credentials, connections=4)
-        gate = Gate(clock, credentials)
-        intake = Intake(arrivals, clock, settle_s=SETTLE_S)
-        uploader = Uploader(
-            queue,
-            Ledger(database, server_id=row),
-            server,
-            gate,
-            budget=MemoryBudget(100_000_000),
-            clock=clock,
-            bells=bells,
-            traffic=Traffic(clock),
-            settle_s=SETTLE_S,
-        )
-        tracker = Tracker(queue, server, gate, clock, bells)
+        config = Config(server=URL, settle_s=SETTLE_S, token_command="print a token")
+        paths = Paths(self.folder / "config.toml", self.folder, self.folder)
+        tables = await Tables.of(database, URL, boot=f"boot{self.lives}", bells=bells)
+        walk = Walk.over(tables, config, paths, clock=clock, bells=bells)
         janitor = Janitor(database, self.folder / "backups", clock)
-        await queue.recover(now=clock.now())
-        tasks = [asyncio.ensure_future(each.run()) for each in (database, intake, uploader, tracker, janitor)]
-        listing = Listing(database, server_id=row)
-        self._life = Life(database, queue, listing, intake, uploader, gate, bells, tasks)
+        await tables.queue.recover(now=clock.now())
+        workers = (database, walk.intake, walk.uploader, walk.tracker, janitor)
+        tasks = [asyncio.ensure_future(each.run()) for each in workers]
+        self._life = Life(database, tables.queue, tables.listing, walk.intake, walk.uploader, walk.gate, bells, tasks)
 
     async def crash(self, *, finishes: bool = True) -> None:
         """The process is no more, from one moment to the next. The server `finishes` what it has been sent, or not."""

@@ -27,14 +27,15 @@ class Reading:
 
     `text` holds one line of writing per line, '' if there is none. `vector` is of what the text means: little-endian
     float32 of the embedder's dimension and length 1; None if there is no text, or no model to embed it. `width` and
-    `height` are in pixels, as the picture is meant to be seen. `picture` is a vector like the other, of the picture
-    itself; None without a model that knows pictures. `look` is what near-duplicates are told by: see `looks.py`.
+    `height` are in pixels, as the picture is meant to be seen; None where nobody looked into it. `picture` is a vector
+    like the other, of the picture itself; None without a model that knows pictures. `look` is what near-duplicates are
+    told by: see `looks.py`.
     """
 
     text: str
     vector: bytes | None
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     picture: bytes | None = None
     look: bytes | None = None
 

@@ -8,7 +8,8 @@ import structlog
 
 from sploot_server.assets import Job, JobStore
 from sploot_server.blobs import BlobStore
-from sploot_server.embedding import Embedder, Lost, Unavailable, Unreadable
+from sploot_server.embedding import Embedder, Lost, Reading, Unavailable, Unreadable
+from sploot_server.formats import is_readable, words_of
 from sploot_server.model import Unreachable
 from sploot_server.notify import Notifier
 
@@ -90,8 +91,7 @@ class EmbeddingQueue:
         """Read one picture and store the outcome; the job itself if it was lost together with others."""
         async with self._slots:
             try:
-                async with self._blobs.local(job.checksum) as picture:
-                    reading = await self._embedder.read(picture)
+                reading = await self._reading(job)
             except Unreadable as error:
                 await self._give_up(job, str(error))
             except (Unavailable, Unreachable):
@@ -106,6 +106,15 @@ class EmbeddingQueue:
                 await self._jobs.complete(job, reading, self._embedder.model, now_ms=self._now_ms())
                 self._news.publish_end(job.asset_id)
         return None
+
+    async def _reading(self, job: Job) -> Reading:
+        """What is in the picture; of what cannot be looked into, what it is called."""
+        if is_readable(job.mime):
+            async with self._blobs.local(job.checksum) as picture:
+                return await self._embedder.read(picture)
+        name = words_of(job.filename)
+        vector = (await self._embedder.query(name)).text if name else None
+        return Reading(name, vector, None, None)
 
     async def _fail(self, job: Job, reason: str) -> None:
         if job.attempts + 1 >= ATTEMPTS_MAX:

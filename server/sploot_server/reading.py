@@ -18,10 +18,11 @@ from onnxruntime import InferenceSession, SessionOptions
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from sploot_server.embedding import Reading, Unreadable
+from sploot_server.formats import pillow_formats
 from sploot_server.looks import SIDE, look_of
 from sploot_server.meaning import Meaning
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
+FORMATS = pillow_formats()
 PIXELS_MAX = 40_000_000  # to be decoded: twice 160 MB with transparency. JPEGs are decoded at a smaller scale
 SIDE_PX = 1472  # twice what the detector looks at, so that the recogniser sees small print sharper
 FRAMES_MAX = 100  # of an animation, the middle one of these is read as well as the first

@@ -102,6 +102,8 @@ class Job:
     row: int
     asset_id: str
     checksum: str
+    filename: str
+    mime: str
     attempts: int
     claim: int = 0
 

@@ -32,7 +32,8 @@ class SqliteJobs:
     async def claim(self, limit: int, *, now_ms: int) -> Sequence[Job]:
         def run(connection: sqlite3.Connection) -> Sequence[Job]:
             rows = connection.execute(
-                "SELECT e.asset, a.id, a.checksum, e.attempts FROM embeddings e JOIN assets a ON a.row = e.asset "
+                "SELECT e.asset, a.id, a.checksum, a.filename, a.mime, e.attempts "
+                "FROM embeddings e JOIN assets a ON a.row = e.asset "
                 "WHERE e.state = 'pending' AND e.due_at <= ? ORDER BY e.urgent DESC, e.due_at LIMIT ?",
                 (now_ms, limit),
             ).fetchall()

@@ -28,7 +28,7 @@ CLAIM = """
     FROM assets WHERE row = asset AND asset IN (
       SELECT asset FROM embeddings WHERE state = 'pending' AND due_at <= $1
       ORDER BY urgent DESC, due_at, asset LIMIT $2 FOR UPDATE SKIP LOCKED)
-    RETURNING asset, id, checksum, attempts, claims, urgent, due_at
+    RETURNING asset, id, checksum, filename, mime, attempts, claims, urgent, due_at
 """
 IN_HAND = """
     SELECT e.asset, a.owner FROM embeddings e JOIN assets a ON a.row = e.asset
@@ -69,7 +69,8 @@ class PostgresJobs:
     async def claim(self, limit: int, *, now_ms: int) -> Sequence[Job]:
         rows = await self._database.fetch(CLAIM, now_ms, limit, await self._present())
         rows.sort(key=lambda row: (not row["urgent"], row["due_at"], row["asset"]))
-        return [Job(row["asset"], row["id"], row["checksum"], row["attempts"], row["claims"]) for row in rows]
+        fields = ("asset", "id", "checksum", "filename", "mime", "attempts", "claims")
+        return [Job(*(row[field] for field in fields)) for row in rows]
 
     async def complete(self, job: Job, reading: Reading, model: Model, *, now_ms: int) -> None:
         async with self._database.transaction() as statements:

@@ -192,6 +192,14 @@ class Library:
         await self._queue.hurry(asset_id, has_ended, wait_s=GENERATE_S_MAX)
         return await self.get(asset_id), False
 
+    async def troubles(self) -> Mapping[str, Exception | None]:
+        """What keeps each of the services behind it from working now, if anything does."""
+        asked = {"database": self._assets.find(""), "storage": self._blobs.check()}
+        answers = await asyncio.gather(*asked.values(), return_exceptions=True)
+        return {
+            name: answer if isinstance(answer, Exception) else None for name, answer in zip(asked, answers, strict=True)
+        }
+
     def _lock(self, checksum: str) -> asyncio.Lock:
         return self._locks[int(checksum[:2], 16)]
 

@@ -95,6 +95,9 @@ class AssetQuery:
     descending: bool = True
     favorite: bool | None = None
     tag_id: str | None = None
+    mime: str | None = None
+    created_from_ms: int | None = None
+    created_before_ms: int | None = None  # not itself included
 
 
 class LibraryError(Exception):

@@ -218,6 +218,21 @@ async def test_health_answers_get_and_head(client: httpx.AsyncClient) -> None:
     assert (headed.status_code, headed.content) == (200, b"")
 
 
+async def test_the_services_behind_it_are_told_apart(client: httpx.AsyncClient, config: Config) -> None:
+    well = (await client.get("/api/health/services")).json()
+    assert (well["status"], well["services"]["storage"]) == ("ok", {"status": "ok"})
+    assert well["readiness"] == dict.fromkeys(["canAuthenticate", "canUpload", "canStore", "canSearch"], True)
+    (config.data / "incoming").rmdir()
+    ill = await client.get("/api/health/services")
+    assert (ill.status_code, ill.json()["status"]) == (200, "degraded")
+    assert ill.json()["readiness"] == {
+        "canAuthenticate": True,
+        "canUpload": False,
+        "canStore": False,
+        "canSearch": True,
+    }
+
+
 async def test_statuses_tell_the_truth(client: httpx.AsyncClient, embedder: FakeEmbedder) -> None:
     ready, wordless = await made(client, "words"), await made(client, "")
     embedder.hold = asyncio.Event()
@@ -295,10 +310,42 @@ async def test_faults_inside_are_json_too(client: httpx.AsyncClient, config: Con
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=abc", "offset=-1", "sortBy=size", "sortOrder=up", "limit=%D9%A3", "offset=" + "9" * 40]
+    "query",
+    [
+        "limit=abc",
+        "offset=-1",
+        "sortBy=size",
+        "sortOrder=up",
+        "limit=%D9%A3",
+        "offset=" + "9" * 40,
+        "createdAfter=soon",
+    ],
 )
 async def test_bad_list_parameters_are_refused(client: httpx.AsyncClient, query: str) -> None:
     assert (await client.get(f"/api/assets?{query}")).status_code == 400
+
+
+async def test_lists_can_be_narrowed(client: httpx.AsyncClient) -> None:
+    ids = [await made(client, str(number), tags='["cat"]' if number else "[]") for number in range(3)]
+    png = (await upload(client, b"\x89PNG\r\n\x1a\n....", name="a.png")).json()["asset"]["id"]
+    await client.patch(f"/api/assets/{ids[2]}", json={"favorite": True})
+    (tag,) = (await client.get("/api/tags")).json()["tags"]
+    middle = (await client.get(f"/api/assets/{ids[1]}")).json()["asset"]["createdAt"]
+
+    async def listed(query: dict[str, str]) -> list[str]:
+        page = (await client.get("/api/assets", params={"sortOrder": "asc", **query})).json()
+        assert page["pagination"]["total"] == len(page["assets"])
+        return [asset["id"] for asset in page["assets"]]
+
+    assert await listed({}) == [*ids, png]
+    assert await listed({"favorite": "true"}) == [ids[2]]
+    assert await listed({"favorite": "no"}) == [ids[0], ids[1], png]
+    assert await listed({"tagId": tag["id"]}) == ids[1:]
+    assert await listed({"tagId": tag["id"], "favorite": "true", "mime": "image/jpeg"}) == [ids[2]]
+    assert await listed({"mime": "image/png"}) == [png]
+    assert set(await listed({"createdAfter": middle})) >= {ids[1], ids[2], png}
+    assert set(await listed({"createdBefore": middle})) <= {ids[0]}
+    assert await listed({"createdAfter": "2001-01-01", "createdBefore": "2002-01-01T00:00:00+02:00"}) == []
 
 
 async def test_lists_tell_where_they_end(client: httpx.AsyncClient) -> None:

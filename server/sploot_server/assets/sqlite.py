@@ -30,6 +30,8 @@ ORDERS = {
 LISTED = """
     owner = :owner AND deleted_at IS NULL AND (:favorite IS NULL OR favorite = :favorite)
     AND (:tag IS NULL OR row IN (SELECT at.asset FROM asset_tags at JOIN tags t ON t.row = at.tag WHERE t.id = :tag))
+    AND (:mime IS NULL OR mime = :mime)
+    AND (:from IS NULL OR created_at >= :from) AND (:before IS NULL OR created_at < :before)
 """
 
 
@@ -218,6 +220,9 @@ def _list(connection: sqlite3.Connection, owner: str, query: AssetQuery) -> Asse
         "owner": owner,
         "favorite": None if query.favorite is None else int(query.favorite),
         "tag": query.tag_id,
+        "mime": query.mime,
+        "from": query.created_from_ms,
+        "before": query.created_before_ms,
         "limit": query.limit,
         "offset": query.offset,
     }

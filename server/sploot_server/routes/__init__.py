@@ -10,6 +10,7 @@ from sploot_server.library import Library
 from sploot_server.routes.assets import Assets
 from sploot_server.routes.bundles import Bundles
 from sploot_server.routes.embeddings import Embeddings
+from sploot_server.routes.health import Health
 from sploot_server.routes.pictures import Pictures
 from sploot_server.routes.searches import Searches
 from sploot_server.routes.uploads import Uploads
@@ -19,6 +20,7 @@ from sploot_server.search import Search
 def api(config: Config, library: Library, search: Search) -> list[BaseRoute]:
     """All of it but the live channel, which is `live.py`'s."""
     return [
+        *Health(library).routes(),
         *Uploads(config, library).routes(),
         *Bundles(library).routes(),
         *Embeddings(library).routes(),  # before assets: `/api/assets/batch` is no asset

@@ -10,7 +10,7 @@ from sploot_server import wire
 from sploot_server.bodies import read_json
 from sploot_server.library import Library
 from sploot_server.model import AssetQuery, Invalid
-from sploot_server.routes.values import PAGE_MAX, object_of, owner_of, strings_of, url_of, whole_number
+from sploot_server.routes.values import PAGE_MAX, object_of, owner_of, strings_of, time_ms, url_of, whole_number
 
 
 class Assets:
@@ -76,6 +76,7 @@ class Assets:
 
 
 def _asset_query(parameters: Mapping[str, str]) -> AssetQuery:
+    """Additions to Sploot's: `mime`, and the times `createdAfter`, itself included, and `createdBefore`."""
     sort_by = parameters.get("sortBy", "createdAt")
     if sort_by not in ("createdAt", "updatedAt"):
         raise Invalid("sortBy must be createdAt or updatedAt")
@@ -89,4 +90,7 @@ def _asset_query(parameters: Mapping[str, str]) -> AssetQuery:
         descending=order == "desc",
         favorite=None if "favorite" not in parameters else parameters["favorite"] == "true",
         tag_id=parameters.get("tagId"),
+        mime=parameters.get("mime"),
+        created_from_ms=time_ms(parameters, "createdAfter"),
+        created_before_ms=time_ms(parameters, "createdBefore"),
     )

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -14,7 +13,7 @@ from sploot_server import wire
 from sploot_server.assets import Filter
 from sploot_server.bodies import read_json
 from sploot_server.model import Invalid
-from sploot_server.routes.values import PAGE_MAX, object_of, owner_of, url_of, whole_number
+from sploot_server.routes.values import PAGE_MAX, object_of, owner_of, time_ms, url_of, whole_number
 from sploot_server.search import Match, Search
 
 QUERY_CHARS_MAX = 500
@@ -114,18 +113,6 @@ def _filter(body: Mapping[str, Any]) -> Filter:
         favorite=favorite,
         tag_id=body.get("tagId"),
         mime=body.get("mime"),
-        created_from_ms=_time_ms(body, "createdAfter"),
-        created_before_ms=_time_ms(body, "createdBefore"),
+        created_from_ms=time_ms(body, "createdAfter"),
+        created_before_ms=time_ms(body, "createdBefore"),
     )
-
-
-def _time_ms(body: Mapping[str, Any], name: str) -> int | None:
-    text = body.get(name)
-    if text is None:
-        return None
-    try:
-        time_ = datetime.fromisoformat(text)
-    except (TypeError, ValueError) as error:
-        raise Invalid(f"{name} must be a time in ISO 8601, as 2026-11-23T08:00:00Z") from error
-    since = (time_ if time_.tzinfo else time_.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    return since // timedelta(milliseconds=1)

@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute, Route
 from sploot_server import wire
 from sploot_server.bodies import pieces, read_json
 from sploot_server.config import Config
-from sploot_server.library import Library, now_ms
+from sploot_server.library import Library
 from sploot_server.model import Invalid
 from sploot_server.multipart import UploadForm, parse_tags
 from sploot_server.routes.bundles import FEATURES as BUNDLES
@@ -30,15 +30,10 @@ class Uploads:
 
     def routes(self) -> list[BaseRoute]:
         return [
-            Route("/api/health", self.health, methods=["GET"]),
             Route("/api/upload", self.limits, methods=["GET"]),
             Route("/api/upload", self.upload, methods=["POST"]),
             Route("/api/upload/check", self.check, methods=["POST"]),
         ]
-
-    async def health(self, request: Request) -> Response:
-        body = {"status": "ok", "timestamp": wire.iso(now_ms())}
-        return JSONResponse(body, headers={"cache-control": "no-store"})
 
     async def limits(self, request: Request) -> Response:
         limits = {"maxFileSize": self._config.upload_bytes_max, "allowedTypes": list(self._config.mime_types)}

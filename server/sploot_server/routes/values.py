@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.requests import HTTPConnection, Request
@@ -54,3 +55,16 @@ def whole_number(parameters: Mapping[str, str], name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise Invalid(f"{name} must be a whole number, 0 or more")
     return int(text)
+
+
+def time_ms(values: Mapping[str, Any], name: str) -> int | None:
+    """Raises Invalid unless `values` has no time of this name, or one in ISO 8601; UTC where it does not say."""
+    text = values.get(name)
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise Invalid(f"{name} must be a time in ISO 8601, as 2026-11-23T08:00:00Z") from error
+    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return since // timedelta(milliseconds=1)

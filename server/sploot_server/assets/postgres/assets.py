@@ -11,6 +11,8 @@ from sploot_server.model import Added, Asset, AssetPage, AssetQuery, Embedding, 
 LISTED = """
     owner = $1 AND deleted_at IS NULL AND ($2::boolean IS NULL OR favorite = $2) AND ($3::text IS NULL
     OR row IN (SELECT at.asset FROM asset_tags at JOIN tags t ON t.row = at.tag WHERE t.id = $3))
+    AND ($4::text IS NULL OR mime = $4)
+    AND ($5::bigint IS NULL OR created_at >= $5) AND ($6::bigint IS NULL OR created_at < $6)
 """
 LIVE_ROW = "SELECT row FROM assets WHERE id = $1 AND owner = $2 AND deleted_at IS NULL FOR UPDATE"
 
@@ -48,11 +50,14 @@ class PostgresAssets:
         )
 
     async def list(self, query: AssetQuery) -> AssetPage:
-        values = (self._owner, query.favorite, query.tag_id)
+        values = (
+            *(self._owner, query.favorite, query.tag_id),
+            *(query.mime, query.created_from_ms, query.created_before_ms),
+        )
         order = ORDERS[query.sort_by, query.descending]
         # S608: only constants of this program go into the text of these two.
         count = f"SELECT count(*) AS assets FROM assets WHERE {LISTED}"  # noqa: S608
-        page = f"SELECT * FROM whole_assets WHERE {LISTED} ORDER BY {order} LIMIT $4 OFFSET $5"  # noqa: S608
+        page = f"SELECT * FROM whole_assets WHERE {LISTED} ORDER BY {order} LIMIT $7 OFFSET $8"  # noqa: S608
         [total] = await self._database.fetch(count, *values)
         rows = await self._database.fetch(page, *values, query.limit, query.offset)
         return AssetPage([asset_of(row) for row in rows], total["assets"])

@@ -8,6 +8,8 @@ import pytest
 import pytest_asyncio
 from controlled import LIMIT_S, House, controlled, stream
 
+from splootd.control.stream import Look
+from splootd.errors import StoreFull
 from splootd.protocol import Done, GetProgress, Items, ListItems, Pause, Progress, Resume
 
 
@@ -177,6 +179,69 @@ async def test_silence_is_broken_by_a_sign_of_life(house: House, monkeypatch: py
     await anext(news)
     assert (await anext(news)).startswith(b":")
     await news.aclose()
+
+
+async def test_figures_are_told_when_their_sign_changes_and_not_more_often(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("splootd.control.stream.FIGURES_S", 0.001)
+    monkeypatch.setattr("splootd.control.stream.HEARTBEAT_S", 0.02)
+    looks = iter([Look({"n": 1}, "a"), Look({"n": 2}, "a"), Look({"n": 3}, "b")])
+
+    async def figures() -> Look:
+        return next(looks, Look({"n": 4}, "b"))
+
+    news = house.control.answers.news.events(None, figures={"figures": figures})
+    said = [await anext(news) for _ in range(4)]
+    assert b"event: start" in said[0]
+    assert said[1:3] == [b'event: figures\ndata: {"n": 1}\n\n', b'event: figures\ndata: {"n": 3}\n\n']
+    assert said[3].startswith(b":"), "what stays the same is not told again"
+    await news.aclose()
+
+
+async def test_figures_are_not_looked_at_more_than_once_a_second(house: House):
+    looked, began_at = 0, asyncio.get_running_loop().time()
+
+    async def figures() -> Look:
+        nonlocal looked
+        looked += 1
+        return Look({"n": looked}, looked)
+
+    news = house.control.answers.news.events(None, figures={"figures": figures})
+    assert b"start" in await anext(news)
+    assert b'"n": 1' in await anext(news)
+    for number in range(10):
+        house.parts.bus.publish({"seq": 1_000_001 + number, "item": 1, "path": "/memes/a.png"})
+        assert b"event: item" in await anext(news)
+    assert looked <= 2 + asyncio.get_running_loop().time() - began_at
+    await news.aclose()
+
+
+async def test_figures_that_cannot_be_read_are_told_another_time(house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("splootd.control.stream.FIGURES_S", 0.001)
+    tries = iter([StoreFull("no room"), None])
+
+    async def figures() -> Look:
+        if error := next(tries):
+            raise error
+        return Look({"n": 1}, 1)
+
+    news = house.control.answers.news.events(None, figures={"figures": figures})
+    assert b"start" in await anext(news)
+    assert await anext(news) == b'event: figures\ndata: {"n": 1}\n\n'
+    await news.aclose()
+
+
+async def test_the_status_comes_whole_to_those_who_watch_it(house: House):
+    news = await stream(house, "/v1/events?now=true")
+    assert (await news.next())[0] == "start"
+    kind, first, _ = await news.next()
+    assert (kind, first) == ("now", {**(await house.http("GET", "/v1/status"))[2], "daemon": first["daemon"]})
+    await house.add("a.png")
+    while kind != "now" or first["items"]["total"] != 1:
+        kind, first, _ = await news.next()
+    assert sum(first["items"].values()) == 2, "the total, and the one"
+    news.close()
 
 
 async def test_the_progress_of_an_add_streams_until_it_has_ended(house: House):

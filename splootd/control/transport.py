@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -24,6 +25,10 @@ CONNECTIONS_MAX = 64
 KEEP_ALIVE_S = 30
 CLOSE_S = 2  # the time that answers under way have when the daemon ends
 BACKLOG = 128
+TCP_TABLE = Path("/proc/net/tcp")
+TABLE_BYTES_MAX = 8_000_000  # some 50,000 connections
+ESTABLISHED = b"01"
+NOBODY = -1
 
 
 def configured(app: ASGIApp, http: type["BoundedHttp"], *, boot: str) -> uvicorn.Config:
@@ -80,6 +85,28 @@ def peer_uid(connection: Any) -> int:
         return int(struct.unpack_from("II", credentials)[1])
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", credentials)[1])
+
+
+def loopback_peer_uid(there: tuple[str, int], here: tuple[str, int], table: Path = TCP_TABLE) -> int | None:
+    """The user at the other end of an IPv4 connection within this machine; None where the system does not tell.
+
+    Linux lists both ends of it (proc(5)). One that is being closed belongs to nobody any more: its row says root.
+    """
+    ends = [_listed(end) for end in (there, here)]
+    try:
+        with table.open("rb") as rows:
+            for row in rows.read(TABLE_BYTES_MAX).splitlines():
+                columns = row.split()
+                if columns[1:3] == ends:
+                    return int(columns[7]) if columns[3] == ESTABLISHED else NOBODY
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+def _listed(end: tuple[str, int]) -> bytes:
+    """As the table writes an address: the number that its bytes are to this processor."""
+    return b"%08X:%04X" % (int.from_bytes(socket.inet_aton(end[0]), sys.byteorder), end[1])
 
 
 class BoundedHttp(HttpToolsProtocol):

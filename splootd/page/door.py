@@ -5,6 +5,7 @@ key for the cookies: an open page goes on after a restart without a reload.
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp
 from splootd import protocol
 from splootd.clock import Clock
 from splootd.control.endpoints import Endpoints
-from splootd.control.transport import BACKLOG, BoundedHttp, Server, configured
+from splootd.control.transport import BACKLOG, BoundedHttp, Server, configured, loopback_peer_uid
 from splootd.errors import RequestError
 from splootd.logs import logger
 from splootd.page import files
@@ -51,7 +52,15 @@ REQUESTS: tuple[type[protocol.Request], ...] = (
 
 
 class PageHttp(BoundedHttp):
-    """A body may take long to arrive, as long as it keeps coming."""
+    """For this user and root alone, where the system can tell; a body may take long, as long as it keeps coming.
+
+    A cookie goes to every port of this machine that the browser talks to, and an address stands in a list of processes
+    for a moment: another user who gets hold of one cannot use it.
+    """
+
+    def may_speak(self, transport: asyncio.Transport) -> bool:
+        uid = loopback_peer_uid(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
+        return uid in (None, os.getuid(), 0)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

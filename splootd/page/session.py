@@ -1,6 +1,6 @@
 """Who may look at the page: a token that opens the door once, and the cookie that a browser gets for it.
 
-Anybody on this machine can reach a port, so unlike on the socket the kernel does not say who is there: only this does.
+Anybody on this machine can reach a port, and not every system says who is there: what says so is this.
 """
 
 import contextlib

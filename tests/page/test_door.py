@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import os
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -172,6 +175,59 @@ async def test_the_command_line_is_told_the_address(house: House):
     address = await house.ask(protocol.OpenPage(), protocol.PageAddress)
     browser = await at_door(house)
     assert (await browser.get(address.url.removeprefix(browser.origin))).status == 303
+
+
+# Another user of this machine.
+
+
+async def test_another_user_is_hung_up_on_unheard(browser: Browser, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(page_door, "loopback_peer_uid", lambda *_: os.getuid() + 1)
+    assert await browser.raw(b"GET / HTTP/1.1\r\n\r\n") == b""
+    monkeypatch.setattr(page_door, "loopback_peer_uid", lambda *_: None)
+    assert (await browser.get("/v1/status")).status == 200, "where the system does not tell, the cookie does"
+
+
+@pytest.mark.root
+async def test_a_real_other_user_with_a_stolen_cookie_is_hung_up_on(browser: Browser):
+    stolen = f"GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1:{browser.port}\r\nCookie: {browser.cookie}\r\n\r\n"
+    program = f"""
+import os, socket
+os.setgid(65534), os.setuid(65534)
+with socket.create_connection(("127.0.0.1", {browser.port})) as s:
+    try:
+        s.sendall({stolen.encode()!r})
+        print(s.recv(100))
+    except OSError:
+        print(b"")
+"""
+    command = [sys.executable, "-c", program]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=LIMIT_S, check=True)
+    assert done.stdout == "b''\n"
+    assert (await browser.get("/v1/status")).status == 200
+
+
+@pytest.mark.skipif(not transport.TCP_TABLE.exists(), reason="this system has no list of its connections")
+def test_the_kernel_says_who_is_at_the_other_end():
+    with bound(0, is_fixed=False) as listener:
+        listener.setblocking(True)
+        with socket.create_connection(listener.getsockname()) as theirs:
+            ours, there = listener.accept()
+            with ours:
+                assert transport.loopback_peer_uid(there, ours.getsockname()) == os.getuid()
+                assert transport.loopback_peer_uid(("127.0.0.1", 1), ours.getsockname()) is None
+                theirs.close()
+                assert transport.loopback_peer_uid(there, ours.getsockname()) == transport.NOBODY
+
+
+def test_a_list_of_connections_that_cannot_be_read_tells_nothing(tmp_path: Path):
+    ends = (("127.0.0.1", 1), ("127.0.0.1", 2))
+    assert transport.loopback_peer_uid(*ends, tmp_path / "nowhere") is None
+    row = " ".join(["0:", *(transport._listed(end).decode() for end in ends), "01", "x", "x", "x", "root"])
+    for text in ("", "sl\n", "\n\n", row):
+        (tmp_path / "tcp").write_text(text)
+        assert transport.loopback_peer_uid(*ends, tmp_path / "tcp") is None
+    (tmp_path / "tcp").write_text(row.replace("root", "1000"))
+    assert transport.loopback_peer_uid(*ends, tmp_path / "tcp") == 1000
 
 
 # Who asks, and for whom.

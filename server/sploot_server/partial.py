@@ -7,29 +7,28 @@ the upload last went on, from which its expiry follows.
 """
 
 import asyncio
-import hashlib
+import contextlib
+import fcntl
 import json
 import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import structlog
 
-from sploot_server.blobs import BUFFER_BYTES
 from sploot_server.model import LibraryError
-from sploot_server.turns import Turns
+from sploot_server.tail import OFFSET_DIGITS, Tail
+from sploot_server.turns import Held, Turn, Turns
 
 KEPT_S = 7 * 24 * 3600.0  # without going on
 ENDED_KEPT_S = 24 * 3600.0  # for so long the outcome is told again
-UNFINISHED_MAX = 1_000
+STRAY_S = 3600.0  # nothing takes so long to be begun
+UNFINISHED_MAX = 200  # of one owner
 SWEEP_S = 3600.0
-OFFSET_DIGITS = 20
 ID = re.compile(r"[0-9a-f]{32}")
 
 logger = structlog.get_logger()
@@ -43,10 +42,10 @@ class Unknown(LibraryError):
 
 
 class TooMany(LibraryError):
-    """So many uploads are unfinished that no other may begin."""
+    """So many uploads of one owner are unfinished that no other may begin."""
 
     def __init__(self) -> None:
-        super().__init__(f"{UNFINISHED_MAX} uploads are unfinished here. Finish some, or try again later")
+        super().__init__(f"{UNFINISHED_MAX} of your uploads are unfinished. Finish some, or try again later")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +77,15 @@ class Upload:
 
 
 class Partials:
-    """The uploads of one folder, which no other process may use."""
+    """The uploads of one folder, in which several servers may work: each upload is in one hand at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.turns = Turns()
+        self._turns = Turns()
 
     def open(self) -> None:
-        """Make the folder; throw away what was never begun to its end, and what has expired."""
+        """Make the folder; throw away what has expired."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for stray in [*self._folder.glob("*.new"), *filter(self._is_stray, self._parts())]:
-            stray.unlink()
         self.sweep()
 
     async def run(self) -> None:
@@ -99,12 +96,16 @@ class Partials:
                 logger.info("uploads expired", count=swept)
 
     def sweep(self) -> int:
-        """Throw away what has expired; how many that were. Blocks."""
+        """Throw away what has expired, and what was never begun to its end; how many that were. Blocks."""
         swept = 0
         for state in self._folder.glob("*.state"):
-            if state.stem not in self.turns and self._has_expired(state.stem):
+            if state.stem not in self._turns and self._has_expired(state.stem):
                 self._remove(state.stem)
                 swept += 1
+        for stray in [*self._folder.glob("*.new"), *filter(self._is_stray, self._parts())]:
+            with contextlib.suppress(FileNotFoundError):  # if another server was faster
+                if stray.stat().st_mtime < time.time() - STRAY_S:
+                    stray.unlink()
         return swept
 
     async def begin(
@@ -122,9 +123,19 @@ class Partials:
             raise Unknown
         return upload
 
+    @contextlib.asynccontextmanager
+    async def turn(self, upload_id: str) -> AsyncIterator[Turn]:
+        """The right to change an upload. Raises Held when another request has it, or Unknown."""
+        async with self._turns.of(upload_id) as turn:
+            fd = self._locked(upload_id)
+            try:
+                yield turn
+            finally:
+                os.close(fd)
+
     def tail(self, upload: Upload, algorithm: str | None) -> "Tail":
         """Where the next bytes go; with an `algorithm` of hashlib they are hashed."""
-        return Tail(self._folder / upload.id, self._state(upload.id), upload, algorithm)
+        return Tail(self.path(upload), self._state(upload.id), upload.offset, algorithm)
 
     def path(self, upload: Upload) -> Path:
         """The file with its bytes: all of them once it is complete, and then nobody changes it any more."""
@@ -142,14 +153,33 @@ class Partials:
     async def remove(self, upload: Upload) -> None:
         await asyncio.to_thread(self._remove, upload.id)
 
+    def _locked(self, upload_id: str) -> int:
+        """A descriptor that keeps other servers away; the lock ends with the process, however that ends."""
+        try:
+            fd = os.open(self._state(upload_id), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise Unknown from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(fd)
+            raise Held from error
+        return fd
+
     def _has_expired(self, upload_id: str) -> bool:
         try:
             return self._load(upload_id).expires_s <= time.time()
         except Unknown:
             return True
 
+    def _is_of(self, upload_id: str, owner: str) -> bool:
+        try:
+            return self._load(upload_id).owner == owner
+        except Unknown:
+            return False
+
     def _begin(self, upload: Upload) -> None:
-        if sum(1 for _ in self._parts()) >= UNFINISHED_MAX:
+        if sum(1 for part in self._parts() if self._is_of(part.name, upload.owner)) >= UNFINISHED_MAX:
             raise TooMany
         with (self._folder / upload.id).open("xb") as part:
             os.fsync(part.fileno())
@@ -201,78 +231,3 @@ class Partials:
 
     def _is_stray(self, part: Path) -> bool:
         return not self._state(part.name).exists()
-
-
-class Tail:
-    """The next bytes of an upload. They count once `commit` has returned; leaving the `with` forgets the others."""
-
-    def __init__(self, part: Path, state: Path, upload: Upload, algorithm: str | None) -> None:
-        self.upload = upload
-        self._part = os.open(part, os.O_WRONLY | os.O_CLOEXEC)
-        self._state = os.open(state, os.O_WRONLY | os.O_CLOEXEC)
-        self._hash = hashlib.new(algorithm) if algorithm else None
-        self._buffer = bytearray()
-        self._written = upload.offset
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._part)
-        os.close(self._state)
-
-    @property
-    def size_bytes(self) -> int:
-        """Of the upload with all that was taken in."""
-        return self._written + len(self._buffer)
-
-    @property
-    def digest(self) -> bytes:
-        """Of all that was flushed."""
-        assert self._hash is not None
-        return self._hash.digest()
-
-    def write(self, data: bytes) -> None:
-        """Take bytes in; await `settle` before the next call, so that memory stays bounded."""
-        self._buffer += data
-
-    async def settle(self) -> None:
-        if len(self._buffer) >= BUFFER_BYTES:
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Write what was taken in to the file; it does not count yet."""
-        await to_its_end(self._flush)
-
-    async def commit(self) -> None:
-        """Make all bytes durable, and only then let them count."""
-        await to_its_end(self._commit)
-
-    def _flush(self) -> None:
-        if self._hash is not None:
-            self._hash.update(self._buffer)
-        with memoryview(self._buffer) as view:
-            done = 0
-            while done < len(view):
-                done += os.pwrite(self._part, view[done:], self._written + done)
-        self._written += len(self._buffer)
-        self._buffer.clear()
-
-    def _commit(self) -> None:
-        self._flush()
-        os.fsync(self._part)
-        os.pwrite(self._state, f"{self._written:0{OFFSET_DIGITS}d}".encode(), 0)
-        os.fsync(self._state)
-        self.upload = replace(self.upload, offset=self._written, expires_s=time.time() + KEPT_S)
-
-
-async def to_its_end(work: Callable[[], None]) -> None:
-    """Run `work` in a thread, and wait for it even when cancelled: it holds descriptors."""
-    running = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise

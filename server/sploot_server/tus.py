@@ -151,7 +151,7 @@ class Tus:
 
     async def _delete(self, request: Request) -> Response:
         upload = await self._find(request)
-        async with self._partials.turns.of(upload.id):
+        async with self._partials.turn(upload.id):
             await self._partials.remove(upload)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
@@ -161,7 +161,7 @@ class Tus:
     async def _added_to(self, request: Request, upload: Upload, offset: int) -> Response:
         """Take in the body; if that was the last of it, hand the upload to the library."""
         checksum = announced(request)
-        async with self._partials.turns.of(upload.id) as turn:
+        async with self._partials.turn(upload.id) as turn:
             upload = await self._partials.find(upload.id, upload.owner)  # as it is, now that nobody else changes it
             if offset != upload.offset:
                 where = {"upload-offset": str(upload.offset)}
@@ -185,7 +185,7 @@ class Tus:
                             raise _too_long(upload)
                         tail.write(piece)
                         await tail.settle()
-                        if checksum is None and tail.size_bytes - tail.upload.offset >= COMMIT_BYTES:
+                        if checksum is None and tail.size_bytes - tail.offset >= COMMIT_BYTES:
                             await tail.commit()
             except (ClientDisconnect, TooSlow, TimeoutError) as error:
                 if checksum is None:
@@ -200,7 +200,7 @@ class Tus:
                 )
             await self._refuse_foreign(upload, tail.size_bytes)
             await tail.commit()
-            return tail.upload
+        return await self._partials.find(upload.id, upload.owner)
 
     async def _refuse_foreign(self, upload: Upload, size_bytes: int) -> None:
         """As soon as `size_bytes` tell what kind of file it is: nobody sends a gigabyte only to hear that."""

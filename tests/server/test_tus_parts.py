@@ -13,7 +13,7 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sploot_server import partial, turns
+from sploot_server import partial, tail, turns
 from sploot_server.partial import ENDED_KEPT_S, KEPT_S, Outcome, Partials, TooMany, Unknown, Upload
 from sploot_server.turns import Held, Turns
 from tuskit import DATA, PLAIN, begin, offset_of, patch, pieces
@@ -38,10 +38,10 @@ async def begun(partials: Partials, owner: str = "") -> Upload:
 
 
 async def add(partials: Partials, upload: Upload, data: bytes) -> Upload:
-    with partials.tail(upload, "sha256") as tail:
-        tail.write(data)
-        await tail.commit()
-        return tail.upload
+    with partials.tail(upload, "sha256") as end:
+        end.write(data)
+        await end.commit()
+    return await partials.find(upload.id, upload.owner)
 
 
 def names(folder: Path) -> set[str]:
@@ -89,9 +89,9 @@ def test_what_counts_is_what_was_acknowledged_however_often_it_breaks(steps: Seq
                 partials = opened(folder)
             upload = await partials.find(upload.id, "")
             end = min(upload.offset + size, LENGTH)
-            with partials.tail(upload, None) as tail:
-                tail.write(WHOLE[upload.offset : end] if step == "counts" else b"\xff" * (end - upload.offset))
-                await (tail.commit() if step == "counts" else tail.flush())
+            with partials.tail(upload, None) as part:
+                part.write(WHOLE[upload.offset : end] if step == "counts" else b"\xff" * (end - upload.offset))
+                await (part.commit() if step == "counts" else part.flush())
             expected = end if step == "counts" else upload.offset
             assert (await partials.find(upload.id, "")).offset == expected
         upload = await partials.find(upload.id, "")
@@ -118,12 +118,12 @@ async def test_a_full_disk_is_said_and_keeps_what_was_acknowledged(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as disk:
-        disk.setattr(partial.os, "pwrite", full)
+        disk.setattr(tail.os, "pwrite", full)
         answer = await patch(client, url, 1_000, DATA[1_000:])
     assert (answer.status_code, answer.json()["success"]) == (507, False)
     assert await offset_of(client, url) == 1_000
     with monkeypatch.context() as disk:
-        disk.setattr(partial.os, "fsync", full)
+        disk.setattr(tail.os, "fsync", full)
         assert (await patch(client, url, 1_000, DATA[1_000:2_000])).status_code == 507
     assert await offset_of(client, url) == 1_000
     assert (await patch(client, url, 1_000, DATA[1_000:])).headers["sploot-duplicate"] == "false"
@@ -163,7 +163,7 @@ async def test_what_is_left_alone_expires(folder: Path) -> None:
 async def test_a_sweep_leaves_alone_what_somebody_is_sending_to(folder: Path) -> None:
     upload = await begun(partials := opened(folder))
     os.utime(folder / f"{upload.id}.state", times=(0, 0))
-    async with partials.turns.of(upload.id):
+    async with partials.turn(upload.id):
         assert partials.sweep() == 0
     assert partials.sweep() == 1
 
@@ -173,7 +173,11 @@ async def test_what_a_crash_has_left_between_two_steps_is_swept_at_the_start(fol
     (folder / ("1" * 32)).write_bytes(b"its state was never written")
     (folder / f"{'2' * 32}.new").write_bytes(b"half a sta")
     (folder / f"{'3' * 32}.state").write_text("rubbish")
+    for stray in ("1" * 32, f"{'2' * 32}.new"):
+        os.utime(folder / stray, (0, 0))
+    (folder / ("4" * 32)).write_bytes(b"another server is just beginning it")
     opened(folder)
+    (folder / ("4" * 32)).unlink()
     assert names(folder) == {upload.id, f"{upload.id}.state"}
 
 
@@ -186,6 +190,7 @@ async def test_there_is_an_end_to_how_many_can_be_begun(folder: Path, monkeypatc
         await begun(partials)
     with pytest.raises(TooMany):
         await begun(partials)
+    await begun(partials, "somebody else")
 
 
 async def test_whoever_sends_has_the_turn_and_whoever_is_silent_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,3 +220,15 @@ async def test_whoever_sends_has_the_turn_and_whoever_is_silent_loses_it(monkeyp
     async with all_turns.of("upload"):
         with pytest.raises(TimeoutError):
             await silent
+
+
+async def test_two_servers_on_one_folder_exclude_each_other(folder: Path) -> None:
+    one, other = opened(folder), opened(folder)
+    upload = await begun(one)
+    async with one.turn(upload.id):
+        with pytest.raises(Held):
+            async with other.turn(upload.id):
+                raise AssertionError("two have the turn")
+    async with other.turn(upload.id):
+        await add(other, upload, WHOLE[:100])
+    assert (await one.find(upload.id, "")).offset == 100

@@ -3,21 +3,26 @@
 -- guesses wrong, and keeps its plan when there are many. NOT INDEXED leaves the ids alone to lead to the rows.
 
 -- name: claim
--- The next item of one shard and one class, first in, first out.
-UPDATE items SET state = 'uploading', lease = :lease, updated_at = :now
-WHERE id = (
+-- The next items of one shard and one class, first in, first out.
+UPDATE items NOT INDEXED SET state = 'uploading', lease = :lease || '.' || id, updated_at = :now
+WHERE id IN (
   SELECT id FROM items INDEXED BY items_claimable
   WHERE server_id = :server_id AND shard = :shard AND priority = :priority AND state = 'pending' AND next_at IS NULL
-  ORDER BY added_at, id LIMIT 1)
+  ORDER BY added_at, id LIMIT :limit)
 RETURNING *;
 
+-- name: is_urgent
+-- Whether anything is.
+SELECT 1 FROM items INDEXED BY items_urgent
+WHERE server_id = :server_id AND priority = 0 AND state = 'pending' AND next_at IS NULL LIMIT 1;
+
 -- name: claim_urgent
--- The next urgent item of any shard.
-UPDATE items SET state = 'uploading', lease = :lease, updated_at = :now
-WHERE id = (
+-- The next urgent items of any shard.
+UPDATE items NOT INDEXED SET state = 'uploading', lease = :lease || '.' || id, updated_at = :now
+WHERE id IN (
   SELECT id FROM items INDEXED BY items_urgent
   WHERE server_id = :server_id AND priority = 0 AND state = 'pending' AND next_at IS NULL
-  ORDER BY added_at, id LIMIT 1)
+  ORDER BY added_at, id LIMIT :limit)
 RETURNING *;
 
 -- name: accept
@@ -90,10 +95,10 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND s
 RETURNING id;
 
 -- name: give_back
--- A claim whose caller was gone before it learned of it.
+-- Claims whose callers were gone before they learned of them: a range of leases.
 UPDATE items INDEXED BY items_leased SET state = iif(latest, 'pending', 'gone'), lease = NULL, fault = iif(latest, fault, 'vanished'),
   reason = iif(latest, reason, :superseded), updated_at = :now
-WHERE state = 'uploading' AND lease = :lease;
+WHERE state = 'uploading' AND lease BETWEEN :first AND :last;
 
 -- name: recover
 -- What another boot had leased: its daemon is dead, the lock proves it.

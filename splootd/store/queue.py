@@ -1,8 +1,6 @@
 """The queue of one server: who is next, how it ended, and what people wish."""
 
-import secrets
 import sqlite3
-from asyncio import CancelledError
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,11 +8,11 @@ from typing import Any, cast
 from splootd.bus import Bells
 from splootd.core.failure import Fault, Verdict
 from splootd.core.item import Leased, Priority, Version
-from splootd.errors import StoreFailed
 from splootd.store import answers
+from splootd.store.claims import Claims
 from splootd.store.database import Database
 from splootd.store.queries import SQL
-from splootd.store.rows import json_list, leased_of
+from splootd.store.rows import json_list
 
 NORMAL_SHARE = 0.8  # of the claims, when both normal and background items wait
 BATCH_MAX = 1_000  # items changed in one transaction
@@ -42,7 +40,7 @@ class Queue:
         self._server_id = server_id
         self._boot = boot
         self._bells = bells
-        self._lost_leases: set[str] = set()  # of claims that ended without an answer
+        self._claims = Claims(database, server_id=server_id, boot=boot, claimed=lambda lost: self._ring(work=lost))
 
     # Who is next.
 
@@ -51,13 +49,11 @@ class Queue:
         later = [Priority.NORMAL, Priority.BACKGROUND]
         if chance >= NORMAL_SHARE:
             later.reverse()
-        return await self._claim(
-            "claim", [{"shard": shard, "priority": each} for each in (Priority.URGENT, *later)], now
-        )
+        return await self._claims.claim(shard, later=later, now=now)
 
     async def claim_urgent(self, *, now: float) -> Leased | None:
         """Lease the next urgent item of any shard."""
-        return await self._claim("claim_urgent", [{}], now)
+        return await self._claims.claim(None, now=now)
 
     async def promote(self, *, now: float) -> int:
         """Make the delayed items whose time has come claimable. Returns how many."""
@@ -207,30 +203,6 @@ class Queue:
         forgotten = await self._change_all("forget", ids, now=now, reason=FORGOTTEN)
         self._ring()
         return forgotten
-
-    async def _claim(self, query: str, classes: Sequence[Mapping[str, int]], now: float) -> Leased | None:
-        lease = f"{self._boot}:{secrets.token_hex(8)}"
-        lost = frozenset(self._lost_leases)
-
-        def op(connection: sqlite3.Connection) -> Leased | None:
-            for each in lost:
-                connection.execute(SQL["give_back"], {"lease": each, "superseded": answers.SUPERSEDED, "now": now})
-            for values in classes:
-                every = {**values, "server_id": self._server_id, "lease": lease, "now": now}
-                if rows := connection.execute(SQL[query], every).fetchall():
-                    return leased_of(rows[0])
-            return None
-
-        try:
-            leased = await self._database.write(op)
-        except (CancelledError, StoreFailed):
-            # Perhaps it was leased, and nobody will ever know of it: the next claim gives it back.
-            self._lost_leases.add(lease)
-            raise
-        self._lost_leases -= lost
-        if leased is not None or lost:
-            self._ring(work=bool(lost))
-        return leased
 
     async def _fail(
         self, leased: Leased, verdict: Verdict, *, now: float, version: Version | None = None, **values: Any

@@ -97,9 +97,10 @@ async def test_claims_that_wait_together_are_one_commit(tmp_path: Path, commits:
         batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(OFFER_MAX)]
         await store.arrivals.offer(batch, origin(), still_there=lambda path, of: True, now=1.0)
         commits.groups.clear()
+        commits.wrote = 0
         claims = [store.queue.claim(shard, now=2.0, chance=0.0) for shard in range(SHARDS)]
         assert all(await asyncio.gather(*claims))
-        assert commits.groups == [SHARDS]
+        assert (len(commits.groups), commits.wrote) == (1, 1)
 
 
 async def test_an_empty_queue_is_asked_once_a_lane_and_then_left_alone(walk: Walk, commits: Commits) -> None:
@@ -108,4 +109,4 @@ async def test_an_empty_queue_is_asked_once_a_lane_and_then_left_alone(walk: Wal
     walk.start()
     for _ in range(TOUCHES):
         await walk.store.database.touch()
-    assert sum(commits.groups) == SHARDS + 1 + TOUCHES
+    assert sum(commits.groups) == 1 + TOUCHES  # all of them in one look

@@ -1,0 +1,133 @@
+"""Who is next: claims that wait together are served together, by one statement for each shard and class."""
+
+import asyncio
+import secrets
+import sqlite3
+from asyncio import CancelledError
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from splootd.core.item import Leased, Priority
+from splootd.store import answers
+from splootd.store.database import Database
+from splootd.store.queries import SQL
+from splootd.store.rows import leased_of
+
+GROUP_MAX = 100  # claims in one operation: so long other writes of its group wait
+
+_Lost = tuple[str, str]  # the first and the last of a range of leases
+
+
+@dataclass(eq=False, slots=True)
+class _Wish:
+    """One claim that waits: from which shard, any if None, and after urgent items of which classes, in order."""
+
+    shard: int | None
+    later: Sequence[Priority]
+    now: float
+    answer: asyncio.Future[Leased | None]
+
+
+class Claims:
+    """The claims of one queue. `claimed(lost)` is called after each group that has changed anything.
+
+    A lease is `boot:group.item`. One that nobody learned of, since its claim was cancelled or its COMMIT ended with an
+    error, is given back by the next group.
+    """
+
+    def __init__(self, database: Database, *, server_id: int, boot: str, claimed: Callable[[bool], None]) -> None:
+        self._database = database
+        self._server_id = server_id
+        self._boot = boot
+        self._claimed = claimed
+        self._wishes: list[_Wish] = []
+        self._lost: set[_Lost] = set()
+        self._serving: asyncio.Task[None] | None = None
+
+    async def claim(self, shard: int | None, *, later: Sequence[Priority] = (), now: float) -> Leased | None:
+        """Lease the next item: an urgent one, else one of the classes in `later`."""
+        wish = _Wish(shard, later, now, asyncio.get_running_loop().create_future())
+        self._wishes.append(wish)
+        if self._serving is None or self._serving.done():
+            self._serving = asyncio.create_task(self._serve(), name="claims")
+        try:
+            return await wish.answer
+        except CancelledError:
+            self._wishes = [each for each in self._wishes if each is not wish]
+            self._lose(wish)
+            raise
+
+    async def _serve(self) -> None:
+        """Group after group, until nobody waits any more."""
+        while self._wishes:
+            group, self._wishes = self._wishes[:GROUP_MAX], self._wishes[GROUP_MAX:]
+            token, lost = f"{self._boot}:{secrets.token_hex(8)}", frozenset(self._lost)
+            try:
+                leased = await self._database.write(partial(self._claim, group=group, token=token, lost=lost))
+            except BaseException as error:  # whatever it is, those who wait must hear of it
+                self._lost.add((f"{token}.", f"{token}/"))  # all of the group: "/" follows "."
+                for wish in group:
+                    _refuse(wish, error)
+                if isinstance(error, CancelledError):
+                    raise
+            else:
+                self._lost -= lost
+                for wish, each in zip(group, leased, strict=True):
+                    if not wish.answer.done():
+                        wish.answer.set_result(each)
+                    elif each is not None:  # its caller was cancelled meanwhile
+                        self._lost.add((each.lease, each.lease))
+                if lost or any(leased):
+                    self._claimed(bool(lost))
+
+    def _lose(self, wish: _Wish) -> None:
+        """Its caller was cancelled: what it was given in the same moment is to be given back."""
+        answer = wish.answer
+        if answer.done() and not answer.cancelled() and answer.exception() is None and (leased := answer.result()):
+            self._lost.add((leased.lease, leased.lease))
+
+    def _claim(
+        self, connection: sqlite3.Connection, *, group: Sequence[_Wish], token: str, lost: frozenset[_Lost]
+    ) -> list[Leased | None]:
+        """What each wish of the group is given."""
+        values = {"server_id": self._server_id, "lease": token, "now": max(wish.now for wish in group)}
+        for first, last in lost:
+            gone = {"first": first, "last": last, "superseded": answers.SUPERSEDED, "now": values["now"]}
+            connection.execute(SQL["give_back"], gone)
+        given: dict[_Wish, Leased] = {}
+        if connection.execute(SQL["is_urgent"], values).fetchall():
+            self._give(connection, given, [(wish, Priority.URGENT) for wish in group], values)
+        for choice in range(max(len(wish.later) for wish in group)):
+            left = [wish for wish in group if wish not in given and choice < len(wish.later)]
+            self._give(connection, given, [(wish, wish.later[choice]) for wish in left], values)
+        return [given.get(wish) for wish in group]
+
+    @staticmethod
+    def _give(
+        connection: sqlite3.Connection,
+        given: dict[_Wish, Leased],
+        wanted: Sequence[tuple[_Wish, Priority]],
+        values: dict[str, Any],
+    ) -> None:
+        """One statement for all who want the same, in the order in which they came."""
+        alike: defaultdict[tuple[int | None, Priority], list[_Wish]] = defaultdict(list)
+        for wish, priority in wanted:
+            alike[wish.shard, priority].append(wish)
+        for (shard, priority), wishes in alike.items():
+            query = "claim_urgent" if shard is None else "claim"
+            every = {**values, "shard": shard, "priority": priority, "limit": len(wishes)}
+            rows = connection.execute(SQL[query], every).fetchall()
+            rows.sort(key=lambda row: (row["added_at"], row["id"]))  # RETURNING promises no order
+            given.update(zip(wishes, map(leased_of, rows), strict=False))
+
+
+def _refuse(wish: _Wish, error: BaseException) -> None:
+    if wish.answer.done():
+        return
+    if isinstance(error, CancelledError):
+        wish.answer.cancel()
+    else:
+        wish.answer.set_exception(error)

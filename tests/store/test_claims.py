@@ -1,0 +1,75 @@
+"""Claims that wait together are served together, each as if it had come alone."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from storekit import Store, opened, origin, version
+
+from splootd.core.failure import Fault
+from splootd.core.item import SHARDS, Priority, State, shard_of
+
+SHARD = 3
+IN_SHARD = [path for number in range(500) if shard_of(path := b"/memes/%d.jpg" % number) == SHARD]
+CLASSES = (Priority.URGENT, Priority.NORMAL, Priority.BACKGROUND)
+
+
+async def put(store: Store, priorities: list[Priority]) -> None:
+    for number, priority in enumerate(priorities):
+        await store.put(b"/memes/%d.jpg" % number, version(number), origin(priority), now=float(number))
+
+
+async def test_those_who_want_the_same_are_served_in_the_order_of_coming(store: Store) -> None:
+    priorities = [Priority.NORMAL, Priority.BACKGROUND, Priority.URGENT] * 10
+    await put(store, priorities)
+    claims = [store.queue.claim(shard, now=99.0, chance=0.0) for shard in range(SHARDS) for _ in priorities]
+    given = [leased for leased in await asyncio.gather(*claims) if leased is not None]
+    assert sorted(leased.item.id for leased in given) == list(range(1, len(priorities) + 1))
+    assert len({leased.lease for leased in given}) == len(given)
+    for shard in range(SHARDS):
+        mine = [leased.item for leased in given if leased.item.shard == shard]
+        assert mine == sorted(mine, key=lambda item: (item.priority, item.added_at))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.sampled_from(CLASSES), max_size=6),
+    st.lists(st.sampled_from([0.0, 0.9]), min_size=1, max_size=8),
+)
+def test_together_or_one_by_one_the_same_items_go_first(priorities: list[Priority], chances: list[float]) -> None:
+    """How many of each class are taken does not depend on who waits beside whom."""
+
+    async def taken(*, together: bool) -> list[Priority]:
+        with tempfile.TemporaryDirectory() as scratch:
+            async with opened(Path(scratch, "queue.db")) as store:
+                for path, priority in zip(IN_SHARD, priorities, strict=False):
+                    await store.put(path, version(len(store.disk)), origin(priority))
+                claims = [store.queue.claim(SHARD, now=2.0, chance=chance) for chance in chances]
+                given = await asyncio.gather(*claims) if together else [await claim for claim in claims]
+        return sorted(leased.item.priority for leased in given if leased is not None)
+
+    assert asyncio.run(taken(together=True)) == asyncio.run(taken(together=False))
+
+
+async def test_of_those_who_wait_together_the_cancelled_lose_nothing(store: Store) -> None:
+    """Wherever the cancellation strikes, no item stays leased to nobody."""
+    await put(store, [Priority.NORMAL] * 40)
+    for turns in range(12):
+        claims = [asyncio.create_task(store.queue.claim(shard, now=1.0, chance=0.0)) for shard in range(SHARDS)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if turns % 3 == 0:
+            await store.database.touch()
+        for task in claims[::2]:
+            task.cancel()
+        results = await asyncio.gather(*claims, return_exceptions=True)
+        await store.database.touch()
+        kept = {each.item.id for each in results if each is not None and not isinstance(each, BaseException)}
+        await store.queue.claim_urgent(now=2.0)  # the next claim gives back what was lost
+        leased = {item.id for item in await store.listing.items(limit=99, state=State.UPLOADING)}
+        assert leased == kept
+        for each in results:
+            if each is not None and not isinstance(each, BaseException):
+                await store.queue.wait(each, fault=Fault.DISTURBED, reason="r", next_at=None, now=3.0)

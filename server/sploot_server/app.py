@@ -55,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sploot-server {__version__}")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="where the library is kept")
     _add_elsewhere(parser)
+    parser.add_argument(
+        "--partials", type=Path, metavar="DIR", help="where all servers of a --database keep unfinished uploads"
+    )
     where = parser.add_argument_group("where to listen: a Unix socket, or a port of this machine")
     where.add_argument("--uds", type=Path, metavar="PATH", help="Unix socket, made with mode 0600")
     where.add_argument("--host", default=Config.host, metavar="H", help="loopback address (%(default)s)")
@@ -125,6 +128,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         database=arguments.database,
         events=arguments.events,
         blobs=arguments.blobs,
+        partials=arguments.partials and arguments.partials.absolute(),
         uds=arguments.uds and arguments.uds.absolute(),
         host=arguments.host,
         port=arguments.port,

@@ -31,6 +31,7 @@ class Config:
     database: str | None = field(default=None, repr=False)
     events: str | None = field(default=None, repr=False)
     blobs: str | None = field(default=None, repr=False)
+    partials: Path | None = None
     uds: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8765
@@ -69,6 +70,11 @@ class Config:
             raise ConfigError(f"--threads {self.embedding_threads}: allowed are 1 to 64.")
         if not 0 < self.worker_idle_s <= 86400:
             raise ConfigError(f"--worker-idle {self.worker_idle_s}: allowed is more than 0 and at most 86400 seconds.")
+
+    @property
+    def resumes_uploads(self) -> bool:
+        """Whether an upload goes on wherever its next request comes in: the servers of a --database share no folder."""
+        return self.database is None or self.partials is not None
 
 
 def _is_loopback(host: str) -> bool:

@@ -41,7 +41,7 @@ async def library_app(config: Config, embedder: Embedder | None = None) -> Async
         stores = await stack.enter_async_context(opened(config))
         for task in stores.tasks:
             await stack.enter_async_context(running(task()))
-        partials = Partials(config.data / "partial")
+        partials = Partials(config.partials or config.data / "partial")
         partials.open()
         await stack.enter_async_context(running(partials.run()))
         embedder = embedder or WorkerEmbedder(threads=config.embedding_threads, idle_s=config.worker_idle_s)

@@ -13,6 +13,7 @@ from sploot_server import bodies
 from sploot_server.config import Config
 from sploot_server.embedding import Unreadable
 from sploot_server.routes.uploads import FEATURES
+from sploot_server.tus_headers import FEATURES as RESUMABLE
 from toy_library import FakeEmbedder, picture
 
 
@@ -208,7 +209,7 @@ async def test_limits_and_additions_are_announced(client: httpx.AsyncClient) -> 
         "status": "ready",
         "blobConfigured": True,
         "limits": {"maxFileSize": 10485760, "allowedTypes": ["image/jpeg", "image/png", "image/webp", "image/gif"]},
-        "features": FEATURES,
+        "features": FEATURES | RESUMABLE,
     }
 
 

@@ -5,6 +5,7 @@ import email.utils
 import hashlib
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -25,6 +26,17 @@ async def test_what_is_offered_is_told_by_the_limits_and_by_options(client: http
         "tus-max-size": str(told["limits"]["maxFileSize"]),
         "tus-checksum-algorithm": "sha256,sha1",
     }
+
+
+def test_servers_that_share_a_library_take_parts_only_if_they_share_those_too(tmp_path: Path) -> None:
+    """The next part may come in at another one."""
+    shared = "postgresql://host/library"
+    configs = [
+        Config(data=tmp_path),
+        Config(data=tmp_path, database=shared),
+        Config(data=tmp_path, database=shared, partials=tmp_path / "partials"),
+    ]
+    assert [config.resumes_uploads for config in configs] == [True, False, True]
 
 
 async def test_a_file_in_parts_becomes_an_asset_like_any_other(client: httpx.AsyncClient) -> None:

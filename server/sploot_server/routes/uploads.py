@@ -16,7 +16,7 @@ from sploot_server.routes.values import checksum_of, object_of, owner_of, url_of
 from sploot_server.tus_headers import FEATURES as RESUMABLE
 
 FORM_BYTES_MAX = 64 * 1024  # all of an upload form that is not the file
-FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"], "similar": "true", **BUNDLES, **RESUMABLE}
+FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"], "similar": "true", **BUNDLES}
 """Additions to Sploot's API. `embeddingStates: "true"`: statuses are pending, processing, ready or failed, truly.
 `push`: how to be told of embeddings that have ended, truly too (`live.py`). `similar`: there is
 `/api/assets/{id}/similar`, and results name the near-duplicates behind them. `checkBatch`, `bundle`: how much may be
@@ -37,7 +37,8 @@ class Uploads:
 
     async def limits(self, request: Request) -> Response:
         limits = {"maxFileSize": self._config.upload_bytes_max, "allowedTypes": list(self._config.mime_types)}
-        return JSONResponse({"status": "ready", "blobConfigured": True, "limits": limits, "features": FEATURES})
+        features = FEATURES | (RESUMABLE if self._config.resumes_uploads else {})
+        return JSONResponse({"status": "ready", "blobConfigured": True, "limits": limits, "features": features})
 
     async def upload(self, request: Request) -> Response:
         declared = int(request.headers.get("content-length", "0"))

@@ -18,7 +18,7 @@ from storekit import opened
 from toy_library import ServerProcess
 from tuspeers import installed, tus_server
 from tuswire import Wire
-from walkkit import JumpClock
+from walkkit import HEAD, JumpClock
 
 from splootd.credentials import Credentials
 from splootd.remote.answers import Limits
@@ -106,6 +106,46 @@ def test_killed_at_any_byte_on_either_side_it_goes_on_from_what_was_acknowledged
         assert "Traceback" not in home.log()
     assert wire.kills == []
     assert_nothing_acknowledged_was_sent_again(wire)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux, which tells peaks of memory")
+def test_memory_is_flat_however_large_the_file(tmp_path: Path, start: Callable[..., ServerProcess]) -> None:
+    server = start("--max-upload-bytes", str(1 << 30), port=0)
+    with home_in(tmp_path / "home", SPLOOT_SERVER=server.address) as home:
+        send(home, hollow(tmp_path / "warm.jpg", 9 << 20))
+        programs = [pid for pid in (home.daemon_pid(), server.process.pid) if pid is not None]
+        before = [forget_peak(pid) for pid in programs]
+        send(home, hollow(tmp_path / "large.jpg", 256 << 20))
+        grown = [memory_kb(pid, "VmHWM") - kb for pid, kb in zip(programs, before, strict=True)]
+    assert len(grown) == 2
+    assert max(grown) < 10_000
+
+
+def hollow(path: Path, size: int) -> Path:
+    """Something that begins and ends as a JPEG does, and takes no room on the disk."""
+    with path.open("wb") as file:
+        file.write(HEAD)
+        file.seek(size - len(END))
+        file.write(END)
+    os.utime(path, (1e9, 1e9))
+    return path
+
+
+def send(home: Home, file: Path) -> None:
+    home.ok("add", str(file))
+    while not all(row["asset_id"] for row in home.rows()):
+        pass
+
+
+def memory_kb(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def forget_peak(pid: int) -> int:
+    """What it has now, in KB, and from now on its peak."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return memory_kb(pid, "VmRSS")
 
 
 def assert_nothing_acknowledged_was_sent_again(wire: Wire) -> None:

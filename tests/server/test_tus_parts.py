@@ -6,7 +6,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -100,6 +100,26 @@ def test_what_counts_is_what_was_acknowledged_however_often_it_breaks(steps: Seq
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(story(Path(folder)))
+
+
+async def test_bytes_are_durable_before_they_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut at any moment leaves an offset behind which nothing is missing."""
+    upload = await begun(partials := opened(folder))
+    inode = partials.path(upload).stat().st_ino
+    order: list[str] = []
+
+    def noted(name: str, call: Callable[..., int | None]) -> Callable[..., int | None]:
+        def act(fd: int, *rest: bytes | int) -> int | None:
+            kind = "bytes" if os.fstat(fd).st_ino == inode else "state"
+            order.append(f"{name} {kind}")
+            return call(fd, *rest)
+
+        return act
+
+    for name in ("pwrite", "fsync"):
+        monkeypatch.setattr(tail.os, name, noted(name, getattr(os, name)))
+    await add(partials, upload, WHOLE)
+    assert order == ["pwrite bytes", "fsync bytes", "pwrite state", "fsync state"]
 
 
 async def test_bytes_that_the_disk_has_lost_are_asked_for_again(folder: Path) -> None:

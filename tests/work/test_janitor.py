@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from storekit import Store, opened
+from storekit import Store, digest, opened
 
 from splootd.clock import Clock
 from splootd.core.item import State
@@ -103,3 +103,11 @@ async def test_a_large_queue_is_checked_after_an_unclean_stop(house: House, monk
     house.store.database.needs_check = True
     with pytest.raises(StoreDamaged):
         await house.janitor.run()
+
+
+async def test_an_upload_that_was_left_for_a_month_is_forgotten(house: House) -> None:
+    """No server keeps it for so long."""
+    for number, days in ((1, 31), (2, 29)):
+        await house.store.ledger.upload_begun(digest(number), "/up/1", now=START - days * 86_400)
+    await house.janitor.run_once()
+    assert [await house.store.ledger.upload(digest(number)) for number in (1, 2)] == [None, "/up/1"]

@@ -1,12 +1,15 @@
 """Starting with much in the store: `python benchmarks/restart.py [--items 1000000] [--rounds 5]`.
 
-From opening the store until the first item is claimed, after a clean stop and after none; how much memory that takes;
-and with a daemon on the same store, what `sploot status` costs against `python3 -c pass`.
+From opening the store until the first item is claimed, each time in a fresh process, after a clean stop and after the
+process before was killed with claims in its hands; how much memory that takes; and with a daemon on the same store,
+what `sploot status` costs against `python3 -c pass`.
 """
 
 import argparse
 import asyncio
+import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -32,13 +35,15 @@ async def fill(database: Path, items: int) -> None:
             await store.arrivals.offer(batch, origin(), still_there=lambda path, of: True, now=1.0)
 
 
-async def first_claim(database: Path, boot: str) -> tuple[float, float]:
-    """Seconds until the first claim, and by how many bytes this process has grown for it."""
+async def first_claim(database: Path, boot: str, *, clean: bool) -> None:
+    """Print the seconds until the first claim, and by how many bytes this process has grown for it."""
     before, started = rss_bytes(), time.perf_counter()
     async with opened(database, boot=boot) as store:
         await store.queue.recover(now=2.0)
         await claim_any(store)
-        return time.perf_counter() - started, rss_bytes() - before
+        print(time.perf_counter() - started, rss_bytes() - before, flush=True)
+        if not clean:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def claim_any(store: Store) -> None:
@@ -54,9 +59,18 @@ def rss_bytes() -> int:
 
 
 def restart(database: Path, count: int) -> None:
-    took, grown = zip(*(asyncio.run(first_claim(database, f"boot{number}")) for number in range(count)), strict=True)
-    show("from opening the store to the first claim", f"{statistics.median(took) * 1000:,.0f} ms", "to reach: 300 ms")
-    show("  memory that it takes", f"{max(grown) / 1e6:.1f} MB")
+    """Starts take turns: one that ends well, so that the next follows a clean stop, and one that is killed."""
+    after: dict[str, list[tuple[float, float]]] = {"a clean stop": [], "a kill": []}
+    for number in range(2 * count + 1):
+        clean = number % 2 == 1  # how this one ends
+        command = [sys.executable, __file__, "--one", str(database), f"boot{number}", "clean" if clean else "kill"]
+        said = subprocess.run(command, check=clean, capture_output=True, text=True).stdout.split()
+        after["a kill" if clean else "a clean stop"].append((float(said[0]), float(said[1])))
+    for what, starts in after.items():
+        took, grown = zip(*starts, strict=True)
+        show(f"from opening the store to the first claim, after {what}", f"{statistics.median(took) * 1000:,.0f} ms")
+        show("  the slowest", f"{max(took) * 1000:,.0f} ms", "to reach: 300 ms")
+        show("  memory that it takes", f"{max(grown) / 1e6:.1f} MB")
 
 
 def commands(home: Home, items: int, count: int) -> None:
@@ -79,7 +93,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.one:
+        path, boot, end = arguments.one
+        asyncio.run(first_claim(Path(path), boot, clean=end == "clean"))
+        return
     with tempfile.TemporaryDirectory() as name:
         database = Path(name, "queue.db")
         asyncio.run(fill(database, arguments.items))

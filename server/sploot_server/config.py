@@ -39,6 +39,7 @@ class Config:
     mime_types: tuple[str, ...] = MIME_TYPES
     embedding_threads: int = 2
     worker_idle_s: float = 30.0
+    model: Path | None = None
     requests_max: int = 64
     drain_s: int = 8
     lock_wait_s: float = 10.0

@@ -13,12 +13,14 @@ from typing import Protocol
 class Model:
     """`name` stands for all that a reading depends on: vectors of different models are not comparable.
 
-    `dim` is 0 if the model knows words only, `picture_dim` if it does not know pictures.
+    `dim` is 0 if the model knows words only, `picture_dim` if it does not know pictures. `picture_cosines` are what
+    unrelated and what perfectly matching pictures and texts come to.
     """
 
     name: str
     dim: int
     picture_dim: int = 0
+    picture_cosines: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

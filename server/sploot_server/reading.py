@@ -17,6 +17,7 @@ from omegaconf import flag_override
 from onnxruntime import InferenceSession, SessionOptions
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from sploot_server.clip import Visual
 from sploot_server.embedding import Reading, Unreadable
 from sploot_server.formats import pillow_formats
 from sploot_server.looks import SIDE, look_of
@@ -38,9 +39,10 @@ Image.MAX_IMAGE_PIXELS = None  # PIXELS_MAX says it in words
 class Reader:
     """Reads pictures; any number of threads may share one."""
 
-    def __init__(self, meaning: Meaning | None) -> None:
+    def __init__(self, meaning: Meaning | None, visual: Visual | None) -> None:
         cv2.setNumThreads(1)  # one picture per thread keeps all processors busy with less waste
         self._meaning = meaning
+        self._visual = visual
         self._ocr = _engine()
 
     def read(self, path: Path) -> Reading:
@@ -62,7 +64,9 @@ class Reader:
             raise Unreadable(f"The picture cannot be read: {error}.") from error
         text = "\n".join(lines)[:TEXT_CHARS_MAX]
         vector = self._meaning.passage(text) if text and self._meaning else None
-        return Reading(text, vector, width, height, look=_look(first))
+        shown = Image.fromarray(np.ascontiguousarray(first[:, :, ::-1]))
+        picture = self._visual.embed(shown) if self._visual else None
+        return Reading(text, vector, width, height, picture, _look(shown))
 
     def _lines(self, frame: npt.NDArray[np.uint8]) -> list[str]:
         found: Any = self._ocr(frame)
@@ -118,8 +122,8 @@ def _frames(image: Image.Image) -> Iterator[npt.NDArray[np.uint8]]:
         yield _pixels(image)
 
 
-def _look(frame: npt.NDArray[np.uint8]) -> bytes:
-    grey = Image.fromarray(frame).convert("L")
+def _look(shown: Image.Image) -> bytes:
+    grey = shown.convert("L")
     across = grey.resize((SIDE + 1, SIDE), Image.Resampling.BOX)
     down = grey.resize((SIDE, SIDE + 1), Image.Resampling.BOX)
     return look_of(across.tobytes(), down.tobytes())

@@ -1,11 +1,12 @@
 """Finding a picture by what is written in it, by what that means, and by what is to be seen.
 
-    score = meaning + WORDS * coverage^2 + PICTURE * picture
+    score = meaning + WORDS * coverage^3 + PICTURE * picture
 
-Meaning is the cosine between query and text, and picture that between query and picture, if there is a model for it;
-coverage is the share of the query's words that are in the text, slips forgiven. Scores are fused, not ranks: fusing
-ranks buries what shares the meaning but no word. What a paraphrase finds has a cosine of 0.3 to 0.6 and no coverage; a
-quote has a coverage of 1.
+Meaning is the cosine between query and text; picture that between query and picture, if there is a model for it,
+brought to a scale from 0 for what is unrelated to 1; coverage is the share of the query's words that are in the text,
+slips forgiven; cubed, because one word of many in common is chance. Scores are fused, not ranks: fusing ranks buries
+what shares the meaning but no word. What a paraphrase finds has a cosine of 0.3 to 0.6 and no coverage; a quote has a
+coverage of 1.
 """
 
 import asyncio
@@ -63,14 +64,15 @@ class _Judged:
     candidate: Candidate
     coverage: float
     words: Sequence[str]
+    picture: float | None = None
 
     @property
     def similarity(self) -> float:
         candidate = self.candidate
-        if candidate.meaning is None and candidate.picture is None:
-            return self.coverage**2
-        seen = PICTURE * max(candidate.picture or 0.0, 0.0)
-        return min((candidate.meaning or 0.0) + WORDS * self.coverage**2 + seen, SCORE_MAX) / SCORE_MAX
+        if candidate.meaning is None and self.picture is None:
+            return self.coverage**3
+        score = (candidate.meaning or 0.0) + WORDS * self.coverage**3 + PICTURE * (self.picture or 0.0)
+        return min(score, SCORE_MAX) / SCORE_MAX
 
 
 class Search:
@@ -87,7 +89,7 @@ class Search:
         count = max(CANDIDATES, 2 * (offset + limit))
         model = self._embedder.model
         candidates = await self._store.candidates(sought, model, trigrams(words), only, count)
-        judged = await asyncio.to_thread(_judge, words, candidates)
+        judged = await asyncio.to_thread(_judge, words, candidates, model.picture_cosines)
         return await self._page(_one_of_each_kin(judged), offset, limit, None if sought == NOTHING else model.name)
 
     async def similar(self, asset_id: str, *, limit: int, owner: str) -> Matches:
@@ -97,9 +99,9 @@ class Search:
         if seed is None:
             raise NotFound
         candidates = await self._store.candidates(seed.vectors, model, [], Filter(owner), CANDIDATES)
-        kin = set(seed.kin)
-        near = [_Judged(Candidate(row, "", seed.row, 1.0, None), 1.0, ()) for row in seed.kin]
-        like = [_Judged(each, 0.0, ()) for each in candidates if each.row != seed.row and each.row not in kin]
+        kin = seed.kin
+        near = [_Judged(Candidate(row, "", seed.row, 1.0, None), 1.0, ()) for row in kin]
+        like = [_Judged(each, 0.0, (), each.picture) for each in candidates if each.row not in {seed.row, *kin}]
         return await self._page([*near, *_one_of_each_kin(like)], 0, limit, model.name)
 
     async def _vectors(self, query: str) -> Vectors:
@@ -118,7 +120,7 @@ class Search:
                 there.text,
                 each.similarity,
                 each.candidate.meaning,
-                each.candidate.picture,
+                each.picture,
                 each.coverage,
                 each.words,
                 there.others,
@@ -129,14 +131,21 @@ class Search:
         return Matches(matches, len(ranked) > offset + limit, model)
 
 
-def _judge(words: Sequence[str], candidates: Sequence[Candidate]) -> list[_Judged]:
-    """Those that have anything to do with what is sought, best first; who came first in time is first among equals."""
+def _judge(
+    words: Sequence[str], candidates: Sequence[Candidate], picture_cosines: tuple[float, float]
+) -> list[_Judged]:
+    """Those that have anything to do with what is sought."""
     judged = []
     for candidate in candidates:
         present = {word: presence(word, candidate.squeezed) for word in words}
         coverage = sum(present.values()) / max(len(words), 1)
-        judged.append(_Judged(candidate, coverage, [word for word in words if present[word]]))
+        found = [word for word in words if present[word]]
+        judged.append(_Judged(candidate, coverage, found, _scaled(candidate.picture, *picture_cosines)))
     return [each for each in judged if each.similarity > 0]
+
+
+def _scaled(cosine: float | None, unrelated: float, matching: float) -> float | None:
+    return None if cosine is None else min(max((cosine - unrelated) / (matching - unrelated), 0.0), 1.0)
 
 
 def _one_of_each_kin(judged: Sequence[_Judged]) -> list[_Judged]:

@@ -44,7 +44,9 @@ async def library_app(config: Config, embedder: Embedder | None = None) -> Async
         partials = Partials(config.partials or config.data / "partial")
         partials.open()
         await stack.enter_async_context(running(partials.run()))
-        embedder = embedder or WorkerEmbedder(threads=config.embedding_threads, idle_s=config.worker_idle_s)
+        embedder = embedder or WorkerEmbedder(
+            threads=config.embedding_threads, idle_s=config.worker_idle_s, model=config.model
+        )
         stack.push_async_callback(embedder.close)
         queue = EmbeddingQueue(stores.jobs, stores.blobs, embedder, stores.news, now_ms)
         if config.database is None:  # else there are workers for that

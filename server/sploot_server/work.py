@@ -51,7 +51,9 @@ async def working(config: Config, embedder: Embedder | None = None) -> AsyncIter
     """Read pictures within the block; worker processes do it by default."""
     async with contextlib.AsyncExitStack() as stack:
         stores = await stack.enter_async_context(opened(config, owns_data=False))
-        embedder = embedder or WorkerEmbedder(threads=config.embedding_threads, idle_s=config.worker_idle_s)
+        embedder = embedder or WorkerEmbedder(
+            threads=config.embedding_threads, idle_s=config.worker_idle_s, model=config.model
+        )
         stack.push_async_callback(embedder.close)
         queue = EmbeddingQueue(stores.jobs, stores.blobs, embedder, stores.news, now_ms)
         for task in (*stores.tasks, *stores.chores, queue.run):

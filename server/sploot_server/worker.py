@@ -30,27 +30,32 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", action="store_true", help="read pictures too, in the background's time")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--model", type=Path, help="folder of a model that knows pictures: see manifest.py")
     arguments = parser.parse_args()
     answers = _own_stdout()
     if arguments.pictures:
         _step_back()
     with contextlib.suppress(BrokenPipeError):  # the server has ended: nobody waits for this one any more
-        Service(answers, pictures=arguments.pictures).serve(sys.stdin, arguments.threads)
+        Service(answers, arguments.model, pictures=arguments.pictures).serve(sys.stdin, arguments.threads)
     os._exit(0)  # do not wait for what nobody waits for
 
 
 class Service:
     """Answers requests on as many threads as there are pictures to be read at once."""
 
-    def __init__(self, answers: TextIO, *, pictures: bool) -> None:
+    def __init__(self, answers: TextIO, model: Path | None, *, pictures: bool) -> None:
         self._answers = answers
         self._lock = threading.Lock()
         self._meaning = _meaning()
-        self._reader = None
+        self._reader = self._textual = None
         if pictures:
             from sploot_server.reading import Reader  # noqa: PLC0415 - a second and 200 MB that queries do not need
 
-            self._reader = Reader(self._meaning)
+            self._reader = Reader(self._meaning, _visual(model))
+        elif model is not None:
+            from sploot_server.clip import Textual  # noqa: PLC0415 - only where there is such a model
+
+            self._textual = Textual(model)
 
     def serve(self, requests: TextIO, threads: int) -> None:
         waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()  # the other side sends no more than it awaits
@@ -75,8 +80,12 @@ class Service:
         match request:
             case {"read": str(path)} if self._reader is not None:
                 return _packed(self._reader.read(Path(path)))
-            case {"query": str(text)} if self._meaning is not None:
-                return {"text": _base64(self._meaning.query(text)), "picture": None}
+            case {"query": str(text)} if self._reader is None:
+                meaning = self._meaning.query(text) if self._meaning else None
+                return {
+                    "text": _base64(meaning),
+                    "picture": _base64(self._textual.embed(text) if self._textual else None),
+                }
         raise ValueError("This worker does not do that.")
 
     def _say(self, answer: dict[str, Any]) -> None:
@@ -94,6 +103,12 @@ def _meaning() -> Any:
     except (ImportError, OSError, RuntimeError) as error:
         sys.stderr.write(f"no vectors: {error}\n")
         return None
+
+
+def _visual(model: Path | None) -> Any:
+    from sploot_server.clip import Visual  # noqa: PLC0415 - only in the worker for pictures
+
+    return None if model is None else Visual(model)
 
 
 def _packed(reading: Reading) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from sploot_server.embedding import Lost, Model, Reading, Unavailable, Unreadable, Vectors
+from sploot_server.manifest import Manifest
 from sploot_server.models import DIM, REVISION, installed
 
 ANSWER_BYTES_MAX = 1024 * 1024
@@ -36,11 +37,13 @@ class WorkerEmbedder:
     never waits behind pictures; and not the server itself, which must outlive a crash of young native code.
     """
 
-    def __init__(self, *, threads: int, idle_s: float) -> None:
+    def __init__(self, *, threads: int, idle_s: float, model: Path | None = None) -> None:
+        """`model` is the folder of a model that knows pictures. Raises ModelUnusable."""
         self.threads = threads
-        self.model = _model()
-        self._pictures = Worker(["--pictures", "--threads", str(threads)], idle_s)
-        self._queries = Worker([], idle_s)
+        self.model = _model(None if model is None else Manifest.read(model))
+        chosen = [] if model is None else ["--model", str(model)]
+        self._pictures = Worker(["--pictures", "--threads", str(threads), *chosen], idle_s)
+        self._queries = Worker(chosen, idle_s)
 
     async def read(self, picture: Path) -> Reading:
         answer = await self._pictures.ask({"read": str(picture)}, READ_S_MAX)
@@ -58,7 +61,7 @@ class WorkerEmbedder:
         )
 
     async def query(self, text: str) -> Vectors:
-        if self.model.dim == 0:
+        if self.model.dim == self.model.picture_dim == 0:
             raise Unavailable("No model of meaning is installed.")
         try:
             answer = await self._queries.ask({"query": text}, QUERY_S_MAX)
@@ -72,10 +75,13 @@ class WorkerEmbedder:
         await asyncio.gather(self._pictures.stop(), self._queries.stop())
 
 
-def _model() -> Model:
+def _model(pictures: Manifest | None) -> Model:
     meanings = installed()
     name = "/".join([READER, *meanings, f"r{REVISION}"])
-    return Model(name, DIM * len(meanings))
+    if pictures is None:
+        return Model(name, DIM * len(meanings))
+    named = f"{name}/{pictures.name}-{pictures.revision}"
+    return Model(named, DIM * len(meanings), pictures.dim, pictures.cosines)
 
 
 def _bytes(encoded: str | None) -> bytes | None:

@@ -1,0 +1,178 @@
+"""A model that the user supplies, run for real: tiny graphs that know red, green and blue."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from sploot_server.clip import Textual, Visual
+from sploot_server.manifest import Manifest, ModelUnusable, check
+from toy_library import ServerProcess
+
+onnx = pytest.importorskip("onnx", reason="the package `onnx` makes the graphs of these tests")
+tokenizers = pytest.importorskip("tokenizers", reason="the extra `clip` brings `tokenizers`")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402 - only where it is installed
+
+COLOURS = {"red": (220, 20, 30), "green": (20, 200, 40), "blue": (10, 30, 230)}
+WORDS = ["[pad]", "[unk]", "a", "picture", *COLOURS]
+MANIFEST: dict[str, Any] = {
+    "name": "colours",
+    "dim": 3,
+    "normalise": True,
+    "cosines": [0.6, 1.0],
+    "image": {"size": [16, 16], "mean": [0, 0, 0], "std": [1, 1, 1], "input": "pixels", "output": "colour"},
+    "text": {"context": 8, "pad": 0, "input": "ids", "mask": None, "output": "colour"},
+}
+
+
+def saved(path: Path, nodes: list[Any], given: Any, constants: dict[str, np.ndarray]) -> None:
+    output = helper.make_tensor_value_info("colour", TensorProto.FLOAT, [1, 3])
+    made = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "g", [given], [output], made)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Pictures to their mean colour; texts to the mean of the colours that they name."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps(MANIFEST))
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, 16, 16])
+    saved(
+        folder / "visual.onnx",
+        [helper.make_node("ReduceMean", ["pixels"], ["colour"], axes=[2, 3], keepdims=0)],
+        pixels,
+        {},
+    )
+    colours = np.full((len(WORDS), 3), 0.01, np.float32)
+    colours[-len(COLOURS) :] = np.array(list(COLOURS.values()), np.float32) / 255
+    ids = helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 8])
+    look_up = helper.make_node("Gather", ["colours", "ids"], ["each"])
+    mean = helper.make_node("ReduceMean", ["each"], ["colour"], axes=[1], keepdims=0)
+    saved(folder / "textual.onnx", [look_up, mean], ids, {"colours": colours})
+    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[unk]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def plain(path: Path, colour: tuple[int, int, int]) -> None:
+    Image.new("RGB", (80, 60), colour).save(path)
+
+
+def test_texts_and_pictures_share_a_space(model: Path) -> None:
+    visual, textual = Visual(model), Textual(model)
+    pictures = {
+        name: np.frombuffer(visual.embed(Image.new("RGB", (90, 30), rgb)), "<f4") for name, rgb in COLOURS.items()
+    }
+    for name in COLOURS:
+        sought = np.frombuffer(textual.embed(f"a {name} picture"), "<f4")
+        assert np.linalg.norm(sought) == pytest.approx(1, abs=1e-5)
+        assert max(pictures, key=lambda each: float(pictures[each] @ sought)) == name
+
+
+def test_a_text_longer_than_the_context_is_cut(model: Path) -> None:
+    assert Textual(model).embed("red " * 50) == Textual(model).embed("red " * 8)
+
+
+@pytest.fixture
+def library(model: Path, tmp_path: Path) -> Iterator[httpx.Client]:
+    server = ServerProcess(tmp_path / "library", "--model", str(model))
+    with server.client() as client:
+        client.timeout = httpx.Timeout(60)
+        yield client
+    server.stop()
+
+
+def ready(client: httpx.Client, asset_id: str) -> None:
+    while client.post(f"/api/assets/{asset_id}/generate-embedding").status_code == 202:
+        pass  # each such call waits for ten seconds, and the test for two minutes
+
+
+@pytest.mark.models
+def test_a_picture_without_words_is_found_by_what_it_shows(library: httpx.Client, tmp_path: Path) -> None:
+    ids = {}
+    for name, colour in COLOURS.items():
+        plain(tmp_path / f"{name}.png", colour)
+        sent = library.post("/api/upload", files={"file": ("a.png", (tmp_path / f"{name}.png").read_bytes())})
+        ids[name] = sent.json()["asset"]["id"]
+        ready(library, ids[name])
+    assert "colours-" in library.get(f"/api/assets/{ids['red']}").json()["asset"]["embedding"]["modelName"]
+    for name, asset_id in ids.items():
+        best = library.post("/api/search", json={"query": name}).json()["results"][0]
+        assert best["id"] == asset_id
+        assert best["why"]["picture"] > 0.5
+
+
+def test_each_thing_that_is_wrong_with_a_manifest_is_said(model: Path) -> None:
+    wrong = {
+        **MANIFEST,
+        "dim": 0,
+        "normalise": "yes",
+        "image": {**MANIFEST["image"], "size": [224], "std": ["a", 1, 1]},
+    }
+    (model / "manifest.json").write_text(json.dumps(wrong))
+    with pytest.raises(ModelUnusable) as said:
+        Manifest.read(model)
+    for sentence in (
+        "dim must be a whole number from 1 to 16384.",
+        "normalise must be true or false.",
+        "image.size must be 2 whole numbers from 1 to 4096.",
+        "image.std must be 3 numbers.",
+    ):
+        assert sentence in str(said.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"dim": 4}, "visual.onnx gives 3 numbers; the manifest says 4. textual.onnx gives 3 numbers"),
+        ({"normalise": False}, "set normalise to true"),
+        ({"image": {**MANIFEST["image"], "input": "x"}}, "visual.onnx has no input x; it has pixels."),
+        ({"text": {**MANIFEST["text"], "output": "y"}}, "textual.onnx has no output y; it has colour."),
+        ({"image": {**MANIFEST["image"], "size": [8, 8]}}, "It does not run"),
+        ({"cosines": [0.5, 0.5]}, "cosines must be two numbers, the lower one first."),
+    ],
+)
+def test_what_does_not_fit_the_graphs_is_found_before_the_first_picture(
+    model: Path, changed: dict[str, Any], sentence: str
+) -> None:
+    (model / "manifest.json").write_text(json.dumps({**MANIFEST, **changed}))
+    with pytest.raises(ModelUnusable) as said:
+        check(model)
+    assert sentence in str(said.value)
+
+
+@pytest.mark.parametrize("name", ["visual.onnx", "textual.onnx", "tokenizer.json", "manifest.json"])
+def test_damaged_and_missing_files_are_named(model: Path, name: str) -> None:
+    (model / name).write_bytes(b"nonsense")
+    with pytest.raises(ModelUnusable, match=name if name != "manifest.json" else "It must be an object"):
+        check(model)
+    (model / name).unlink()
+    with pytest.raises(ModelUnusable, match=f"has no {name}."):
+        check(model)
+
+
+def test_the_server_does_not_start_on_a_model_that_is_none(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sploot_server", "--data", str(tmp_path / "l"), "--model", str(tmp_path / "none")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert "has no manifest.json, no visual.onnx, no textual.onnx, no tokenizer.json." in ended.stderr
+
+
+def test_exchanging_a_file_makes_it_another_model(model: Path) -> None:
+    before = Manifest.read(model).revision
+    assert Manifest.read(model).revision == before
+    os.utime(model / "visual.onnx", (1, 1))
+    assert Manifest.read(model).revision != before

@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from sploot_server.turns import Held, Turn, Turns
 KEPT_S = 7 * 24 * 3600.0  # without going on
 ENDED_KEPT_S = 24 * 3600.0  # for so long the outcome is told again
 STRAY_S = 3600.0  # nothing takes so long to be begun
-UNFINISHED_MAX = 200  # of one owner
+UNFINISHED_MAX = 200  # of one owner; then the one that was left longest ago gives way
 SWEEP_S = 3600.0
 ID = re.compile(r"[0-9a-f]{32}")
 
@@ -39,13 +39,6 @@ class Unknown(LibraryError):
 
     def __init__(self) -> None:
         super().__init__("There is no such upload, or it has expired. Begin anew")
-
-
-class TooMany(LibraryError):
-    """So many uploads of one owner are unfinished that no other may begin."""
-
-    def __init__(self) -> None:
-        super().__init__(f"{UNFINISHED_MAX} of your uploads are unfinished. Finish some, or try again later")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +104,7 @@ class Partials:
     async def begin(
         self, owner: str, *, length: int, metadata: str, filename: str, tags: Sequence[str], checksum: str | None
     ) -> Upload:
-        """A new upload, which is durable on return. Raises TooMany."""
+        """A new upload, which is durable on return."""
         upload = Upload(secrets.token_hex(16), owner, length, metadata, filename, tags, checksum)
         await asyncio.to_thread(self._begin, upload)
         return await self.find(upload.id, owner)
@@ -133,7 +126,7 @@ class Partials:
             finally:
                 os.close(fd)
 
-    def tail(self, upload: Upload, algorithm: str | None) -> "Tail":
+    def tail(self, upload: Upload, algorithm: str | None) -> Tail:
         """Where the next bytes go; with an `algorithm` of hashlib they are hashed."""
         return Tail(self.path(upload), self._state(upload.id), upload.offset, algorithm)
 
@@ -172,15 +165,21 @@ class Partials:
         except Unknown:
             return True
 
-    def _is_of(self, upload_id: str, owner: str) -> bool:
-        try:
-            return self._load(upload_id).owner == owner
-        except Unknown:
-            return False
+    def _make_room(self, owner: str) -> None:
+        """For one more upload of this owner."""
+        mine = list(self._unfinished(owner))
+        idle = sorted((each for each in mine if each.id not in self._turns), key=lambda each: each.expires_s)
+        for left in idle[: max(0, len(mine) + 1 - UNFINISHED_MAX)]:
+            self._remove(left.id)
+
+    def _unfinished(self, owner: str) -> Iterator[Upload]:
+        for part in self._parts():
+            with contextlib.suppress(Unknown):
+                if (upload := self._load(part.name)).owner == owner:
+                    yield upload
 
     def _begin(self, upload: Upload) -> None:
-        if sum(1 for part in self._parts() if self._is_of(part.name, upload.owner)) >= UNFINISHED_MAX:
-            raise TooMany
+        self._make_room(upload.owner)
         with (self._folder / upload.id).open("xb") as part:
             os.fsync(part.fileno())
         self._write(upload)

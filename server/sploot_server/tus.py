@@ -20,7 +20,7 @@ from sploot_server.config import Config
 from sploot_server.library import Library, clean_tags
 from sploot_server.model import Added, Invalid, LibraryError, NotFound, TooLarge, TooSlow
 from sploot_server.multipart import parse_tags
-from sploot_server.partial import Outcome, Partials, TooMany, Unknown, Upload
+from sploot_server.partial import Outcome, Partials, Unknown, Upload
 from sploot_server.refusals import on_library_error, refusal
 from sploot_server.routes.values import owner_of, url_of
 from sploot_server.sniff import SNIFF_BYTES
@@ -56,7 +56,6 @@ class Refusal(LibraryError):
 STATUS: Mapping[type[LibraryError], tuple[int, Mapping[str, str]]] = {
     Unknown: (HTTPStatus.NOT_FOUND, {}),
     Held: (HTTPStatus.LOCKED, {"retry-after": "1"}),
-    TooMany: (HTTPStatus.SERVICE_UNAVAILABLE, {"retry-after": "60"}),
 }
 
 
@@ -127,10 +126,18 @@ class Tus:
             tags=clean_tags(parse_tags(values.get("tags")) or []),
             checksum=whole_checksum(values.get("checksum")),
         )
-        answer = await self._added_to(request, upload, 0) if _has_body(request) else Response(headers=progress(upload))
+        answer = await self._first_part(request, upload) if _has_body(request) else Response(headers=progress(upload))
         answer.status_code = HTTPStatus.CREATED
         answer.headers["location"] = f"{PATH}/{upload.id}"  # as a path: whatever stands before us knows its own name
         return answer
+
+    async def _first_part(self, request: Request, upload: Upload) -> Response:
+        """Whoever does not hear of its address cannot go on with an upload: it is none then."""
+        try:
+            return await self._added_to(request, upload, 0)
+        except (LibraryError, ClientDisconnect):
+            await self._partials.remove(upload)
+            raise
 
     async def _head(self, request: Request) -> Response:
         upload = await self._find(request)

@@ -205,6 +205,14 @@ async def test_the_first_part_may_come_with_the_beginning(client: httpx.AsyncCli
     assert (whole.status_code, whole.headers["sploot-duplicate"]) == (201, "true")
 
 
+async def test_a_beginning_that_is_refused_leaves_nothing(client: httpx.AsyncClient, config: Config) -> None:
+    headers = {**PLAIN, "upload-length": "9", "content-type": "application/offset+octet-stream"}
+    for content, announced in ((b"no picture", checksum(b"no picture")), (DATA[:9], checksum(b"other"))):
+        begun = await client.post(PATH, headers={**headers, "upload-checksum": announced}, content=content)
+        assert begun.status_code in (413, 460)
+    assert list((config.data / "partial").iterdir()) == []
+
+
 async def test_an_upload_that_is_ended_is_gone(client: httpx.AsyncClient, config: Config) -> None:
     url = await begin(client)
     await patch(client, url, 0, DATA[:1_000])

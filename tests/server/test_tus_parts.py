@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sploot_server import partial, tail, turns
-from sploot_server.partial import ENDED_KEPT_S, KEPT_S, Outcome, Partials, TooMany, Unknown, Upload
+from sploot_server.partial import ENDED_KEPT_S, KEPT_S, Outcome, Partials, Unknown, Upload
 from sploot_server.turns import Held, Turns
 from tuskit import DATA, PLAIN, begin, offset_of, patch, pieces
 
@@ -201,16 +201,25 @@ async def test_what_a_crash_has_left_between_two_steps_is_swept_at_the_start(fol
     assert names(folder) == {upload.id, f"{upload.id}.state"}
 
 
-async def test_there_is_an_end_to_how_many_can_be_begun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partial, "UNFINISHED_MAX", 2)
+async def test_of_too_many_the_one_that_was_left_longest_ago_gives_way(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not one that somebody is sending to, and nobody else's."""
+    monkeypatch.setattr(partial, "UNFINISHED_MAX", 5)
     partials = opened(folder)
-    ended = await begun(partials)
+    ended, others = await begun(partials), await begun(partials, "somebody else")
     await partials.end(ended, Outcome("asset", created=True))
-    for _ in range(2):
+    mine = [await begun(partials) for _ in range(5)]
+    for upload, age_s in zip(mine, (500, 400, 300, 200, 100), strict=True):
+        os.utime(folder / f"{upload.id}.state", times=(0, time.time() - age_s))
+    async with partials.turn(mine[0].id):
         await begun(partials)
-    with pytest.raises(TooMany):
         await begun(partials)
-    await begun(partials, "somebody else")
+    for upload in (ended, others, mine[0], *mine[3:]):
+        await partials.find(upload.id, upload.owner)
+    for upload in mine[1:3]:
+        with pytest.raises(Unknown):
+            await partials.find(upload.id, "")
 
 
 async def test_whoever_sends_has_the_turn_and_whoever_is_silent_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:

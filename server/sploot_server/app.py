@@ -61,8 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     where = parser.add_argument_group("where to listen: a Unix socket, or a port of this machine")
     where.add_argument("--uds", type=Path, metavar="PATH", help="Unix socket, made with mode 0600")
-    where.add_argument("--host", default=Config.host, metavar="H", help="loopback address (%(default)s)")
+    where.add_argument(
+        "--host", default=Config.host, metavar="H", help="address; beyond loopback, a token is needed (%(default)s)"
+    )
     where.add_argument("--port", type=int, default=Config.port, metavar="P", help="0 takes any free one (%(default)s)")
+    _add_access(parser.add_argument_group("who is let in, and how"))
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--max-upload-bytes", type=int, default=Config.upload_bytes_max, metavar="N", help="%(default)s"
@@ -121,6 +124,17 @@ def _add_reading(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def _add_access(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--accounts", action="store_true", help="ask for tokens on a Unix socket too, as behind a proxy"
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM: serve https")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, PEM")
+    parser.add_argument(
+        "--proxies", metavar="LIST", help="addresses whose X-Forwarded-For and -Proto are believed; * on a Unix socket"
+    )
+
+
 def _add_log(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--log", type=Path, metavar="FILE", help="JSON lines go here instead of to standard error")
     parser.add_argument("--log-level", choices=LEVELS, default="info")
@@ -142,6 +156,10 @@ def _config(arguments: argparse.Namespace) -> Config:
         worker_idle_s=arguments.worker_idle,
         model=_usable(arguments.model),
         lock_wait_s=arguments.lock_wait,
+        accounts=arguments.accounts,
+        tls_cert=arguments.tls_cert,
+        tls_key=arguments.tls_key,
+        proxies=arguments.proxies,
     )
 
 

@@ -24,7 +24,10 @@ class ConfigError(Exception):
 class Config:
     """Where the library lives, where it listens, and its limits. Sizes in bytes, times in seconds.
 
-    `database`, `events` and `blobs` are addresses of what stands elsewhere, and may hold a password.
+    `database`, `events` and `blobs` are addresses of what stands elsewhere, and may hold a password. `accounts` asks
+    for tokens even on a Unix socket; `proxies` are the addresses whose `X-Forwarded-*` is believed. `head_s_max` is for
+    the head of a request to come in, from when it may be expected; `answer_s_max` for a client that takes nothing more
+    of its answer.
     """
 
     data: Path
@@ -40,7 +43,15 @@ class Config:
     embedding_threads: int = 2
     worker_idle_s: float = 30.0
     model: Path | None = None
+    accounts: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    proxies: str | None = None
     requests_max: int = 64
+    connections_max: int = 512
+    head_bytes_max: int = 64 * 1024
+    head_s_max: float = 15.0
+    answer_s_max: float = 60.0
     drain_s: int = 8
     lock_wait_s: float = 10.0
 
@@ -50,14 +61,14 @@ class Config:
             raise ConfigError(
                 f"--uds {self.uds} is {len(bytes(self.uds))} bytes long; at most {UDS_PATH_BYTES_MAX} are allowed."
             )
-        if self.uds is None and not _is_loopback(self.host):
-            raise ConfigError(f"--host {self.host} is not a loopback address; without accounts only those are served.")
         for name, schemes in SCHEMES.items():
             address = getattr(self, name)
             if address is not None and not address.startswith(schemes):
                 raise ConfigError(f"--{name} begins with none of {', '.join(schemes)}.")
         if self.events is not None and self.database is None:
             raise ConfigError("--events is for libraries with a --database that several processes share.")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigError("--tls-cert and --tls-key belong together; one of them is missing.")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port {self.port} is not a port; allowed are 0 (any free one) to 65535.")
         if self.upload_bytes_max < 1:
@@ -71,6 +82,11 @@ class Config:
             raise ConfigError(f"--threads {self.embedding_threads}: allowed are 1 to 64.")
         if not 0 < self.worker_idle_s <= 86400:
             raise ConfigError(f"--worker-idle {self.worker_idle_s}: allowed is more than 0 and at most 86400 seconds.")
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others than the programs of this machine may reach it."""
+        return self.uds is None and not _is_loopback(self.host)
 
     @property
     def resumes_uploads(self) -> bool:

@@ -63,17 +63,13 @@ class Door:
     """ASGI middleware: who is let in, and what is said when something broke inside.
 
     At most `requests_max` requests at once. None that a foreign web page has sent: a page on any site may post forms to
-    a loopback port, which browsers tell by `Origin`; and a site may let its name point to 127.0.0.1, so over TCP only
-    the names in `hosts` are taken as `Host`. WebSockets and the paths in `endless` stay open; they have limits of their
-    own, and are not counted.
+    a loopback port, which browsers tell by `Origin`. WebSockets and the paths in `endless` stay open; they have limits
+    of their own, and are not counted.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, requests_max: int, hosts: frozenset[str] | None, endless: frozenset[str]
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, requests_max: int, endless: frozenset[str]) -> None:
         self._app = app
         self._requests_max = requests_max
-        self._hosts = hosts
         self._endless = endless
         self._running = 0
 
@@ -109,8 +105,6 @@ class Door:
 
     def _refused(self, headers: Headers) -> Response | None:
         host = headers.get("host", "")
-        if self._hosts is not None and urlsplit(f"//{host}").hostname not in self._hosts:
-            return refusal("This host name is not served here", HTTPStatus.FORBIDDEN, {"connection": "close"})
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
             return refusal("Other web sites have no access", HTTPStatus.FORBIDDEN, {"connection": "close"})

@@ -13,10 +13,13 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from sploot_server import __version__
-from sploot_server.config import Config
+from sploot_server.accounts import AccountStore
+from sploot_server.accounts.guard import Guard
+from sploot_server.config import Config, ConfigError
 from sploot_server.embedding import Embedder
 from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
+from sploot_server.lines import uvicorn_settings
 from sploot_server.live import MESSAGE_BYTES_MAX, STREAM_PATH, Live
 from sploot_server.partial import Partials
 from sploot_server.process import Server, address_of, listening, owned, when_stdin_ends
@@ -28,9 +31,7 @@ from sploot_server.tus import Tus
 from sploot_server.updates import Updates
 from sploot_server.workers import WorkerEmbedder
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 KEEP_ALIVE_S = 75
-CONNECTIONS_MAX = 512
 PING_S = 20.0  # a WebSocket client that is silent is asked after this time, and given as long to answer
 
 
@@ -56,15 +57,27 @@ async def library_app(config: Config, embedder: Embedder | None = None) -> Async
         await updates.open()
         await stack.enter_async_context(running(updates.run()))
         search = Search(stores.texts, embedder)
-        hosts = LOOPBACK_NAMES if config.uds is None else None
-        door = Middleware(Door, requests_max=config.requests_max, hosts=hosts, endless=frozenset({STREAM_PATH}))
+        door = Middleware(Door, requests_max=config.requests_max, endless=frozenset({STREAM_PATH}))
         app = Starlette(
             routes=[*api(config, library, search), *Tus(config, library, partials).routes(), *Live(updates).routes()],
-            middleware=[door],
+            middleware=[door, *await guards(config, stores.accounts)],
             exception_handlers=HANDLERS,
         )
         app.state.updates = updates
+        app.state.accounts = stores.accounts
         yield app
+
+
+async def guards(config: Config, accounts: AccountStore) -> list[Middleware]:
+    """Who asks for tokens: nobody on a Unix socket, unless told to. Raises ConfigError where nobody could come in."""
+    if config.is_public and not any(token.is_valid(now_ms()) for token in await accounts.tokens()):
+        raise ConfigError(
+            f"--host {config.host} can be reached by others, and nobody has a token yet. "
+            "`sploot-server user add NAME` and `sploot-server token create NAME` make one; or leave --host out."
+        )
+    if config.uds is not None and not config.accounts:
+        return []
+    return [Middleware(Guard, accounts=accounts, required=config.is_public or config.accounts, now_ms=now_ms)]
 
 
 @contextlib.asynccontextmanager
@@ -110,16 +123,19 @@ def server_of(app: Starlette, config: Config, on_listening: Callable[[], None]) 
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        **uvicorn_settings(config),
         ws="websockets-sansio",
         ws_max_size=MESSAGE_BYTES_MAX,
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
         ws_per_message_deflate=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        limit_concurrency=CONNECTIONS_MAX,
         timeout_graceful_shutdown=config.drain_s,
     )
+    try:
+        settings.load()
+    except OSError as error:
+        raise ConfigError(f"--tls-cert {config.tls_cert} and --tls-key cannot be used: {error}.") from error
     return Server(settings, on_listening=on_listening, on_draining=app.state.updates.close)
 
 
@@ -127,7 +143,7 @@ async def _serve(
     config: Config, listener: socket.socket, *, exit_with_stdin: bool, announce: Callable[[str], None]
 ) -> None:
     logger = structlog.get_logger()
-    address = address_of(listener)
+    address = address_of(listener, "http" if config.tls_cert is None else "https")
 
     def on_listening() -> None:
         logger.info("listening", address=address, data=str(config.data), version=__version__)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sploot_server.accounts import AccountStore
+from sploot_server.accounts.sqlite import SqliteAccounts
 from sploot_server.assets import AssetStore, EndStore, JobStore, SearchStore
 from sploot_server.assets.database import Database
 from sploot_server.assets.ends import SqliteEnds
@@ -31,6 +33,7 @@ class Stores:
     `shared` says whether other processes work on the same library; `look_s` is for `Updates`.
     """
 
+    accounts: AccountStore
     assets: AssetStore
     jobs: JobStore
     texts: SearchStore
@@ -69,6 +72,7 @@ async def _in_sqlite(config: Config, blobs: BlobStore) -> AsyncIterator[Stores]:
 
     try:
         yield Stores(
+            accounts=SqliteAccounts(database),
             assets=assets,
             jobs=SqliteJobs(database),
             texts=SqliteTexts(database),
@@ -84,6 +88,7 @@ async def _in_sqlite(config: Config, blobs: BlobStore) -> AsyncIterator[Stores]:
 @contextlib.asynccontextmanager
 async def _in_postgres(config: Config, url: str, blobs: BlobStore) -> AsyncIterator[Stores]:
     try:
+        from sploot_server.accounts.postgres import PostgresAccounts  # noqa: PLC0415 - an extra
         from sploot_server.assets.postgres import assets, database, ends, jobs, texts  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigError(f"--database needs {error.name}; `pip install 'sploot[scale]'` brings it.") from error
@@ -103,6 +108,7 @@ async def _in_postgres(config: Config, url: str, blobs: BlobStore) -> AsyncItera
 
     try:
         yield Stores(
+            accounts=PostgresAccounts(opened),
             assets=assets.PostgresAssets(opened),
             jobs=work,
             texts=texts.PostgresTexts(opened),

@@ -76,7 +76,7 @@ CREATE TABLE tokens (
   expires_at   INTEGER,             -- never if NULL
   last_used_at INTEGER,             -- to the minute
   revoked_at   INTEGER,
-  CONSTRAINT a_digest_is_sha256    CHECK (length(digest) = 32),
+  CONSTRAINT a_digest_is_sha256            CHECK (length(digest) = 32),
   CONSTRAINT a_token_is_good_for_something CHECK (scopes <> '')
 ) STRICT, WITHOUT ROWID;
 

@@ -123,7 +123,7 @@ class Resumable:
         self, content: Content, address: str, offset: int | None, sent: Sent, may_go: Callable[[], None]
     ) -> Answer:
         """Chunk after chunk from `offset`, or from where the server says; the answer to the last one."""
-        size, hitches = CHUNK_BYTES_FIRST, 0
+        size, size_max, hitches = CHUNK_BYTES_FIRST, CHUNK_BYTES_MAX, 0
         while True:
             may_go()
             if offset is None:
@@ -139,11 +139,13 @@ class Resumable:
                 if hitch.status == HTTPStatus.LOCKED:
                     await asyncio.sleep(HELD_S)
                 offset, size = None, max(CHUNK_BYTES_MIN, size // 2)
+                if hitch.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                    size_max = size
                 continue
             if reached == content.size:
                 return answer
             offset, hitches = reached, 0
-            size = size_after(size, self._clock.monotonic() - began)
+            size = min(size_after(size, self._clock.monotonic() - began), size_max)
 
     async def _chunk(self, content: Content, address: str, start: int, end: int, sent: Sent) -> Answer:
         async def body() -> AsyncIterator[bytes]:
@@ -192,7 +194,10 @@ def _reached(answer: Answer, content: Content, start: int, end: int) -> int:
     name, status = called(content.path), answer.status
     if _is_gone(answer):
         raise _Gone
-    if status in (HTTPStatus.CONFLICT, HTTPStatus.LOCKED, CHECKSUM_MISMATCH) and not answer.is_signed_out:
+    is_hitch = status in (HTTPStatus.CONFLICT, HTTPStatus.LOCKED, CHECKSUM_MISMATCH)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and end - start > CHUNK_BYTES_MIN:
+        is_hitch = True  # too large for what stands before the server, which takes smaller requests
+    if is_hitch and not answer.is_signed_out:
         said = answer.words or "it does not say why"
         raise _Hitch(f"the server did not take a part of {name} ({status}: {said})", status=status)
     if error := error_of_upload(answer, name):

@@ -58,7 +58,9 @@ class Tus:
         self.metadata: dict[str, str] = {}
         self.asked: list[str] = []
         self.sent = 0
-        self.takes = SIZE  # of a part, at most
+        self.takes = 1 << 30  # of a part, at most
+        self.body_bytes_max = 1 << 30
+        self.refused = 0
         self.location = PATH + "/{}"
         self.has: Found | None = None
         self.final: Callable[[bytes], Answer] = self.stored
@@ -99,6 +101,9 @@ class Tus:
             raise reaction
         if isinstance(reaction, Answer):
             return reaction
+        if size > self.body_bytes_max:
+            self.refused += 1
+            return Answer(413, {"content-type": "text/html"}, b"<html>")
         assert callable(body)
         data = b""
         async with contextlib.aclosing(body()) as pieces:
@@ -185,6 +190,18 @@ async def test_after_a_hitch_the_server_is_asked_where_to_go_on(sending: Sending
     assert sending.kept == [sending.path.read_bytes()]
     assert sending.tus.asked[3:6] == [f"PATCH {PATH}/1", f"HEAD {PATH}/1", f"PATCH {PATH}/1"]
     assert sending.tus.sent == SIZE + (CHUNK if isinstance(reaction, int) else 0)
+
+
+async def test_what_lets_only_small_requests_through_gets_small_ones(tmp_path: Path) -> None:
+    """Proxies have limits on bodies, of a megabyte often."""
+    async with sending_in(tmp_path, size=3 << 20, chunk=1 << 20) as sending:
+        sending.tus.body_bytes_max = 300_000
+        with pytest.MonkeyPatch.context() as scaled:
+            scaled.setattr(resumable, "CHUNK_BYTES_MIN", CHUNK_BYTES_MIN)
+            await sending.upload()
+        assert sending.kept == [sending.path.read_bytes()]
+        assert sending.tus.sent == 3 << 20
+        assert sending.tus.refused == 2
 
 
 async def test_hitches_without_end_end(sending: Sending) -> None:

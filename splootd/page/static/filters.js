@@ -17,6 +17,7 @@ export class Filters {
   #text = /** @type {HTMLInputElement} */ (byId("text"));
   /** @type {Map<string, HTMLElement>} */
   #counts = new Map();
+  #typed = 0;
 
   /** @param {(choice: Choice) => void} choose */
   constructor(choose) {
@@ -25,10 +26,9 @@ export class Filters {
     for (const state of /** @type {const} */ ([null, ...STATES])) group.append(this.#chip(state));
     roving(group);
     this.#folders.addEventListener("change", () => this.#set({ folder: this.#select.value || null }));
-    let typed = 0;
     this.#text.addEventListener("input", () => {
-      clearTimeout(typed);
-      typed = window.setTimeout(() => this.#set({ text: this.#text.value.trim() || null }), TYPED_MS);
+      clearTimeout(this.#typed);
+      this.#typed = window.setTimeout(() => this.#set({}), TYPED_MS);
     });
   }
 
@@ -48,9 +48,10 @@ export class Filters {
     return chip;
   }
 
-  /** @param {Partial<Choice>} part */
+  /** @param {Partial<Choice>} part with what has been typed, however lately */
   #set(part) {
-    this.choose({ ...this.#choice, ...part });
+    clearTimeout(this.#typed);
+    this.choose({ ...this.#choice, text: this.#text.value.trim() || null, ...part });
   }
 
   /**

@@ -91,6 +91,7 @@ export class List {
     }
     this.cursor = Math.min(this.cursor, Math.max(0, this.window.length - 1));
     this.scroller.setLength(this.window.length);
+    this.map.hold();
     this.refresh();
   }
 
@@ -104,7 +105,7 @@ export class List {
    */
   #draw(placed, at) {
     if (this.rows.draw(placed, at)) {
-      this.map.move(0);
+      this.map.hold();
       this.rows.draw(this.map.placed(5), at);
     }
     const isInView = placed.some(({ row }) => row === this.cursor);

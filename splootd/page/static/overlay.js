@@ -16,6 +16,7 @@ export class Overlay {
     bytes: new Chart("Throughput", (value) => `${size(value)}/s`),
     files: new Chart("Files", (value) => `${value.toFixed(1)}/s`),
     calls: new Chart("API calls", (value) => `${value.toFixed(value < 10 ? 1 : 0)}/s`),
+    slowest: new Chart("Slowest p95", latency),
     memory: new Chart("Memory", (value) => size(value)),
     errors: new Chart("Errors", (value) => `${number(value)}/s`),
   };
@@ -74,6 +75,7 @@ export class Overlay {
     this.#charts.bytes.add(status.rates.bytes_per_s);
     this.#charts.files.add(status.rates.items_per_s);
     this.#charts.calls.add(per(calls, before?.calls));
+    this.#charts.slowest.add(Math.max(0, ...report.calls.map(({ p95_s }) => p95_s)));
     this.#charts.memory.add(report.memory.now_bytes);
     this.#charts.errors.add(per(errors, before?.errors));
     this.#before = { calls, errors, at };

@@ -79,7 +79,7 @@ export class Rows {
       this.#fill(used, row, item);
       if (item?.reason && this.measured(row) === null) unknown.push([item, used]);
     }
-    this.#spare.splice(0).forEach((left) => left.remove());
+    this.#spare.forEach((left) => left.remove()); // out of the page, but kept for the next frame
     return this.#measure(unknown);
   }
 
@@ -88,8 +88,8 @@ export class Rows {
     let taken = this.#spare.pop();
     if (!taken) {
       taken = element("div", { class: "row", role: "option" }, element("bdi", {}));
-      this.canvas.append(taken);
     }
+    if (!taken.isConnected) this.canvas.append(taken);
     this.#used.set(row, taken);
     return taken;
   }

@@ -39,7 +39,7 @@ export class Scroller {
   /** The view has another size. */
   resized() {
     this.map.viewPx = this.view.clientHeight;
-    this.map.move(0);
+    this.map.hold();
     this.settle();
   }
 
@@ -47,7 +47,7 @@ export class Scroller {
   setLength(length) {
     if (length === this.map.length) return;
     this.map.length = length;
-    this.map.move(0);
+    this.map.hold();
     this.settle();
   }
 

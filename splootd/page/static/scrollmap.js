@@ -21,6 +21,7 @@ export class ScrollMap {
   at = 0;
   extentPx = 0;
   anchor = { row: 0, px: 0 };
+  #isAtEnd = false; // whoever looks at the end goes on doing so while rows turn out higher than was thought
 
   /**
    * @param {number} estimatePx of a row that is not known
@@ -73,10 +74,16 @@ export class ScrollMap {
     const range = this.extentPx - this.viewPx;
     const by = at - this.at;
     const [above, below] = [this.abovePx(), this.belowPx()];
-    if (Math.abs(by) > STEP_VIEWS * this.viewPx) this.#jump(range > 0 ? at / range : 0);
+    if (Math.abs(by) > STEP_VIEWS * this.viewPx) this.#jump(at >= range - 1 ? 1 : at / range);
     else if (by < 0) this.move(by * this.#ratio(above, this.at));
     else if (by > 0) this.move(by * this.#ratio(below, range - this.at));
     this.at = at;
+    this.#isAtEnd = this.belowPx() < 1 && this.abovePx() > 0;
+  }
+
+  /** Heights or lengths are others now: stay where it was. */
+  hold() {
+    this.move(this.#isAtEnd ? Infinity : 0);
   }
 
   /**
@@ -139,7 +146,7 @@ export class ScrollMap {
    */
   renumber(by) {
     if (this.anchor.row > 0 || this.anchor.px > 0) this.anchor.row = Math.max(0, this.anchor.row + by);
-    this.move(0);
+    this.hold();
   }
 
   /** Where the scroll bar belongs, now that nobody moves it. */
@@ -167,6 +174,7 @@ export class ScrollMap {
       }
     }
     this.move(0);
+    this.#isAtEnd = row === this.length - 1 && this.abovePx() > 0;
   }
 
   /**

@@ -20,13 +20,11 @@ function opened() {
   return opening;
 }
 
-const scope = /** @type {{onconnect: (event: MessageEvent) => void}} */ (/** @type {unknown} */ (globalThis));
-
-scope.onconnect = (event) => {
-  const [tab] = event.ports;
+addEventListener("connect", (event) => {
+  const [tab] = /** @type {MessageEvent} */ (event).ports;
   if (!tab) return;
   tabs.add(tab);
   tab.onmessage = () => tabs.delete(tab); // the only thing that a tab ever says is that it leaves
   stream ??= opened();
   stream.present.forEach((told) => tab.postMessage(told));
-};
+});

@@ -105,7 +105,7 @@ export class Tiles {
       used.style.transform = `translate(${x}px, ${y}px)`;
       this.#fill(used, number);
     }
-    this.#spare.splice(0).forEach((left) => left.remove());
+    this.#spare.forEach((left) => left.remove()); // out of the page, but kept for the next frame
     put(this.view, "aria-activedescendant", wanted.has(this.cursor) ? `tile-${this.cursor}` : null);
     this.owner.looked();
   }
@@ -115,8 +115,8 @@ export class Tiles {
     let taken = this.#spare.pop();
     if (!taken) {
       taken = element("div", { class: "tile", role: "option" }, element("img", { alt: "", decoding: "async" }));
-      this.canvas.append(taken);
     }
+    if (!taken.isConnected) this.canvas.append(taken);
     this.#used.set(number, taken);
     return taken;
   }

@@ -9,6 +9,7 @@ from sploot_server.config import Config
 from sploot_server.library import Library
 from sploot_server.routes.assets import Assets
 from sploot_server.routes.bundles import Bundles
+from sploot_server.routes.description import Description
 from sploot_server.routes.embeddings import Embeddings
 from sploot_server.routes.health import Health
 from sploot_server.routes.pictures import Pictures
@@ -20,6 +21,7 @@ from sploot_server.search import Search
 def api(config: Config, library: Library, search: Search) -> list[BaseRoute]:
     """All of it but the live channel, which is `live.py`'s."""
     return [
+        *Description().routes(),
         *Health(library).routes(),
         *Uploads(config, library).routes(),
         *Bundles(library).routes(),

@@ -1,0 +1,91 @@
+"""The OpenAPI document is true: it names every route and no other, and no answer is other than it says.
+
+SPLOOT_TEST_EXAMPLES sets how many requests are made up for each operation.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import checks
+from schemathesis.specs.openapi import checks as openapi_checks
+from sploot_server.config import Config
+from sploot_server.live import STREAM_PATH
+from sploot_server.openapi import PATH, document
+from sploot_server.serve import library_app
+from sploot_server.tus_headers import PATH as RESUMABLE
+from starlette.routing import Route
+from toy_library import FakeEmbedder, ServerProcess, picture
+
+EXAMPLES = int(os.environ.get("SPLOOT_TEST_EXAMPLES", "12"))
+OTHER_PROTOCOLS = (RESUMABLE, "/metrics", "/api/health/live", "/api/health/ready")
+"""Paths that begin so are described elsewhere: by tus, and by those who ask whether a process is well."""
+
+schema: Any = schemathesis.openapi.from_dict(document()).exclude(path=STREAM_PATH)
+CHECKS = [
+    checks.not_a_server_error,
+    openapi_checks.status_code_conformance,
+    openapi_checks.content_type_conformance,
+    openapi_checks.response_headers_conformance,
+    openapi_checks.response_schema_conformance,
+]
+
+
+async def test_the_document_names_every_route_and_no_other(config: Config, embedder: FakeEmbedder) -> None:
+    config.data.mkdir()
+    async with library_app(config, embedder) as app:
+        served = {
+            (route.path, method.lower())
+            for route in app.routes
+            if isinstance(route, Route) and not route.path.startswith(OTHER_PROTOCOLS)
+            for method in (route.methods or set()) - {"HEAD"}
+        }
+    methods = {"get", "post", "put", "patch", "delete"}
+    named = {(path, method) for path, item in document()["paths"].items() for method in item if method in methods}
+    assert named == served
+
+
+async def test_the_document_is_served(client: httpx.AsyncClient) -> None:
+    answer = await client.get(PATH)
+    assert (answer.json(), answer.headers["content-type"]) == (json.loads(json.dumps(document())), "application/json")
+
+
+@dataclass
+class Served:
+    url: str
+    asset_id: str = ""
+
+    def refresh(self) -> None:
+        """Have one picture there, whatever the last requests did to it."""
+        form = {"tags": '["a tag"]'}
+        answer = httpx.post(f"{self.url}/api/upload", files={"file": ("a.jpg", picture("a cat"))}, data=form)
+        self.asset_id = answer.json()["asset"]["id"]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    server = ServerProcess(tmp_path_factory.mktemp("served") / "library", port=0)
+    yield Served(server.address)
+    server.stop()
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_no_answer_is_other_than_the_document_says(case: Any, served: Served) -> None:
+    served.refresh()
+    for asset_id in {case.path_parameters.get("id"), served.asset_id} if "id" in case.path_parameters else {None}:
+        if asset_id is not None:
+            case.path_parameters["id"] = asset_id
+        case.call_and_validate(base_url=served.url, checks=CHECKS, timeout=30)

@@ -18,9 +18,11 @@ from storekit import Store, opened
 from walkkit import JumpClock, jpeg
 
 from splootd.core.timetable import Timetable
+from splootd.credentials import Credentials
 from splootd.errors import BadAnswer, BrokenOff, FileChanged, RateLimited, Refused, ServerFault, StoreFull, Unreachable
 from splootd.remote import resumable
 from splootd.remote.answers import Found, Limits, Stored
+from splootd.remote.api import Server
 from splootd.remote.forms import Body
 from splootd.remote.resumable import CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNK_S, Resumable, offered, size_after
 from splootd.remote.throttle import Throttle
@@ -319,6 +321,46 @@ async def test_a_file_that_changes_on_the_way_is_taken_back(tmp_path: Path) -> N
             await sending.upload(may_go=change)
         assert sending.tus.uploads == {}
         assert await sending.store.ledger.upload(sending.content.sha256) is None
+
+
+async def test_a_token_that_ends_on_the_way_is_renewed_and_nothing_is_sent_in_vain(
+    sending: Sending, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the client that all uploads go through."""
+    (tmp_path / "token").write_text("first")
+    credentials = Credentials(tmp_path / "kept", JumpClock(), token_command=f"cat {tmp_path / 'token'}")
+    server = Server("http://library.test", credentials=credentials, connections=4)
+
+    async def once(_: object, question: Any, token: str | None) -> Answer:
+        if sending.tus.sent == 3 * CHUNK:
+            (tmp_path / "token").write_text("second")
+            if token != "second":
+                return Answer(401, {"www-authenticate": "Bearer"}, b"")
+        size = int(question.headers.get("content-length", "0"))
+        return await sending.tus.exchange(question.method, question.path, question.headers, question.body, size=size)
+
+    monkeypatch.setattr(server, "_once", once)
+    client = Resumable(server, sending.store.ledger, JumpClock())
+    sent = sending.progress.append
+    assert await client.upload(sending.content, PATH, tags=(), sent=sent, may_go=lambda: None) == Stored(
+        "asset", duplicate=False
+    )
+    assert (sending.kept, sending.tus.sent) == ([sending.path.read_bytes()], SIZE)
+    await server.close()
+
+
+async def test_a_limit_on_bandwidth_holds_for_chunks_too(sending: Sending) -> None:
+    """Each piece of one goes when it may."""
+
+    class Halving(Throttle):
+        async def parts(self, piece: bytes) -> AsyncIterator[bytes]:
+            for half in (piece[: CHUNK // 2], piece[CHUNK // 2 :]):
+                yield half
+
+    sending.tus.throttle = Halving(Timetable(), JumpClock())
+    await sending.upload()
+    assert sending.kept == [sending.path.read_bytes()]
+    assert sending.progress == list(range(CHUNK // 2, SIZE + 1, CHUNK // 2))
 
 
 async def test_sending_that_is_held_back_stops_between_two_chunks_and_goes_on_there(sending: Sending) -> None:

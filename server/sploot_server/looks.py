@@ -5,9 +5,10 @@ The look of a picture is a difference hash (Krawetz, "Kind of Like That", 2013) 
 the one below. Memes share templates, so a look alone says little: the words must be the same too.
 """
 
+import re
 from collections.abc import Sequence
 
-from sploot_server.words import content_words, presence, squeeze
+from sploot_server.words import content_words, fold, presence, squeeze
 
 SIDE = 8
 LOOK_BITS = 2 * SIDE * SIDE
@@ -16,7 +17,9 @@ DISTANCE_MAX = (
     20  # of LOOK_BITS. Re-encoding and resizing change up to 8, cropping a twentieth 5 to 25, others 32 to 90
 )
 DISTANCE_MAX_WORDLESS = 8  # where there are no words nothing but the look speaks for it
+PLAIN_BITS = 16
 WORD_MIN = 3  # letters; shorter ones come and go with specks that are read along
+LONG_MIN = 6  # letters
 
 
 def look_of(across: bytes, down: bytes) -> bytes:
@@ -47,15 +50,24 @@ def alike(look: bytes, text: str, other_look: bytes, other_text: str) -> bool:
         return False
     words, others = _words(text), _words(other_text)
     if not words and not others:
-        return apart <= DISTANCE_MAX_WORDLESS
-    return _are_in(words, other_text) and _are_in(others, text)
+        return apart <= DISTANCE_MAX_WORDLESS and not _is_plain(look)
+    return _numbers(text) == _numbers(other_text) and _are_in(words, other_text) and _are_in(others, text)
+
+
+def _is_plain(look: bytes) -> bool:
+    """Whether there is next to nothing to be seen, as in a picture of one colour, whichever that is."""
+    return int.from_bytes(look, "big").bit_count() < PLAIN_BITS
 
 
 def _words(text: str) -> Sequence[str]:
     return [word for word in content_words(text) if len(word) >= WORD_MIN]
 
 
+def _numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d+", fold(text)))
+
+
 def _are_in(words: Sequence[str], text: str) -> bool:
-    """Slips are what recognition makes of the same word in a poorer copy; a number is another one at the first slip."""
+    """A slip in a long word is what recognition makes of a poorer copy; a short word with one is another word."""
     squeezed = squeeze(text)
-    return all(word in squeezed if word.isdigit() else presence(word, squeezed) > 0 for word in words)
+    return all(word in squeezed or (len(word) >= LONG_MIN and presence(word, squeezed)) for word in words)

@@ -49,8 +49,9 @@ class Reader:
         """Raises Unreadable if it cannot be decoded."""
         try:
             with Image.open(path, formats=FORMATS) as image:
-                width, height = _seen_size(image)
+                stored = image.size
                 _refuse_bomb(image)
+                width, height = _seen_size(stored, image)  # only now: a PNG is decoded for its EXIF
                 frames = _frames(image)
                 first = next(frames)
                 lines = dict.fromkeys(line for frame in (first, *frames) for line in self._lines(frame))
@@ -99,8 +100,8 @@ def _session(model: Path) -> InferenceSession:
     return InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
-def _seen_size(image: Image.Image) -> tuple[int, int]:
-    width, height = image.size
+def _seen_size(stored: tuple[int, int], image: Image.Image) -> tuple[int, int]:
+    width, height = stored
     return (height, width) if image.getexif().get(EXIF_ORIENTATION) in ROTATED else (width, height)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import memes
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from toy_library import ServerProcess
 
 pytestmark = pytest.mark.models
@@ -88,12 +88,12 @@ def test_quotes_are_found_whole_and_in_part_misspelt_and_glued(
         lambda meme: memes.glued(meme.caption),
     ):
         found = places(client, library, query)
-        assert sum(place < 5 for place in found) >= 0.95 * len(found), found
+        assert sum(place < 5 for place in found) >= 0.98 * len(found), found
 
 
 def test_other_words_of_the_same_meaning_find_it_too(client: httpx.Client, library: dict[str, memes.Meme]) -> None:
     found = places(client, library, lambda meme: meme.paraphrase)
-    assert sum(place < 5 for place in found) >= 0.6 * len(found), found
+    assert sum(place < 5 for place in found) >= 0.75 * len(found), found
 
 
 def test_sizes_are_known_once_it_was_read(client: httpx.Client, library: dict[str, memes.Meme]) -> None:
@@ -147,10 +147,49 @@ def test_a_picture_without_words_is_ready_and_found_by_nothing(client: httpx.Cli
     assert asset_id not in [result["id"] for result in results]
 
 
+def test_copies_are_one_result_and_other_captions_on_the_template_are_not(
+    client: httpx.Client, drawn: list[memes.Meme], tmp_path: Path
+) -> None:
+    template = Image.open(drawn[4].path).convert("RGB").resize((640, 480)).filter(ImageFilter.GaussianBlur(8))
+
+    def written(text: str) -> Image.Image:
+        image = template.copy()
+        font = ImageFont.load_default(size=40)
+        ImageDraw.Draw(image).text((30, 400), text, fill="white", font=font, stroke_width=3, stroke_fill="black")
+        return image
+
+    original = written("ostriches cannot parallel park")
+    original.save(tmp_path / "0.png")
+    original.save(tmp_path / "1.jpg", quality=40)
+    original.resize((400, 300)).save(tmp_path / "2.webp", quality=60)
+    original.crop((6, 5, 634, 476)).save(tmp_path / "3.jpg", quality=75)
+    written("ostriches cannot double park").save(tmp_path / "4.jpg", quality=75)
+    ids = [send(client, path) for path in sorted(tmp_path.iterdir())]
+    for asset_id in ids:
+        assert finish(client, asset_id)["status"] == "ready"
+    results = client.post("/api/search", json={"query": "ostriches cannot park"}).json()["results"][:2]
+    copies, other = sorted(results, key=lambda result: len(result["others"]), reverse=True)
+    assert {copies["id"], *copies["others"]} == set(ids[:4])
+    assert (other["id"], other["others"]) == (ids[4], [])
+    similar = client.get(f"/api/assets/{ids[2]}/similar?limit=4").json()["results"]
+    assert {result["id"] for result in similar[:3]} == {ids[0], ids[1], ids[3]}
+    assert similar[3]["id"] == ids[4]
+
+
 def bomb(side: int) -> bytes:
     """A PNG of a few bytes that claims to be `side` x `side` pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
     chunks = (header, b"IDAT" + zlib.compress(b"\0" * 1000), b"IEND")
+    framed = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+def text_bomb() -> bytes:
+    """A PNG of a few kilobytes whose comment is 200 MB long."""
+    squeezed = zlib.compressobj(9)
+    comment = b"zTXtComment\0\0" + b"".join(squeezed.compress(bytes(1_000_000)) for _ in range(200)) + squeezed.flush()
+    header = b"IHDR" + struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)
+    chunks = (header, comment, b"IDAT" + zlib.compress(bytes(72)), b"IEND")
     framed = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
@@ -160,8 +199,9 @@ def bomb(side: int) -> bytes:
     [
         (b"\xff\xd8\xff and nothing else", "its content is not what its first bytes promise"),
         (bomb(50_000), "The picture is 50000 x 50000 pixels; at most 40 million are read."),
+        (b"GIF89a" + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0) + b";", "The picture "),
     ],
-    ids=["garbage", "bomb"],
+    ids=["garbage", "bomb", "gif"],
 )
 def test_what_cannot_be_read_fails_with_a_reason(
     client: httpx.Client, tmp_path: Path, content: bytes, reason: str
@@ -170,6 +210,21 @@ def test_what_cannot_be_read_fails_with_a_reason(
     status = finish(client, send(client, tmp_path / "a.jpg"))
     assert status["status"] == "failed"
     assert reason in str(status["error"])
+
+
+def test_a_comment_of_200_mb_is_not_unpacked(server: ServerProcess, client: httpx.Client, tmp_path: Path) -> None:
+    captioned("small talk").save(tmp_path / "b.png")
+    finish(client, send(client, tmp_path / "b.png"))
+    before = peak_mb(server)
+    (tmp_path / "a.png").write_bytes(text_bomb())
+    assert finish(client, send(client, tmp_path / "a.png"))["status"] in ("ready", "failed")
+    assert peak_mb(server) < before + 100
+
+
+def peak_mb(server: ServerProcess) -> float:
+    """The most memory that any of the workers has had."""
+    statuses = [Path(f"/proc/{pid}/status").read_text() for pid in children(server.process.pid)]
+    return max(int(line.split()[1]) / 1024 for each in statuses for line in each.splitlines() if "VmHWM" in line)
 
 
 def test_kill_9_of_the_worker_stops_nothing(server: ServerProcess, client: httpx.Client, tmp_path: Path) -> None:

@@ -1,0 +1,301 @@
+"""The contract between a Sploot and its clients, over HTTP and nothing else: one suite for every way to reach one.
+
+It runs against the library server in process, over TCP and over a Unix socket. Against any other Sploot:
+
+    SPLOOT_CONTRACT_URL=https://sploot.example SPLOOT_CONTRACT_TOKEN=... pytest tests/contract/test_sploot_contract.py
+
+Faults of the plain Sploot are expected of one that does not announce `embeddingStates`, and mended where one does.
+Every picture is new, and removed for good at the end of its test.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sploot_server.config import Config
+from sploot_server.serve import library_app
+from toy_library import FakeEmbedder, ServerProcess
+
+URL, TOKEN = os.environ.get("SPLOOT_CONTRACT_URL"), os.environ.get("SPLOOT_CONTRACT_TOKEN")
+WAYS = ["in process", "over TCP", "over a Unix socket", *(["elsewhere"] if URL else [])]
+PATIENCE_S = 70.0
+UPLOADED = {"id", "blobUrl", "pathname", "filename", "mimeType", "size", "checksum", "createdAt", "needsEmbedding"}
+CHECKED = {"id", "blobUrl", "pathname", "mime", "size", "checksumSha256", "hasEmbedding", "createdAt"}
+LISTED = {"id", "blobUrl", "pathname", "filename", "mime", "size", "favorite", "createdAt", "embedding", "tags"}
+
+
+def png() -> bytes:
+    """A picture of noise that nobody has seen before."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + os.urandom(24) for _ in range(8))
+    head = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def checksum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a Sploot is reached; without a URL there is a new one in this process for each test."""
+
+    url: str | None = None
+    socket: Path | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Sploot:
+    client: httpx.AsyncClient
+    features: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_mended(self) -> bool:
+        return "embeddingStates" in self.features
+
+    async def upload(self, data: bytes, *, tags: str | None = None, mime: str = "image/png") -> httpx.Response:
+        form = {} if tags is None else {"tags": tags}
+        return await self.client.post("/api/upload", files={"file": ("a.png", data, mime)}, data=form)
+
+    async def check(self, data: bytes) -> dict[str, Any]:
+        answer = await self.client.post("/api/upload/check", json={"checksum": checksum(data)})
+        assert answer.status_code == 200
+        return dict(answer.json())
+
+    async def remove(self, data: bytes) -> None:
+        if (found := await self.check(data))["exists"]:
+            await self.client.delete(f"/api/assets/{found['asset']['id']}?permanent=true")
+
+
+@pytest.fixture(params=WAYS, scope="module")
+def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+    if request.param == "in process":
+        yield Way()
+    elif request.param == "elsewhere":
+        assert URL is not None
+        yield Way(url=URL, headers={"authorization": f"Bearer {TOKEN}"} if TOKEN else {})
+    else:
+        is_tcp = request.param == "over TCP"
+        server = ServerProcess(tmp_path_factory.mktemp("served") / "library", port=0 if is_tcp else None)
+        yield Way(url=server.address) if is_tcp else Way(url="http://localhost", socket=server.socket)
+        server.stop()
+
+
+@pytest.fixture
+async def sploot(way: Way, tmp_path: Path) -> AsyncIterator[Sploot]:
+    async with contextlib.AsyncExitStack() as closing:
+        transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(uds=way.socket and str(way.socket))
+        if way.url is None:
+            config = Config(data=tmp_path / "library")
+            config.data.mkdir()
+            transport = httpx.ASGITransport(await closing.enter_async_context(library_app(config, FakeEmbedder())))
+        url = way.url or "http://localhost"
+        client = httpx.AsyncClient(transport=transport, base_url=url, headers=way.headers, timeout=PATIENCE_S)
+        await closing.enter_async_context(client)
+        limits = (await client.get("/api/upload")).json()
+        yield Sploot(client, limits.get("features", {}), limits["limits"])
+
+
+@pytest.fixture
+async def picture(sploot: Sploot) -> AsyncIterator[bytes]:
+    data = png()
+    yield data
+    await sploot.remove(data)
+
+
+async def test_it_says_that_it_runs_and_what_it_takes(sploot: Sploot) -> None:
+    health = await sploot.client.get("/api/health")
+    assert (health.status_code, health.json()["status"]) == (200, "ok")
+    assert (await sploot.client.head("/api/health")).status_code == 200
+    services = (await sploot.client.get("/api/health/services")).json()
+    assert {"canAuthenticate", "canUpload", "canStore", "canSearch"} <= services["readiness"].keys()
+    assert sploot.limits["maxFileSize"] > 0
+    assert {"image/jpeg", "image/png", "image/webp", "image/gif"} <= set(sploot.limits["allowedTypes"])
+
+
+async def test_a_picture_is_created_once_and_found_by_its_hash(sploot: Sploot, picture: bytes) -> None:
+    assert (await sploot.check(picture))["exists"] is False
+    first = await sploot.upload(picture)
+    assert first.status_code == 201
+    body = first.json()
+    assert (body["success"], body["isDuplicate"]) == (True, False)
+    assert body["asset"].keys() >= UPLOADED
+    assert (body["asset"]["checksum"], body["asset"]["size"]) == (checksum(picture), len(picture))
+    found = await sploot.check(picture)
+    assert found["exists"] is True
+    assert found["asset"].keys() >= CHECKED
+    assert (found["asset"]["id"], found["asset"]["checksumSha256"]) == (body["asset"]["id"], checksum(picture))
+    again = await sploot.upload(picture)
+    assert (again.status_code, again.json()["success"], again.json()["isDuplicate"]) == (409, True, True)
+    assert again.json()["asset"]["id"] == body["asset"]["id"]
+
+
+async def test_the_same_bytes_at_once_are_created_once(sploot: Sploot, picture: bytes) -> None:
+    answers = await asyncio.gather(*(sploot.upload(picture) for _ in range(6)))
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses.count(201) == 1
+    if sploot.is_mended:
+        assert statuses == [201] + [409] * 5
+    else:
+        assert set(statuses) <= {201, 409, 500}
+    assert (await sploot.upload(picture)).status_code == 409
+
+
+async def test_a_picture_removed_softly_is_not_there_and_can_be_brought_back(sploot: Sploot, picture: bytes) -> None:
+    asset_id = (await sploot.upload(picture)).json()["asset"]["id"]
+    for _ in range(2):
+        assert (await sploot.client.delete(f"/api/assets/{asset_id}")).status_code == 200
+    assert (await sploot.check(picture))["exists"] is False
+    back = await sploot.upload(picture)
+    if sploot.is_mended:
+        assert (back.status_code, back.json()["asset"]["id"]) == (201, asset_id)
+        assert (await sploot.client.get(f"/api/assets/{asset_id}")).status_code == 200
+    else:
+        assert back.status_code == 500
+        await sploot.client.delete(f"/api/assets/{asset_id}?permanent=true")
+        assert (await sploot.upload(picture)).status_code == 201
+
+
+async def test_a_picture_removed_for_good_is_gone(sploot: Sploot, picture: bytes) -> None:
+    asset_id = (await sploot.upload(picture)).json()["asset"]["id"]
+    path = f"/api/assets/{asset_id}"
+    assert (await sploot.client.delete(f"{path}?permanent=true")).status_code == 200
+    answers = [
+        await sploot.client.get(path),
+        await sploot.client.delete(path),
+        await sploot.client.delete(f"{path}?permanent=true"),
+        await sploot.client.patch(path, json={"favorite": True}),
+    ]
+    assert [answer.status_code for answer in answers] == [404] * 4
+    assert (await sploot.upload(picture)).status_code == 201
+
+
+async def test_what_is_no_picture_is_refused_in_words(sploot: Sploot) -> None:
+    empty = await sploot.upload(b"")
+    assert (empty.status_code, empty.json()["error"]) == (400, "File appears to be empty")
+    text = b"just text " + os.urandom(8)
+    lying = await sploot.upload(text, mime="image/jpeg")
+    assert lying.status_code == (400 if sploot.is_mended else 201)
+    await sploot.remove(text)
+    nothing = await sploot.client.post("/api/upload", files={"tags": (None, "[]")})
+    assert (nothing.status_code, nothing.json()["error"]) == (400, "No file provided")
+
+
+async def test_what_is_too_large_is_refused(sploot: Sploot) -> None:
+    refused = await sploot.upload(png() + bytes(sploot.limits["maxFileSize"]))
+    assert refused.status_code == 413 if sploot.is_mended else refused.status_code in (400, 413)
+
+
+async def test_tags_are_kept_and_can_be_changed(sploot: Sploot, picture: bytes) -> None:
+    uploaded = await sploot.upload(picture, tags='["contract one", "contract two", "contract one"]')
+    path = f"/api/assets/{uploaded.json()['asset']['id']}"
+
+    async def tags() -> set[str]:
+        return {tag["name"] for tag in (await sploot.client.get(path)).json()["asset"]["tags"]}
+
+    assert await tags() == {"contract one", "contract two"}
+    for _ in range(2):
+        added = await sploot.client.post(f"{path}/tags", json={"tagNames": ["Contract Three"]})
+        assert added.status_code == 200
+    assert "contract three" in await tags()
+    known = {tag["name"]: tag for tag in (await sploot.client.get("/api/tags")).json()["tags"]}
+    assert known["contract one"]["assetCount"] >= 1
+    for _ in range(2):
+        edited = await sploot.client.patch(path, json={"favorite": True, "tags": ["contract two"]})
+        assert (edited.status_code, edited.json()["asset"]["favorite"]) == (200, True)
+    assert await tags() == {"contract two"}
+
+
+@pytest.mark.parametrize("tags", ['["<b>"]', '["' + "x" * 51 + '"]', '[" "]', str([f"t{n}" for n in range(21)])])
+async def test_bad_tags_are_refused_and_nothing_is_stored(sploot: Sploot, picture: bytes, tags: str) -> None:
+    answer = await sploot.upload(picture, tags=tags.replace("'", '"'))
+    assert (answer.status_code, answer.json()["success"]) == (400, False)
+    assert (await sploot.check(picture))["exists"] is False
+
+
+async def test_lists_have_pages_the_newest_first(sploot: Sploot, picture: bytes) -> None:
+    other = png()
+    ids = [(await sploot.upload(each)).json()["asset"]["id"] for each in (picture, other)]
+    page = (await sploot.client.get("/api/assets?limit=1&sortBy=createdAt&sortOrder=desc")).json()
+    assert page["assets"][0].keys() >= LISTED
+    assert page["assets"][0]["id"] == ids[1]
+    assert (page["pagination"]["limit"], page["pagination"]["offset"]) == (1, 0)
+    assert page["pagination"]["hasMore"] is True
+    rest = (await sploot.client.get("/api/assets?limit=1&offset=1")).json()
+    assert rest["assets"][0]["id"] == ids[0]
+    for query in ("limit=abc", "offset=-1"):
+        assert (await sploot.client.get(f"/api/assets?{query}")).status_code == (400 if sploot.is_mended else 500)
+    await sploot.remove(other)
+
+
+async def test_statuses_of_embeddings_are_told_in_batches(sploot: Sploot, picture: bytes) -> None:
+    asset_id = (await sploot.upload(picture)).json()["asset"]["id"]
+    path = "/api/assets/batch/embedding-status"
+    statuses = (await sploot.client.post(path, json={"assetIds": [asset_id, "nobody"]})).json()["statuses"]
+    assert statuses[asset_id]["status"] in {"pending", "processing", "ready", "failed"}
+    assert statuses["nobody"]["status"] == "failed"
+    assert "not found" in statuses["nobody"]["error"]
+    assert (await sploot.client.post(path, json={"assetIds": []})).json() == {"statuses": {}}
+    assert (await sploot.client.post(path, json={"assetIds": ["x"] * 51})).status_code == 400
+    single = (await sploot.client.get(f"/api/assets/{asset_id}/embedding-status")).json()
+    assert single["assetId"] == asset_id
+    assert (await sploot.client.get("/api/assets/nobody/embedding-status")).status_code == 404
+
+
+async def test_searches_answer_with_matches(sploot: Sploot) -> None:
+    found = await sploot.client.post("/api/search", json={"query": "a cat", "limit": 5})
+    assert found.status_code == 200
+    assert {"results", "query", "total", "limit", "threshold", "processingTime"} <= found.json().keys()
+    for body in ({}, {"query": ""}, {"query": "x" * 501}):
+        assert (await sploot.client.post("/api/search", json=body)).status_code == 400
+
+
+async def test_a_question_that_is_no_json_is_refused(sploot: Sploot) -> None:
+    answer = await sploot.client.post("/api/upload/check", content=b"{")
+    assert answer.status_code == (400 if sploot.is_mended else 500)
+    for asked in ({}, {"checksum": 7}, {"checksum": "abc"}):
+        assert (await sploot.client.post("/api/upload/check", json=asked)).status_code == 400
+
+
+async def test_many_questions_and_files_travel_together_where_that_is_offered(sploot: Sploot, picture: bytes) -> None:
+    other, asked = png(), [checksum(picture), "0" * 64]
+    checked = await sploot.client.post("/api/upload/check/batch", json={"checksums": asked})
+    if "checkBatch" not in sploot.features:
+        assert checked.status_code in (404, 405)
+        return
+    files = [("file", ("a.png", data, "image/png")) for data in (picture, b"text", other, picture)]
+    sent = await sploot.client.post("/api/upload/bundle", files=files)
+    assert sent.status_code == 200
+    outcomes = sent.json()["results"]
+    assert (outcomes[1]["status"], outcomes[2]["status"]) == (400, 201)
+    assert sorted([outcomes[0]["status"], outcomes[3]["status"]]) == [201, 409]
+    assert outcomes[0]["asset"]["id"] == outcomes[3]["asset"]["id"]
+    results = (await sploot.client.post("/api/upload/check/batch", json={"checksums": asked})).json()["results"]
+    assert results[asked[0]]["asset"]["id"] == outcomes[0]["asset"]["id"]
+    assert results[asked[1]]["exists"] is False
+    await sploot.remove(other)
+
+
+async def test_whoever_is_not_signed_in_is_told_so_in_a_header(sploot: Sploot) -> None:
+    if not sploot.client.headers.get("authorization"):
+        pytest.skip(
+            "this Sploot asks for no token; set SPLOOT_CONTRACT_URL and SPLOOT_CONTRACT_TOKEN for one that does"
+        )
+    for method, path in (("GET", "/api/upload"), ("GET", "/api/assets"), ("POST", "/api/upload/check")):
+        answer = await sploot.client.request(method, path, headers={"authorization": "Bearer wrong"})
+        assert answer.headers["x-clerk-auth-status"] == "signed-out"
+        assert answer.status_code == 401 if sploot.is_mended else answer.status_code >= 400

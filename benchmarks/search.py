@@ -67,7 +67,7 @@ def library(client: httpx.Client, drawn: Sequence[memes.Meme]) -> dict[str, meme
         asked = left[:50]
         statuses = client.post("/api/assets/batch/embedding-status", json={"assetIds": asked}).json()["statuses"]
         left = [each for each in asked if statuses[each]["status"] != "ready"] + left[50:]
-        time.sleep(0.2)
+        time.sleep(0.05)
     return ids
 
 

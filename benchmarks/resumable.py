@@ -27,6 +27,7 @@ from toy_library import ServerProcess
 from walkkit import HEAD, JumpClock
 
 from splootd.credentials import Credentials
+from splootd.metrics.traffic import Transfer
 from splootd.remote.answers import Limits
 from splootd.remote.api import Server
 from splootd.remote.resumable import Resumable, offered
@@ -126,7 +127,7 @@ async def paired(folder: Path, size: int, client: Server, resumable: Resumable, 
 
     form = await timed(client.upload)
     chunks = await timed(
-        lambda content: resumable.upload(content, path, tags=(), sent=lambda _: None, may_go=lambda: None)
+        lambda content: resumable.upload(content, path, tags=(), transfer=Transfer(b"", 0), may_go=lambda: None)
     )
     return form, chunks
 

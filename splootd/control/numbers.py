@@ -118,7 +118,7 @@ def _upload(of: Transfer) -> protocol.UploadRow:
         path=os.fsdecode(of.path),
         started_at=iso(of.started_at),
         size=of.size,
-        sent_bytes=of.sent,
+        sent_bytes=of.carried,
         pieces=of.pieces,
         retries=of.retries,
         took_s=of.took_s,

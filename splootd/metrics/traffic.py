@@ -22,7 +22,8 @@ class Transfer:
     size: int
     started_at: float = 0.0
     retries: int = 0  # tries before this one
-    sent: int = 0
+    resumed_at: int = 0  # so much the server had already
+    sent: int = 0  # with that
     pieces: int = 0
     took_s: float = 0.0
 
@@ -31,9 +32,18 @@ class Transfer:
         self.pieces += sent != self.sent
         self.sent = sent
 
+    def resume(self, at: int) -> None:
+        """An earlier try has sent the bytes up to `at`."""
+        self.resumed_at = self.sent = at
+
+    @property
+    def carried(self) -> int:
+        """What went over the line this time."""
+        return max(0, self.sent - self.resumed_at)
+
     @property
     def bytes_per_s(self) -> float:
-        return self.sent / self.took_s if self.took_s else 0.0
+        return self.carried / self.took_s if self.took_s else 0.0
 
 
 @dataclass(slots=True)
@@ -98,11 +108,11 @@ class Traffic:
         finally:
             self._transfers.remove(transfer)
             transfer.took_s = self._clock.monotonic() - started_at
-            if transfer.sent:
+            if transfer.carried:
                 self._count(transfer)
 
     def _count(self, transfer: Transfer) -> None:
-        self.bytes += transfer.sent
+        self.bytes += transfer.carried
         self.pieces += transfer.pieces
         self.retries += transfer.retries > 0
         self.upload_s.observe(transfer.took_s)

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from splootd.budget import Budget
@@ -168,8 +168,8 @@ class Delivery:
         content, tags, sent = parcel.content, parcel.tags, transfer.progress
         if (path := self._resumable_at(content)) is None:
             return await self._settled(parcel, self._server.upload(content, tags=tags, sent=sent))
-        upload = self._resumable.upload(content, path, tags=tags, sent=sent, may_go=parcel.may_go)
-        return await self._settled(parcel, upload)
+        upload = self._resumable.upload(content, path, tags=tags, transfer=transfer, may_go=parcel.may_go)
+        return replace(await self._settled(parcel, upload), sent_bytes=transfer.carried)
 
     def _resumable_at(self, content: Content) -> str | None:
         """Where it is sent in chunks, if it is large and the server takes it so."""

@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 from splootd.clock import Clock
 from splootd.errors import BadAnswer, BrokenOff, FileError, Refused, ServerError, StoreFull
+from splootd.metrics.traffic import Transfer
 from splootd.remote.answers import Limits, Stored, stored_of
 from splootd.remote.api import Server
 from splootd.remote.verdict import Answer, error_of, error_of_upload
@@ -33,8 +34,6 @@ ADDRESS_CHARS_MAX = 2_000
 VERSION = {"tus-resumable": "1.0.0"}
 
 _PATH = re.compile(r"/(?!/)[!-~]*")
-
-Sent = Callable[[int], None]
 
 
 class _Gone(Exception):
@@ -61,13 +60,13 @@ class Resumable:
         self._clock = clock
 
     async def upload(
-        self, content: Content, path: str, *, tags: Sequence[str], sent: Sent, may_go: Callable[[], None]
+        self, content: Content, path: str, *, tags: Sequence[str], transfer: Transfer, may_go: Callable[[], None]
     ) -> Stored:
-        """Send what the server does not have yet; `sent` hears how many bytes of the file are there or on their way.
+        """Send what the server does not have yet; `transfer` hears what that is, and how it goes.
 
         `may_go` is asked before each chunk, and raises when sending is held back. FileChanged as with any upload.
         """
-        answer = await self.send(content, path, tags=tags, sent=sent, may_go=may_go)
+        answer = await self.send(content, path, tags=tags, transfer=transfer, may_go=may_go)
         if answer.body:
             return stored_of(answer.json(), sha256=content.sha256)
         if found := await self._server.check(content.sha256):
@@ -75,15 +74,17 @@ class Resumable:
         raise BadAnswer(f"the server has all of {called(content.path)}, and does not know it")
 
     async def send(
-        self, content: Content, path: str, *, tags: Sequence[str], sent: Sent, may_go: Callable[[], None]
+        self, content: Content, path: str, *, tags: Sequence[str], transfer: Transfer, may_go: Callable[[], None]
     ) -> Answer:
         """As `upload`; the answer that completes it."""
         for _ in range(BEGINNINGS_MAX):
             address = await self._ledger.upload(content.sha256)
-            offset = None if address else 0
+            is_new = address is None
             address = address or await self._begin(content, path, tags)
             try:
-                answer = await self._go_on(content, address, offset, sent, may_go)
+                offset = 0 if is_new else await self._offset(content, address)
+                transfer.resume(offset)
+                answer = await self._go_on(content, address, offset, transfer.progress, may_go)
             except _Gone:
                 await self._forget(content)
             except FileError:
@@ -120,14 +121,12 @@ class Resumable:
         return address
 
     async def _go_on(
-        self, content: Content, address: str, offset: int | None, sent: Sent, may_go: Callable[[], None]
+        self, content: Content, address: str, offset: int, sent: Callable[[int], None], may_go: Callable[[], None]
     ) -> Answer:
-        """Chunk after chunk from `offset`, or from where the server says; the answer to the last one."""
+        """Chunk after chunk from `offset`; the answer to the last one."""
         size, size_max, hitches = CHUNK_BYTES_FIRST, CHUNK_BYTES_MAX, 0
         while True:
             may_go()
-            if offset is None:
-                offset = await self._offset(content, address)
             end, began = min(offset + size, content.size), self._clock.monotonic()
             try:
                 answer = await self._chunk(content, address, offset, end, sent)
@@ -138,16 +137,17 @@ class Resumable:
                     raise
                 if hitch.status == HTTPStatus.LOCKED:
                     await asyncio.sleep(HELD_S)
-                offset, size = None, max(CHUNK_BYTES_MIN, size // 2)
+                size = max(CHUNK_BYTES_MIN, size // 2)
                 if hitch.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                     size_max = size
+                offset = await self._offset(content, address)
                 continue
             if reached == content.size:
                 return answer
             offset, hitches = reached, 0
             size = min(size_after(size, self._clock.monotonic() - began), size_max)
 
-    async def _chunk(self, content: Content, address: str, start: int, end: int, sent: Sent) -> Answer:
+    async def _chunk(self, content: Content, address: str, start: int, end: int, sent: Callable[[int], None]) -> Answer:
         async def body() -> AsyncIterator[bytes]:
             gone = start
             async for piece in content.part(start, end):

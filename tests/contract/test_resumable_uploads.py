@@ -21,6 +21,7 @@ from tuswire import Wire
 from walkkit import HEAD, JumpClock
 
 from splootd.credentials import Credentials
+from splootd.metrics.traffic import Transfer
 from splootd.remote.answers import Limits
 from splootd.remote.api import Server
 from splootd.remote.resumable import CHUNK_BYTES_MAX, Resumable
@@ -227,7 +228,6 @@ async def test_the_client_uploads_to_a_server_from_npm_and_goes_on_when_that_has
     """@tus/server, which knows nothing of assets: what counts is the file that it keeps."""
     file, kept = large(tmp_path / "a.jpg", 6 << 20), tmp_path / "kept"
     kept.mkdir()
-    starts: list[int] = []
     async with contextlib.AsyncExitStack() as closing:
         store = await closing.enter_async_context(opened(tmp_path / "queue.db"))
         content = await closing.enter_async_context(reading(file))
@@ -238,18 +238,21 @@ async def test_the_client_uploads_to_a_server_from_npm_and_goes_on_when_that_has
         closing.push_async_callback(server.close)
         resumable = Resumable(server, store.ledger, clock)
 
-        def dies(sent: int) -> None:
-            if sent > content.size // 2:
-                process.kill()
+        class Deadly(Transfer):
+            def progress(self, sent: int) -> None:
+                if sent > content.size // 2:
+                    process.kill()
 
         with pytest.raises(Exception, match=r"cannot be reached|broke"):
-            await resumable.send(content, "/files", tags=(), sent=dies, may_go=lambda: None)
+            await resumable.send(content, "/files", tags=(), transfer=Deadly(b"", 0), may_go=lambda: None)
         process.wait()
         closing.enter_context(tus_server(packages, kept, port))
         anew = Resumable(server, store.ledger, clock)
-        answer = await anew.send(content, "/files", tags=("t",), sent=starts.append, may_go=lambda: None)
+        transfer = Transfer(b"", content.size)
+        answer = await anew.send(content, "/files", tags=("t",), transfer=transfer, may_go=lambda: None)
         assert answer.headers["upload-offset"] == str(content.size)
-        assert starts[0] > 1 << 20
+        assert transfer.resumed_at > 1 << 20
+        assert transfer.carried == content.size - transfer.resumed_at
         assert await store.ledger.upload(content.sha256) is None
         files = {each.name: each for each in await asyncio.to_thread(lambda: list(kept.iterdir()))}
         (name,) = [name for name in files if not name.endswith(".json")]
@@ -265,9 +268,9 @@ async def test_an_upload_that_the_library_has_thrown_away_is_begun_anew(
         credentials = Credentials(tmp_path / "token", JumpClock())
         client = Server("local", credentials=credentials, connections=4, socket=server.socket)
         await store.ledger.upload_begun(content.sha256, f"{PATH}/{'0' * 32}", now=0.0)
-        resumable, parts = Resumable(client, store.ledger, JumpClock()), []
-        stored = await resumable.upload(content, PATH, tags=("t",), sent=parts.append, may_go=lambda: None)
+        resumable, transfer = Resumable(client, store.ledger, JumpClock()), Transfer(b"", PEERS_SIZE)
+        stored = await resumable.upload(content, PATH, tags=("t",), transfer=transfer, may_go=lambda: None)
         found = await client.check(content.sha256)
         assert found is not None
-        assert (found.asset_id, stored.duplicate, parts[-1]) == (stored.asset_id, False, PEERS_SIZE)
+        assert (found.asset_id, stored.duplicate, transfer.carried) == (stored.asset_id, False, PEERS_SIZE)
         await client.close()

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from walkkit import JumpClock, jpeg
 from splootd.core.timetable import Timetable
 from splootd.credentials import Credentials
 from splootd.errors import BadAnswer, BrokenOff, FileChanged, RateLimited, Refused, ServerFault, StoreFull, Unreachable
+from splootd.metrics.traffic import Transfer
 from splootd.remote import resumable
 from splootd.remote.answers import Found, Limits, Stored
 from splootd.remote.api import Server
@@ -129,6 +131,17 @@ class Tus:
         return json_answer(200, {"asset": asset, "isDuplicate": False}, upload_offset=str(len(data)))
 
 
+@dataclass(slots=True, eq=False)
+class Told(Transfer):
+    """An upload that remembers what it was told."""
+
+    told: list[int] = field(default_factory=list)
+
+    def progress(self, sent: int) -> None:
+        Transfer.progress(self, sent)
+        self.told.append(sent)
+
+
 class Sending:
     """One file, the ledger, and the toy server."""
 
@@ -138,11 +151,13 @@ class Sending:
         self.path = path
         self.tus = Tus()
         self.progress: list[int] = []
+        self.transfer = Transfer(b"a.jpg", SIZE)
 
     async def upload(self, *, tags: Sequence[str] = (), may_go: Callable[[], None] = lambda: None) -> Stored:
         """As a daemon that has just started."""
         client = Resumable(self.tus, self.store.ledger, JumpClock())  # type: ignore[arg-type] # a toy of the same shape
-        return await client.upload(self.content, PATH, tags=tags, sent=self.progress.append, may_go=may_go)
+        self.transfer = Told(b"a.jpg", SIZE, told=self.progress)
+        return await client.upload(self.content, PATH, tags=tags, transfer=self.transfer, may_go=may_go)
 
     @property
     def kept(self) -> list[bytes]:
@@ -230,6 +245,7 @@ async def test_what_is_about_the_server_is_told_as_of_any_upload_and_the_next_tr
         await sending.upload()
     await sending.upload()
     assert sending.tus.asked[5] == f"HEAD {PATH}/1"
+    assert (sending.transfer.resumed_at, sending.transfer.sent, sending.transfer.carried) == (3_000, SIZE, 7_000)
     assert (sending.kept, sending.tus.sent) == ([sending.path.read_bytes()], SIZE)
 
 
@@ -341,10 +357,9 @@ async def test_a_token_that_ends_on_the_way_is_renewed_and_nothing_is_sent_in_va
 
     monkeypatch.setattr(server, "_once", once)
     client = Resumable(server, sending.store.ledger, JumpClock())
-    sent = sending.progress.append
-    assert await client.upload(sending.content, PATH, tags=(), sent=sent, may_go=lambda: None) == Stored(
-        "asset", duplicate=False
-    )
+    transfer = Transfer(b"a.jpg", SIZE)
+    stored = await client.upload(sending.content, PATH, tags=(), transfer=transfer, may_go=lambda: None)
+    assert stored == Stored("asset", duplicate=False)
     assert (sending.kept, sending.tus.sent) == ([sending.path.read_bytes()], SIZE)
     await server.close()
 

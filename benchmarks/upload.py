@@ -34,7 +34,7 @@ from paired import ratio, rounds, show, timed
 from specimens import mass
 
 HERE = Path(__file__).resolve().parent
-LOOK_S = 0.02  # between two looks at how far it is
+LOOK_S = 0.05  # between two looks at how far it is: they cost the daemon time, too
 MIX = {20_000: 0.35, 60_000: 0.3, 150_000: 0.2, 400_000: 0.1, 2_000_000: 0.02}  # bytes: share of the files
 CURL = ("curl", "--silent", "--no-progress-meter", "--fail", "--parallel", "--parallel-max", "4")
 RCLONE = ("rclone", "--config", "/dev/null", "copy", "--transfers", "4", "--checksum")

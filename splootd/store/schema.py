@@ -23,7 +23,7 @@ _WRITER_SETTINGS = """
 PRAGMA synchronous = FULL;
 PRAGMA fullfsync = 1;
 PRAGMA checkpoint_fullfsync = 1;
-PRAGMA cache_size = -16000;
+PRAGMA cache_size = -4000;
 PRAGMA journal_size_limit = 8388608;
 """
 # One connection both writes and checkpoints: with two, SQLite before 3.51.3 can corrupt the file.

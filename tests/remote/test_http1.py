@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splootd.remote import lines as lines_module
-from splootd.remote.http1 import HEAD_BYTES_MAX, HELD_BYTES_MAX, Response
+from splootd.remote.http1 import HEAD_BYTES_MAX, HELD_BYTES_MAX, Line, Response
 from splootd.remote.lines import Client, Direct, Lines, client_of, trust
 
 LIMIT_S = 30.0
@@ -536,3 +536,40 @@ async def test_over_tls_the_server_must_be_who_it_says(signed: tuple[Path, Path]
         with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
             await asked(client)
         await client.aclose()
+
+
+class Written(asyncio.Transport):
+    """Takes note of each write, which is a system call where the kernel has room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ours, self.theirs = socket.socketpair()
+        self.writes: list[bytes] = []
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self.ours
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes.append(bytes(data))
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def abort(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+
+
+async def test_a_small_request_costs_one_write_and_its_answer_one_wake_up() -> None:
+    transport, line = Written(), Line(is_secret=False, read_s=LIMIT_S, write_s=LIMIT_S)
+    line.connection_made(transport)
+    for _ in range(3):
+        asking = asyncio.create_task(line.ask(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n", b"{}", 2))
+        await asyncio.sleep(0)
+        line.data_received(SIZED)
+        await asyncio.sleep(0)
+        assert asking.done()
+        assert line.rest(0.0)
+    assert transport.writes == [b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}"] * 3
+    line.close()
+    line.connection_lost(None)

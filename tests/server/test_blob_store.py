@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import s3
@@ -185,3 +186,28 @@ async def test_what_an_earlier_version_kept_a_folder_deeper_is_found_and_removed
     assert await whole(blobs, checksum, 0, len(data)) == data
     await blobs.remove(checksum)
     assert not former.exists()
+
+
+async def test_a_small_file_costs_two_fsyncs_and_one_trip_to_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes and its name; the first in its folder, of which there are 256, one more."""
+    blobs = FileBlobs(tmp_path)
+    blobs.open()
+    fsyncs, trips, to_thread = 0, 0, asyncio.to_thread
+    fsync = os.fsync
+
+    def counted_fsync(descriptor: int) -> None:
+        nonlocal fsyncs
+        fsyncs += 1
+        fsync(descriptor)
+
+    def counted_thread(*work: Any) -> Any:
+        nonlocal trips
+        trips += 1
+        return to_thread(*work)
+
+    monkeypatch.setattr(os, "fsync", counted_fsync)
+    monkeypatch.setattr(asyncio, "to_thread", counted_thread)
+    folders = {(await keep(blobs, b"%d" % number))[:2] for number in range(100)}
+    assert (fsyncs, trips) == (200 + len(folders), 100)

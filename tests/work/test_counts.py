@@ -1,8 +1,10 @@
 """What one item may cost, in counts and not in times: requests, transactions, fsyncs."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from storekit import opened, origin, version
@@ -110,3 +112,28 @@ async def test_an_empty_queue_is_asked_once_a_lane_and_then_left_alone(walk: Wal
     for _ in range(TOUCHES):
         await walk.store.database.touch()
     assert sum(commits.groups) == 1 + TOUCHES  # all of them in one look
+
+
+async def test_an_item_costs_two_trips_to_a_thread_and_one_look_into_the_ledger(
+    walk: Walk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To be read and hashed at once, and to be looked at again when it has been sent. Its token is no trip."""
+    trips: Counter[str] = Counter()
+    to_thread, read = asyncio.to_thread, walk.store.database.read
+
+    def counted_thread(work: Any, *args: Any) -> Any:
+        trips["thread"] += 1
+        return to_thread(work, *args)
+
+    def counted_read(query: Any) -> Any:
+        trips["ledger"] += "Ledger" in query.__qualname__
+        return read(query)
+
+    for number in range(ITEMS):
+        await walk.add(f"{number}.jpg")
+    monkeypatch.setattr(asyncio, "to_thread", counted_thread)
+    monkeypatch.setattr(walk.store.database, "read", counted_read)
+    walk.start()
+    await walk.until_through()
+    assert trips["thread"] <= 2 * ITEMS + 1  # that there is no token is looked up once
+    assert trips["ledger"] <= ITEMS

@@ -60,7 +60,7 @@ class SqliteTexts:
                     for column, index in indexes.items()
                     if index is not None
                 ]
-                found = _compared(connection, {*like, *(row for rows in near for row in rows)}, vectors, only)
+                found = _compared(connection, {*like, *(row for rows in near for row in rows)}, vectors, model, only)
                 # Hidden assets thin the candidates out: widen the circle until enough are left.
                 if len(found) >= count or all(len(rows) < share for rows in near):
                     return _read(connection, _best(found, like, count))
@@ -182,14 +182,14 @@ def _like(connection: sqlite3.Connection, trigrams: Sequence[str], only: Filter,
 
 
 def _compared(
-    connection: sqlite3.Connection, rows: Collection[int], vectors: Mapping[str, bytes], only: Filter
+    connection: sqlite3.Connection, rows: Collection[int], vectors: Mapping[str, bytes], model: Model, only: Filter
 ) -> dict[int, dict[str, float | None]]:
     """The inner products of those of `rows` that are wanted, by row and column."""
-    columns = "".join(f", e.{column}" for column in vectors)
+    columns = "".join(f", iif(e.model = :model, e.{column}, NULL) AS {column}" for column in vectors)
     wanted = connection.execute(
         f"SELECT a.row{columns} FROM assets a JOIN embeddings e ON e.asset = a.row "  # noqa: S608 - constants
         f"WHERE a.row IN (SELECT value FROM json_each(:rows)) AND {WANTED}",
-        {"rows": json.dumps(list(rows)), **_filter(only)},
+        {"rows": json.dumps(list(rows)), "model": model.name, **_filter(only)},
     ).fetchall()
     products: dict[int, dict[str, float | None]] = {row["row"]: {} for row in wanted}
     for column, sought in vectors.items():

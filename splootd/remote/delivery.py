@@ -172,8 +172,9 @@ class Delivery:
         return replace(await self._settled(parcel, upload), sent_bytes=transfer.carried)
 
     def _resumable_at(self, content: Content) -> str | None:
-        """Where it is sent in chunks, if it is large and the server takes it so."""
-        return offered(self._limits) if self._limits and content.size >= RESUMABLE_BYTES_MIN else None
+        """Where it is taken in chunks: what is large, and films, which are found by a name that no form tells."""
+        is_wanted = content.size >= RESUMABLE_BYTES_MIN or content.mime.startswith("video/")
+        return offered(self._limits) if self._limits and is_wanted else None
 
     async def _settled(self, parcel: Parcel, upload: Awaitable[Stored]) -> Delivered:
         """What an upload has led to, whatever its answer was."""

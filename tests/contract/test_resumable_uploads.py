@@ -163,6 +163,22 @@ def assert_nothing_acknowledged_was_sent_again(wire: Wire) -> None:
     assert all(part.sent <= CHUNK_BYTES_MAX for part in wire.parts)
 
 
+@pytest.mark.models
+def test_a_film_is_found_by_the_name_it_has_here(tmp_path: Path, start: Callable[..., ServerProcess]) -> None:
+    """Nobody has looked into it, so its name and its tags are all there is."""
+    film = tmp_path / "cat falls_off-the sofa.mp4"
+    film.write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0" + bytes(100_000))
+    os.utime(film, (1e9, 1e9))
+    server = start("--types", "image/jpeg,video/mp4", port=0)
+    with home_in(tmp_path / "home", SPLOOT_SERVER=server.address) as home:
+        home.ok("add", str(film), "--tag", "pets", "--wait", "--timeout", "60")
+        (found,) = json.loads(home.ok("search", "cat sofa", "--json"))
+        assert found["path"] == str(film)
+        with httpx.Client(base_url=server.address) as plain:
+            (asset,) = plain.get("/api/assets").json()["assets"]
+    assert (asset["filename"], [tag["name"] for tag in asset["tags"]]) == (film.name, ["pets"])
+
+
 def test_another_client_uploads_to_the_library_through_its_death(
     tmp_path: Path, start: Callable[..., ServerProcess]
 ) -> None:

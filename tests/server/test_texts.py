@@ -1,6 +1,9 @@
 """What searches read from SQLite, and how much of it."""
 
+import math
+import random
 import re
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -82,12 +85,21 @@ async def test_counts_follow_what_is_read_again(shelf: Shelf) -> None:
     assert dict(counted) == dict.fromkeys(trigrams(["penguin"]), 1)
 
 
-async def test_nearest_by_meaning_and_by_picture_are_both_there(shelf: Shelf) -> None:
-    for number in range(12):
-        await shelf.add(f"filler{number} filler", picture=vector("dry land"))
-    await shelf.add("walrus sleeps", picture=vector("sea ice"))
-    assert (await shelf.near(Vectors(vector("walrus"), None), 1))[0] == "walrussleeps"
-    assert (await shelf.near(Vectors(None, vector("ice")), 1))[0] == "walrussleeps"
+def anywhere(seed: str) -> bytes:
+    """A vector in a direction of its own."""
+    rng = random.Random(seed)
+    direction = [rng.gauss(0, 1) for _ in range(DIM)]
+    length = math.hypot(*direction)
+    return struct.pack(f"<{DIM}f", *(each / length for each in direction))
+
+
+async def test_the_nearest_picture_is_found_among_many(shelf: Shelf) -> None:
+    for number in range(40):
+        await shelf.add(f"filler{number}", picture=anywhere(f"{number}"))
+    await shelf.add("", picture=anywhere("walrus"))
+    (found,) = await shelf.texts.candidates(Vectors(None, anywhere("walrus")), MODEL, [], Filter(), 1)
+    assert (found.row, found.squeezed, found.meaning) == (41, "", None)
+    assert found.picture == pytest.approx(1)
 
 
 async def test_an_owner_is_not_crowded_out_by_others(shelf: Shelf) -> None:

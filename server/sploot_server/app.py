@@ -20,11 +20,14 @@ ELSEWHERE = {
     "events": "Redis that carries news between processes, as redis://host:6379; PostgreSQL does where there is none",
     "blobs": "S3-compatible store of the originals, as s3://bucket/prefix",
 }
+ERRANDS = ("user", "token", "export", "import")
 LEVELS = ("debug", "info", "warning", "error")
 
 
 def main() -> None:
     """Serve until told to stop. Exits 0 when drained, 75 if the data folder is taken, 78 on a wrong configuration."""
+    if sys.argv[1:2] and sys.argv[1] in ERRANDS:
+        _run_errand()
     working = sys.argv[1:2] == ["worker"]
     arguments = _worker_parser().parse_args(sys.argv[2:]) if working else _parser().parse_args()
     if any(find_spec(name) is None for name in EXTRA):
@@ -46,6 +49,21 @@ def main() -> None:
     except Occupied as error:
         _end(EX_TEMPFAIL, str(error))
     except (ConfigError, DatabaseError, ModelUnusable) as error:
+        _end(EX_CONFIG, str(error))
+
+
+def _run_errand() -> NoReturn:
+    if any(find_spec(name) is None for name in EXTRA):
+        _end(EX_CONFIG, "the embedded library is not installed; `pip install 'sploot[local]'` brings it.")
+    from sploot_server import errands  # noqa: PLC0415 - needs the extra
+    from sploot_server.assets.database import DatabaseError  # noqa: PLC0415
+    from sploot_server.process import Occupied  # noqa: PLC0415
+
+    try:
+        sys.exit(errands.run(errands.parser().parse_args()))
+    except Occupied as error:
+        _end(EX_TEMPFAIL, str(error))
+    except (ConfigError, DatabaseError) as error:
         _end(EX_CONFIG, str(error))
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 from sploot_server.assets import AssetStore, Owned
@@ -18,6 +19,7 @@ from sploot_server.model import (
     Asset,
     AssetPage,
     AssetQuery,
+    Content,
     Embedding,
     EmbeddingState,
     Invalid,
@@ -32,6 +34,7 @@ from sploot_server.sniff import sniff
 
 ENDED = (EmbeddingState.READY, EmbeddingState.FAILED)
 GENERATE_S_MAX = 10.0  # then the client is told that it waits in the queue
+CONTENTS_MAX = 500  # read at once
 TAGS_MAX = 20
 TAG_CHARS_MAX = 50
 FILENAME_CHARS_MAX = 255
@@ -96,15 +99,27 @@ class Library:
     async def add(self, incoming: Incoming, *, filename: str, tags: Sequence[str]) -> Added:
         """Keep an upload. Raises Invalid or TooLarge; on return the bytes and the row are durable."""
         mime = self._checked_type(incoming)
-        tags = clean_tags(tags)
-        checksum = incoming.checksum
-        async with self._lock(checksum), self._assets.holding(checksum):
-            found = await self._assets.find(checksum)
-            if found is not None and not tags:
+        name, tags = clean_filename(filename), clean_tags(tags)
+        return await self._keep(incoming, NewAsset(new_id(), incoming.checksum, name, mime, incoming.size_bytes, tags))
+
+    async def bring(self, incoming: Incoming, exported: NewAsset) -> Added:
+        """Keep what was exported, under its old id if nobody has that. Raises Invalid or TooLarge."""
+        parts = [exported.tags[start : start + TAGS_MAX] for start in range(0, len(exported.tags), TAGS_MAX)]
+        new = replace(
+            exported,
+            mime=self._checked_type(incoming),
+            filename=clean_filename(exported.filename),
+            tags=[tag for part in parts for tag in clean_tags(part)],
+        )
+        return await self._keep(incoming, new)
+
+    async def _keep(self, incoming: Incoming, new: NewAsset) -> Added:
+        async with self._lock(new.checksum), self._assets.holding(new.checksum):
+            found = await self._assets.find(new.checksum)
+            if found is not None and not new.tags:
                 return Added(found, created=False)
             if found is None:
                 await incoming.keep()
-            new = NewAsset(new_id(), checksum, clean_filename(filename), mime, incoming.size_bytes, tags)
             added = await self._assets.add(new, now_ms=now_ms())
         if added.created:
             self._queue.ring()
@@ -176,6 +191,14 @@ class Library:
     async def embeddings(self, asset_ids: Sequence[str]) -> Mapping[str, Embedding]:
         """The embeddings of those of `asset_ids` that are live."""
         return await self._assets.embeddings(asset_ids)
+
+    async def contents(self) -> AsyncIterator[Content]:
+        """All assets, hidden ones too, in the order of their adding."""
+        row = 0
+        while page := await self._assets.contents_after(row, CONTENTS_MAX):
+            for content in page:
+                yield content
+            row = page[-1].row
 
     async def owned(self, asset_ids: Sequence[str]) -> Mapping[str, Owned]:
         """Those of `asset_ids` that exist, whoever has them, hidden ones too."""

@@ -69,6 +69,19 @@ class NewAsset:
     mime: str
     size_bytes: int
     tags: Sequence[str]
+    favorite: bool = False
+    created_at_ms: int | None = None  # as of now if None
+    updated_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An asset with the text that was read in it. `row` counts up as assets are added."""
+
+    row: int
+    asset: Asset
+    text: str
+    hidden: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,12 @@ from sploot_server.accounts import AccountStore
 from sploot_server.accounts.guard import Guard
 from sploot_server.config import Config, ConfigError
 from sploot_server.embedding import Embedder
+from sploot_server.errands import SOCKET, answering
 from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
 from sploot_server.lines import uvicorn_settings
 from sploot_server.live import MESSAGE_BYTES_MAX, STREAM_PATH, Live
+from sploot_server.office import Office
 from sploot_server.partial import Partials
 from sploot_server.process import Server, address_of, listening, owned, when_stdin_ends
 from sploot_server.refusals import HANDLERS, Door
@@ -65,6 +67,7 @@ async def library_app(config: Config, embedder: Embedder | None = None) -> Async
         )
         app.state.updates = updates
         app.state.accounts = stores.accounts
+        app.state.office = Office(stores.accounts, library)
         yield app
 
 
@@ -149,7 +152,7 @@ async def _serve(
         logger.info("listening", address=address, data=str(config.data), version=__version__)
         announce(address)
 
-    async with library_app(config) as app:
+    async with library_app(config) as app, answering(config.data / SOCKET, app.state.office):
         server = server_of(app, config, on_listening)
         if exit_with_stdin:
             loop = asyncio.get_running_loop()

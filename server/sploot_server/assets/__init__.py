@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sploot_server.embedding import Model, Reading, Vectors
-from sploot_server.model import Added, Asset, AssetPage, AssetQuery, Embedding, NewAsset, Tag, TagCount
+from sploot_server.model import Added, Asset, AssetPage, AssetQuery, Content, Embedding, NewAsset, Tag, TagCount
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,9 @@ class AssetStore(Protocol):
 
     async def embeddings(self, asset_ids: Sequence[str]) -> Mapping[str, Embedding]:
         """The embedding of each live asset among `asset_ids`."""
+
+    async def contents_after(self, row: int, limit: int) -> Sequence[Content]:
+        """Assets of a higher row, hidden ones too, in that order."""
 
     async def owned(self, asset_ids: Sequence[str]) -> Mapping[str, Owned]:
         """Those of `asset_ids` that exist, whoever has them, hidden ones too."""

@@ -13,6 +13,7 @@ from sploot_server.model import (
     Asset,
     AssetPage,
     AssetQuery,
+    Content,
     Embedding,
     EmbeddingState,
     NewAsset,
@@ -135,11 +136,25 @@ class SqliteAssets:
 
         return await self._database.read(run)
 
+    async def contents_after(self, row: int, limit: int) -> Sequence[Content]:
+        def run(connection: sqlite3.Connection) -> Sequence[Content]:
+            found = connection.execute(
+                "SELECT w.*, e.text FROM whole_assets w JOIN embeddings e ON e.asset = w.row "
+                "WHERE w.owner = ? AND w.row > ? ORDER BY w.row LIMIT ?",
+                (self._owner, row, limit),
+            )
+            return [
+                Content(each["row"], asset_of(each), each["text"] or "", each["deleted_at"] is not None)
+                for each in found
+            ]
+
+        return await self._database.read(run)
+
     async def owned(self, asset_ids: Sequence[str]) -> Mapping[str, Owned]:
         def run(connection: sqlite3.Connection) -> Mapping[str, Owned]:
             named = "SELECT * FROM whole_assets WHERE id IN (SELECT value FROM json_each(?))"
             found = connection.execute(named, (json.dumps(asset_ids),))
-            return {row["id"]: Owned(row["owner"], _embedding_if_live(row)) for row in found}
+            return {row["id"]: Owned(row["owner"], None if row["deleted_at"] else _embedding(row)) for row in found}
 
         return await self._database.read(run)
 
@@ -180,10 +195,6 @@ def asset_of(row: sqlite3.Row) -> Asset:
     )
 
 
-def _embedding_if_live(row: sqlite3.Row) -> Embedding | None:
-    return _embedding(row) if row["deleted_at"] is None else None
-
-
 def _embedding(row: sqlite3.Row) -> Embedding:
     return Embedding(
         state=EmbeddingState(row["state"]),
@@ -199,10 +210,12 @@ def _add(connection: sqlite3.Connection, owner: str, new: NewAsset, now_ms: int)
     same = "SELECT row, deleted_at FROM assets WHERE checksum = ? AND owner = ?"
     found = connection.execute(same, (new.checksum, owner)).fetchone()
     if found is None:
+        free = new_id() if connection.execute("SELECT 1 FROM assets WHERE id = ?", (new.id,)).fetchone() else new.id
+        created, updated = new.created_at_ms or now_ms, new.updated_at_ms or now_ms
         inserted = connection.execute(
-            "INSERT INTO assets (id, owner, checksum, filename, mime, size_bytes, created_at, updated_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING row",
-            (new.id, owner, new.checksum, new.filename, new.mime, new.size_bytes, now_ms, now_ms),
+            "INSERT INTO assets (id, owner, checksum, filename, mime, size_bytes, favorite, created_at, updated_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING row",
+            (free, owner, new.checksum, new.filename, new.mime, new.size_bytes, int(new.favorite), created, updated),
         ).fetchall()
         row = inserted[0]["row"]
         connection.execute("INSERT INTO embeddings (asset, queued_at, due_at) VALUES (?, ?, ?)", (row, now_ms, now_ms))

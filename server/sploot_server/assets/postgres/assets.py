@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from sploot_server.assets import Owned
 from sploot_server.assets.postgres.database import CONTENT_LOCK, PostgresDatabase, Statements
 from sploot_server.assets.sqlite import ORDERS, asset_of, new_id
-from sploot_server.model import Added, Asset, AssetPage, AssetQuery, Embedding, NewAsset, Tag, TagCount
+from sploot_server.model import Added, Asset, AssetPage, AssetQuery, Content, Embedding, NewAsset, Tag, TagCount
 
 LISTED = """
     owner = $1 AND deleted_at IS NULL AND ($2::boolean IS NULL OR favorite = $2) AND ($3::text IS NULL
@@ -112,6 +112,16 @@ class PostgresAssets:
         rows = await self._database.fetch(named, self._owner, asset_ids)
         return {row["id"]: asset_of(row).embedding for row in rows}
 
+    async def contents_after(self, row: int, limit: int) -> Sequence[Content]:
+        rows = await self._database.fetch(
+            "SELECT w.*, e.text FROM whole_assets w JOIN embeddings e ON e.asset = w.row "
+            "WHERE w.owner = $1 AND w.row > $2 ORDER BY w.row LIMIT $3",
+            *(self._owner, row, limit),
+        )
+        return [
+            Content(each["row"], asset_of(each), each["text"] or "", each["deleted_at"] is not None) for each in rows
+        ]
+
     async def owned(self, asset_ids: Sequence[str]) -> Mapping[str, Owned]:
         rows = await self._database.fetch("SELECT * FROM whole_assets WHERE id = ANY($1::text[])", asset_ids)
         return {
@@ -132,9 +142,11 @@ class PostgresAssets:
     async def _insert(self, statements: Statements, new: NewAsset, now_ms: int) -> tuple[int, bool]:
         """The row of this content, and whether it is new or was hidden."""
         inserted = await statements.fetch(
-            "INSERT INTO assets (owner, id, checksum, filename, mime, size_bytes, created_at, updated_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (checksum, owner) DO NOTHING RETURNING row",
-            *(self._owner, new.id, new.checksum, new.filename, new.mime, new.size_bytes, now_ms),
+            "INSERT INTO assets (owner, id, checksum, filename, mime, size_bytes, favorite, created_at, updated_at) "
+            "VALUES ($1, CASE WHEN EXISTS (SELECT 1 FROM assets WHERE id = $2) THEN $10 ELSE $2 END, "
+            "$3, $4, $5, $6, $7, $8, $9) ON CONFLICT (checksum, owner) DO NOTHING RETURNING row",
+            *(self._owner, new.id, new.checksum, new.filename, new.mime, new.size_bytes, new.favorite),
+            *(new.created_at_ms or now_ms, new.updated_at_ms or now_ms, new_id()),
         )
         if inserted:
             await statements.fetch(

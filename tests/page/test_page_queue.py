@@ -1,5 +1,6 @@
 """The queue in a real browser: ten thousand rows, and a million."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def test_an_error_takes_the_room_that_it_needs_and_no_row_covers_another(page: P
     assert heights["ready"] == {36}
     assert min(heights["dead"]) > 50
     assert len(heights["dead"]) > 1, "a long reason wraps"
-    for (top, height, needs, _), following in zip(boxes, boxes[1:], strict=False):
+    for (top, height, needs, _), following in itertools.pairwise(boxes):
         assert abs(top + height - following[0]) <= 1
         assert needs <= height + 1
 
@@ -128,10 +129,14 @@ def test_both_ends_are_reached_by_keys_and_by_the_scroll_bar(page: Page):
     page.wait_for_function("() => document.querySelector('[data-cursor]')?.textContent.includes('meme-0000001')")
     assert filled(page)[-1] == "meme-0000001.png"
     page.evaluate("document.getElementById('rows').scrollTop = 0")
-    page.wait_for_function("() => [...document.querySelectorAll('.row')].some(r => r.textContent.includes('meme-0010000'))")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.row')].some(r => r.textContent.includes('meme-0010000'))"
+    )
     assert filled(page)[0] == "meme-0010000.png"
     page.evaluate("document.getElementById('rows').scrollTop = 1e9")
-    page.wait_for_function("() => [...document.querySelectorAll('.row')].some(r => r.textContent.includes('meme-0000001'))")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.row')].some(r => r.textContent.includes('meme-0000001'))"
+    )
     assert filled(page)[-1] == "meme-0000001.png"
 
 

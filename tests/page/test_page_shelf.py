@@ -64,7 +64,7 @@ def test_what_is_typed_is_found(page: Page):
 def test_an_answer_that_comes_too_late_is_not_shown(page: Page):
     """The first question is answered only after the second."""
     held = []
-    page.route("**/v1/library?text=slow*", lambda route: held.append(route))
+    page.route("**/v1/library?text=slow*", held.append)
     page.locator("#search").fill("slow")
     page.wait_for_event("request", lambda request: "text=slow" in request.url)
     page.locator("#search").fill("password")

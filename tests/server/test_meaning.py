@@ -40,6 +40,15 @@ def test_the_same_meaning_is_nearer_than_another() -> None:
     assert near > far + 0.2
 
 
+def test_a_text_in_a_language_that_one_model_does_not_know_is_the_others_to_judge(minilm: MiniLM) -> None:
+    german = "die Katze bezahlt keine Miete, besitzt aber das Sofa"
+    assert (minilm.knows(german), minilm.knows(CAPTION), minilm.knows("")) == (False, True, True)
+    meaning = Meaning()
+    e5, english = np.split(np.frombuffer(meaning.passage(german), "<f4"), 2)
+    assert np.linalg.norm(e5) == pytest.approx(2**0.5, abs=1e-4)
+    assert not english.any()
+
+
 def test_shouting_and_names_of_posters_change_nothing() -> None:
     assert prepared("Marta\n@martamakes\nTHE CAT\nSLEEPS\n.,") == "marta the cat sleeps"
     meaning = Meaning()

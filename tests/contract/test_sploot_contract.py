@@ -1,6 +1,6 @@
 """The contract between a Sploot and its clients, over HTTP and nothing else: one suite for every way to reach one.
 
-It runs against the library server in process, over TCP and over a Unix socket. Against any other Sploot:
+It runs against the library server in process, over TCP, over a Unix socket and with accounts; and against any Sploot:
 
     SPLOOT_CONTRACT_URL=https://sploot.example SPLOOT_CONTRACT_TOKEN=... pytest tests/contract/test_sploot_contract.py
 
@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import os
 import struct
+import subprocess
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,10 +24,10 @@ import httpx
 import pytest
 from sploot_server.config import Config
 from sploot_server.serve import library_app
-from toy_library import FakeEmbedder, ServerProcess
+from toy_library import COMMAND, FakeEmbedder, ServerProcess
 
 URL, TOKEN = os.environ.get("SPLOOT_CONTRACT_URL"), os.environ.get("SPLOOT_CONTRACT_TOKEN")
-WAYS = ["in process", "over TCP", "over a Unix socket", *(["elsewhere"] if URL else [])]
+WAYS = ["in process", "over TCP", "over a Unix socket", "with a token", *(["elsewhere"] if URL else [])]
 PATIENCE_S = 70.0
 UPLOADED = {"id", "blobUrl", "pathname", "filename", "mimeType", "size", "checksum", "createdAt", "needsEmbedding"}
 CHECKED = {"id", "blobUrl", "pathname", "mime", "size", "checksumSha256", "hasEmbedding", "createdAt"}
@@ -81,6 +82,13 @@ class Sploot:
             await self.client.delete(f"/api/assets/{found['asset']['id']}?permanent=true")
 
 
+def token_for(user: str, data: Path) -> str:
+    """A token for a new user of the library in `data`."""
+    for command in (["user", "add"], ["token", "create"]):
+        done = subprocess.run([*COMMAND, *command, user, "--data", str(data)], check=True, capture_output=True)
+    return done.stdout.decode().split()[-1]
+
+
 @pytest.fixture(params=WAYS, scope="module")
 def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
     if request.param == "in process":
@@ -89,9 +97,12 @@ def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         assert URL is not None
         yield Way(url=URL, headers={"authorization": f"Bearer {TOKEN}"} if TOKEN else {})
     else:
-        is_tcp = request.param == "over TCP"
-        server = ServerProcess(tmp_path_factory.mktemp("served") / "library", port=0 if is_tcp else None)
-        yield Way(url=server.address) if is_tcp else Way(url="http://localhost", socket=server.socket)
+        data = tmp_path_factory.mktemp("served") / "library"
+        token = token_for("anna", data) if request.param == "with a token" else None
+        is_unix = request.param == "over a Unix socket"
+        server = ServerProcess(data, port=None if is_unix else 0)
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        yield Way("http://localhost" if is_unix else server.address, server.socket if is_unix else None, headers)
         server.stop()
 
 

@@ -19,7 +19,8 @@ from sploot_server.bodies import discard
 from sploot_server.refusals import refusal
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-OPEN = frozenset({"/api/health", "/api/health/live", "/api/health/ready"})  # as in Sploot: says nothing of anybody
+OPEN = frozenset({"/api/health", "/api/health/services", "/api/health/live", "/api/health/ready"})
+"""As in Sploot: they say nothing of anybody."""
 FIGURES = frozenset({"/metrics"})
 READING = frozenset(
     {"/api/search", "/api/upload/check", "/api/upload/check/batch", "/api/assets/batch/embedding-status"}

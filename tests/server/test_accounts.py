@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from sploot_server.accounts import AccountError, AccountStore, Scope, Token, User
 from sploot_server.accounts.guard import scope_needed
 from sploot_server.accounts.guesses import GUESSES_MAX, REFILL_S, REMEMBERED_MAX, Guesses
-from sploot_server.accounts.sqlite import SqliteAccounts
 from sploot_server.accounts.tokens import digest_of, id_of, is_same, minted, scopes_of, shown
-from sploot_server.assets.database import Database
 from sploot_server.config import Config, ConfigError
 from sploot_server.serve import library_app
 from toy_library import FakeEmbedder, picture
@@ -201,21 +199,6 @@ async def test_nothing_is_served_beyond_this_machine_before_somebody_has_a_token
         assert (await door.get("/api/assets", token)).status_code == 200
         await door.accounts.remove_user("anna")
         assert (await door.client.get("/api/assets")).status_code == 401
-
-
-async def test_removing_a_user_removes_his_tokens(tmp_path: Path) -> None:
-    database = Database(tmp_path / "library.db")
-    database.open()
-    accounts = SqliteAccounts(database)
-    assert await accounts.add_user(User("u", "Änna", 1))
-    assert not await accounts.add_user(User("v", "äNNA", 2))
-    assert await accounts.user("ÄNNA") == User("u", "Änna", 1)
-    kept = Token("i", "u", "laptop", b"\0" * 32, ALL, 5, 9)
-    await accounts.add_token(kept)
-    assert (await accounts.tokens(), await accounts.has_tokens()) == ([kept], True)
-    await accounts.remove_user("u")
-    assert (await accounts.users(), await accounts.tokens(), await accounts.has_tokens()) == ([], [], False)
-    await database.close()
 
 
 def test_a_token_is_recognized_by_all_of_it() -> None:

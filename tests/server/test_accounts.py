@@ -15,6 +15,7 @@ from sploot_server.accounts.guesses import GUESSES_MAX, REFILL_S, REMEMBERED_MAX
 from sploot_server.accounts.tokens import digest_of, id_of, is_same, minted, scopes_of, shown
 from sploot_server.config import Config, ConfigError
 from sploot_server.serve import library_app
+from starlette.routing import Route
 from toy_library import FakeEmbedder, picture
 
 ALL = frozenset({Scope.READ, Scope.WRITE})
@@ -25,6 +26,7 @@ SIGNED_OUT = {"error": "Unauthorized"}
 class Door:
     client: httpx.AsyncClient
     accounts: AccountStore
+    routes: list[Route]
 
     async def token(self, user: str, *, scopes: frozenset[Scope] = ALL, expires_at_ms: int | None = None) -> str:
         text, token_id = minted()
@@ -52,7 +54,7 @@ async def served(config: Config) -> AsyncIterator[Door]:
         library_app(config, FakeEmbedder()) as app,
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
-        yield Door(client, app.state.accounts)
+        yield Door(client, app.state.accounts, [route for route in app.routes if isinstance(route, Route)])
 
 
 @pytest.fixture
@@ -274,3 +276,17 @@ def test_what_is_remembered_of_guesses_has_a_bound() -> None:
         guesses.wrong(f"{number}", "", number.to_bytes(4))
     assert guesses.remembered <= 4 * REMEMBERED_MAX
     assert guesses.wait_s("0", "", b"new") == 0.0, "the first ones are forgotten"
+
+
+async def test_no_route_gives_or_changes_what_another_user_has(door: Door) -> None:
+    anna, ben = await door.token("anna"), await door.token("ben")
+    asset = (await door.upload(anna)).json()["asset"]
+    routes = [route for route in door.routes if "{id}" in route.path]
+    assert len(routes) >= 8
+    for route in routes:
+        for method in route.methods or ():
+            path = route.path.replace("{id}", asset["id"])
+            answer = await door.client.request(method, path, json={"tagNames": ["x"]}, headers=bearer(ben))
+            assert answer.status_code == 404, f"{method} {path}"
+    kept = (await door.get(f"/api/assets/{asset['id']}", anna)).json()["asset"]
+    assert (kept["favorite"], kept["tags"]) == (False, [])

@@ -5,6 +5,7 @@ Where the server offers it, the questions and the small files of several lanes t
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -86,7 +87,7 @@ class Delivery:
         self._clock = clock
         self._lines = lines
         self._limits: Limits | None = None
-        self._limits_until = 0.0  # monotonic
+        self._limits_until = -math.inf  # monotonic
         self._asking = asyncio.Lock()
         self._tags_known: set[str] = set()
         self._introducing = asyncio.Lock()
@@ -181,7 +182,7 @@ class Delivery:
         try:
             stored = await upload
         except Refused:
-            self._limits = None  # perhaps they have changed
+            self._limits_until = -math.inf  # perhaps they have changed
             raise
         except _UNCLEAR as error:
             if delivered := await self._resolved(parcel, error):

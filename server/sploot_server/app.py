@@ -69,7 +69,10 @@ def _run_errand() -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sploot-server", description="A library of memes that speaks Sploot's HTTP API.", allow_abbrev=False
+        prog="sploot-server",
+        description="A library of memes that speaks Sploot's HTTP API.",
+        epilog="Also: sploot-server worker, user, token, export, import; each has a --help of its own.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"sploot-server {__version__}")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="where the library is kept")

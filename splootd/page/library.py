@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from splootd.control.endpoints import Endpoints, as_json, body_of
-from splootd.errors import RequestError
+from splootd.errors import RequestError, SplootError
 from splootd.remote.answers import ID_CHARS_MAX
 from splootd.remote.assets import Asset
 from splootd.remote.pictures import Picture, Pictures
@@ -148,14 +148,19 @@ class _Shown(Response):
         self._opened = opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._opened:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if self.status_code == 200:
-                async for piece in self._pieces:
-                    if await self._http.is_disconnected():
-                        return
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+        # What breaks off in the middle ends unfinished, which the browser sees: there is nobody left to tell why.
+        with suppress(SplootError):
+            async with self._opened:
+                await self._pass_on(send)
+
+    async def _pass_on(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if self.status_code == 200:
+            async for piece in self._pieces:
+                if await self._http.is_disconnected():
+                    return
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def _shown(picture: Picture, http: Request, opened: AsyncExitStack) -> Response:

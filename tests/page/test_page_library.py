@@ -12,6 +12,7 @@ import pytest_asyncio
 import uvicorn
 from controlled import House, controlled
 from doorway import LIMIT_S, Browser, Reply
+from scripted import Scripted, replying
 from sploot_server.config import Config as LibraryConfig
 from sploot_server.serve import library_app
 from toy_library import END, FakeEmbedder, picture
@@ -250,3 +251,20 @@ async def test_a_library_that_does_not_answer_is_said_so(tmp_path: Path):
         _, _, found = await house.http("GET", "/v1/status")
         assert found["daemon"]["state"] == "running"
     await server.close()
+
+
+async def test_a_picture_that_breaks_off_is_seen_to_be_unfinished(tmp_path: Path):
+    sploot = Scripted()
+    content = b"\x89PNG\r\n\x1a\n" + b"p" * 500_000
+    async with sploot.serving() as url:
+        asset = {"id": "a", "blobUrl": f"{url}/api/assets/a/original"}
+        cut = replying(200, content, {"content-type": "image/png"}, cut=300_000)
+        sploot.script("asset", replying(body={"asset": asset}), cut)
+        server = Server(url, credentials=Credentials(tmp_path / "t", JumpClock()), connections=4)
+        async with controlled(tmp_path, server=server, url=url) as house:
+            browser = await Browser.let_in(house.page)
+            reply = await browser.get("/v1/library/a/original")
+            assert (reply.status, reply.headers["content-length"]) == (200, str(len(content)))
+            assert len(reply.body) < len(content)
+            assert (await browser.get("/v1/status")).status == 200
+        await server.close()

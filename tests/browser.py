@@ -64,6 +64,24 @@ def shown(context: BrowserContext, home: Home, view: str) -> Page:
     return page
 
 
+def pictures_shown(page: Page) -> None:
+    """Wait until every picture in view has been drawn, but for those that are none."""
+    said = page.evaluate(
+        """async () => {
+          const end = performance.now() + 20000;
+          let left = ["no tile"];
+          while (left.length && performance.now() < end) {
+            await new Promise(requestAnimationFrame);
+            const all = [...document.querySelectorAll(".tile:not([data-broken]) img")];
+            left = all.filter(image => !image.complete || !image.naturalWidth).map(image => image.src);
+            if (!all.length) left = ["no tile"];
+          }
+          return left;
+        }"""
+    )
+    assert said == [], said
+
+
 def fill(file: Path, url: str, rows: int, *, dead_each: int = 10) -> None:
     """A queue of so many items for the server at `url`, paused; every `dead_each`th is a dead letter with a reason."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

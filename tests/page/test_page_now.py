@@ -136,7 +136,9 @@ def test_ten_tabs_follow_one_stream_and_go_on_after_the_daemon_was_killed(
     drawn = memes.make(tmp_path, count=2, seed=34)
     home.ok("add", str(drawn[0].path))
     for tab in tabs:
-        expect(tab.locator(".row", has_text=drawn[0].path.name)).to_have_attribute("data-state", "ready", timeout=60_000)
+        expect(tab.locator(".row", has_text=drawn[0].path.name)).to_have_attribute(
+            "data-state", "ready", timeout=60_000
+        )
     assert home.kill_daemon(signal.SIGKILL)
     for tab in tabs:
         expect(tab.locator("#offline")).to_contain_text("The daemon cannot be reached.")
@@ -145,6 +147,8 @@ def test_ten_tabs_follow_one_stream_and_go_on_after_the_daemon_was_killed(
     home.ok("add", str(drawn[1].path))
     for tab in tabs:
         expect(tab.locator("#offline")).to_be_hidden()
-        expect(tab.locator(".row", has_text=drawn[1].path.name)).to_have_attribute("data-state", "ready", timeout=60_000)
+        expect(tab.locator(".row", has_text=drawn[1].path.name)).to_have_attribute(
+            "data-state", "ready", timeout=60_000
+        )
         assert tab.evaluate("() => window.isTheSame"), "without a reload"
         tab.close()

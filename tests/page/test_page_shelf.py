@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import chromium, entered, shown
+from browser import chromium, entered, pictures_shown, shown
 from homes import Home, home_in
 from playwright.sync_api import Page, expect
 
@@ -41,10 +41,7 @@ def page(tab: Page) -> Page:
 
 
 def test_the_library_is_a_wall_of_pictures_of_which_those_in_view_exist(page: Page):
-    page.wait_for_function(
-        """() => { const all = [...document.querySelectorAll(".tile img")];
-        return all.length > 0 && all.every(image => image.complete && image.naturalWidth > 0) }"""
-    )
+    pictures_shown(page)
     tiles = page.locator(".tile")
     assert 12 <= tiles.count() <= PICTURES
     assert "meme-7-" in (tiles.first.get_attribute("aria-label") or "")

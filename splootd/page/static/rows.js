@@ -138,7 +138,8 @@ export class Rows {
     put(used, "title", safe(item.path));
     used.style.setProperty("--sent", share === null ? "0%" : `${share * 100}%`);
     const shown = isolated(nameOf(item.path));
-    put(used, "aria-label", [shown, word, size(item.size), item.reason && safe(item.reason)].filter(Boolean).join(", "));
+    const said = item.reason === null ? shown : `${shown} ${safe(item.reason)}`; // what can be seen, as it is seen
+    put(used, "aria-label", `${said}, ${word}, ${size(item.size)}`);
     write(name, shown);
     this.#reason(used, item.reason);
   }

@@ -114,7 +114,11 @@ export class Tiles {
   #taken(number) {
     let taken = this.#spare.pop();
     if (!taken) {
-      taken = element("div", { class: "tile", role: "option" }, element("img", { alt: "", decoding: "async" }));
+      const image = element("img", { alt: "", decoding: "async" });
+      const made = element("div", { class: "tile", role: "option" }, image);
+      image.addEventListener("error", () => put(made, "data-broken", true)); // then its name stands in its place
+      image.addEventListener("load", () => put(made, "data-broken", null));
+      taken = made;
     }
     if (!taken.isConnected) this.canvas.append(taken);
     this.#used.set(number, taken);

@@ -78,7 +78,7 @@ async def soak(folder: Path, *, seconds: float) -> Soak:
             async with asyncio.timeout(TURN_S_MAX):
                 await _turn(home, listeners, watched, turn)
             if turn % DROP_TURNS == 0:
-                library.updates._lose_all()
+                library.updates._lose_track()
             done.ready += FILES
             done.heard += LISTENERS
             pid = home.daemon_pid()

@@ -99,8 +99,9 @@ def test_nothing_is_wider_than_the_screen(page: Page, size: tuple[int, int], tmp
         settled(page, view)
         page.screenshot(path=tmp_path / f"{view}-{width}.png")
         wide = page.evaluate(
-            """() => [...document.querySelectorAll("body *")].filter(e => e.checkVisibility()
-            && !e.closest(".unseen") && !e.closest("#states") && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 99))"""
+            """() => [...document.querySelectorAll("body *")]
+            .filter(each => each.checkVisibility() && !each.closest(".unseen, #states"))
+            .filter(each => each.getBoundingClientRect().right > innerWidth + 1).map(each => each.outerHTML)"""
         )
         assert wide == [], view
 

@@ -25,6 +25,7 @@ from sploot_server.office import Office
 from sploot_server.process import Occupied, owned
 from sploot_server.sniff import EXTENSIONS
 from sploot_server.stores import opened
+from sploot_server.thumbnails import Thumbnails
 from sploot_server.workers import WorkerEmbedder
 
 SOCKET = "admin.sock"
@@ -141,7 +142,8 @@ async def _do(config: Config, errand: Mapping[str, Any]) -> int:
     async with opened(config, owns_data=config.database is None) as stores:
         embedder = WorkerEmbedder(threads=1, idle_s=1.0)  # starts nothing unless it is asked
         queue = EmbeddingQueue(stores.jobs, stores.blobs, embedder, stores.news, now_ms)
-        library = Library(config, stores.assets, stores.blobs, queue, stores.news)
+        thumbnails = Thumbnails(config.data / "thumbnails", idle_s=1.0)
+        library = Library(config, stores.assets, stores.blobs, queue, stores.news, thumbnails=thumbnails)
         return await Office(stores.accounts, library).run(errand, _print)
 
 

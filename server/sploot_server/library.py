@@ -31,6 +31,7 @@ from sploot_server.model import (
 )
 from sploot_server.notify import Notifier
 from sploot_server.sniff import sniff
+from sploot_server.thumbnails import Thumbnails
 
 ENDED = (EmbeddingState.READY, EmbeddingState.FAILED)
 GENERATE_S_MAX = 10.0  # then the client is told that it waits in the queue
@@ -64,13 +65,21 @@ class Library:
     """
 
     def __init__(
-        self, config: Config, assets: AssetStore, blobs: BlobStore, queue: EmbeddingQueue, news: Notifier
+        self,
+        config: Config,
+        assets: AssetStore,
+        blobs: BlobStore,
+        queue: EmbeddingQueue,
+        news: Notifier,
+        *,
+        thumbnails: Thumbnails,
     ) -> None:
         self._config = config
         self._assets = assets
         self._blobs = blobs
         self._queue = queue
         self._news = news
+        self._thumbnails = thumbnails
         self._locks = [asyncio.Lock() for _ in range(LOCKS)]
 
     def of(self, owner: str) -> "Library":
@@ -149,6 +158,10 @@ class Library:
         """A file with an original, to be read within the block."""
         return self._blobs.local(asset.checksum)
 
+    async def thumbnail(self, asset: Asset, side_px: int) -> Path:
+        """A small still of it, as a WebP file. Raises NoThumbnail or Unreachable."""
+        return await self._thumbnails.of(asset, self.local(asset), side_px)
+
     async def list(self, query: AssetQuery) -> AssetPage:
         return await self._assets.list(query)
 
@@ -176,6 +189,7 @@ class Library:
                 raise NotFound
             if not await self._assets.is_held(checksum):
                 await self._blobs.remove(checksum)
+                await self._thumbnails.remove(checksum)
         self._news.publish(asset_id)
 
     async def tags(self) -> Sequence[TagCount]:

@@ -133,6 +133,13 @@ class Unreachable(LibraryError):
     """What the library is kept in cannot be reached at the moment; nothing was changed that was not answered."""
 
 
+class NoThumbnail(LibraryError):
+    """This is nothing that a still can be made of."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no thumbnail of this: it cannot be decoded")
+
+
 class NotFound(LibraryError):
     """No live asset has this id."""
 

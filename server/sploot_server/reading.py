@@ -15,25 +15,20 @@ import numpy.typing as npt
 import rapidocr
 from omegaconf import flag_override
 from onnxruntime import InferenceSession, SessionOptions
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from sploot_server.clip import Visual
-from sploot_server.embedding import Reading, Unreadable
-from sploot_server.formats import pillow_formats
+from sploot_server.decoding import decoding, refuse_bomb
+from sploot_server.embedding import Reading
 from sploot_server.looks import SIDE, look_of
 from sploot_server.meaning import Meaning
 
-FORMATS = pillow_formats()
-PIXELS_MAX = 40_000_000  # to be decoded: twice 160 MB with transparency. JPEGs are decoded at a smaller scale
 SIDE_PX = 1472  # twice what the detector looks at, so that the recogniser sees small print sharper
 FRAMES_MAX = 100  # of an animation, the middle one of these is read as well as the first
 TEXT_CHARS_MAX = 10_000
 GREY = (128, 128, 128)  # shows black and white writing on transparent ground alike
 ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 EXIF_ORIENTATION = 0x0112
-
-ImageFile.LOAD_TRUNCATED_IMAGES = True  # half a picture may still carry its whole caption
-Image.MAX_IMAGE_PIXELS = None  # PIXELS_MAX says it in words
 
 
 class Reader:
@@ -47,22 +42,13 @@ class Reader:
 
     def read(self, path: Path) -> Reading:
         """Raises Unreadable if it cannot be decoded."""
-        try:
-            with Image.open(path, formats=FORMATS) as image:
-                stored = image.size
-                _refuse_bomb(image)
-                width, height = _seen_size(stored, image)  # only now: a PNG is decoded for its EXIF
-                frames = _frames(image)
-                first = next(frames)
-                lines = dict.fromkeys(line for frame in (first, *frames) for line in self._lines(frame))
-        except UnidentifiedImageError as error:
-            raise Unreadable("The picture cannot be read: its content is not what its first bytes promise.") from error
-        except OSError as error:
-            if error.errno is not None:  # the disk's fault, not the picture's
-                raise
-            raise Unreadable(f"The picture cannot be read: {error}.") from error
-        except (SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise besides
-            raise Unreadable(f"The picture cannot be read: {error}.") from error
+        with decoding(path) as image:
+            stored = image.size
+            refuse_bomb(image, SIDE_PX)
+            width, height = _seen_size(stored, image)  # only now: a PNG is decoded for its EXIF
+            frames = _frames(image)
+            first = next(frames)
+            lines = dict.fromkeys(line for frame in (first, *frames) for line in self._lines(frame))
         text = "\n".join(lines)[:TEXT_CHARS_MAX]
         vector = self._meaning.passage(text) if text and self._meaning else None
         shown = Image.fromarray(np.ascontiguousarray(first[:, :, ::-1]))
@@ -103,15 +89,6 @@ def _session(model: Path) -> InferenceSession:
 def _seen_size(stored: tuple[int, int], image: Image.Image) -> tuple[int, int]:
     width, height = stored
     return (height, width) if image.getexif().get(EXIF_ORIENTATION) in ROTATED else (width, height)
-
-
-def _refuse_bomb(image: Image.Image) -> None:
-    """Let a JPEG be decoded no larger than needed; raise Unreadable if even so it would be too much."""
-    width, height = image.size
-    image.draft("RGB", (SIDE_PX, SIDE_PX))
-    if image.width * image.height > PIXELS_MAX:
-        most = PIXELS_MAX // 1_000_000
-        raise Unreadable(f"The picture is {width} x {height} pixels; at most {most} million are read.")
 
 
 def _frames(image: Image.Image) -> Iterator[npt.NDArray[np.uint8]]:

@@ -29,6 +29,7 @@ from sploot_server.refusals import HANDLERS, Door
 from sploot_server.routes import api
 from sploot_server.search import Search
 from sploot_server.stores import opened
+from sploot_server.thumbnails import Thumbnails
 from sploot_server.tus import Tus
 from sploot_server.updates import Updates
 from sploot_server.workers import WorkerEmbedder
@@ -54,7 +55,9 @@ async def library_app(config: Config, embedder: Embedder | None = None) -> Async
         queue = EmbeddingQueue(stores.jobs, stores.blobs, embedder, stores.news, now_ms)
         if config.database is None:  # else there are workers for that
             await stack.enter_async_context(running(queue.run()))
-        library = Library(config, stores.assets, stores.blobs, queue, stores.news)
+        thumbnails = Thumbnails(config.data / "thumbnails", idle_s=config.worker_idle_s)
+        stack.push_async_callback(thumbnails.close)
+        library = Library(config, stores.assets, stores.blobs, queue, stores.news, thumbnails=thumbnails)
         updates = Updates(library, stores.ends, stores.news, stores.look_s)
         await updates.open()
         await stack.enter_async_context(running(updates.run()))

@@ -3,6 +3,7 @@
     {"id": 1, "read": "/path"}   ->  {"id": 1, "text": "...", "width": 1, "height": 1,
                                       "vector": B, "picture": B, "look": B}      B: base64, or null
     {"id": 2, "query": "text"}   ->  {"id": 2, "text": B, "picture": B}
+    {"id": 4, "still": "/path", "target": "/path", "side_px": 256}   ->  {"id": 4}
     what failed                  ->  {"id": 3, "unreadable": "sentence"}  or  {"id": 3, "error": "text"}
 
 The first line out is {"ready": true}. It opens no database, and ends when its input ends.
@@ -16,6 +17,7 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,6 +31,7 @@ def main() -> None:
     """Load, say so, and serve until the end of input."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", action="store_true", help="read pictures too, in the background's time")
+    parser.add_argument("--stills", action="store_true", help="make thumbnails, and nothing else")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", type=Path, help="folder of a model that knows pictures: see manifest.py")
     arguments = parser.parse_args()
@@ -36,26 +39,18 @@ def main() -> None:
     if arguments.pictures:
         _step_back()
     with contextlib.suppress(BrokenPipeError):  # the server has ended: nobody waits for this one any more
-        Service(answers, arguments.model, pictures=arguments.pictures).serve(sys.stdin, arguments.threads)
+        answering = _stills if arguments.stills else Models(arguments.model, pictures=arguments.pictures).answer
+        Service(answers, answering).serve(sys.stdin, arguments.threads)
     os._exit(0)  # do not wait for what nobody waits for
 
 
 class Service:
     """Answers requests on as many threads as there are pictures to be read at once."""
 
-    def __init__(self, answers: TextIO, model: Path | None, *, pictures: bool) -> None:
+    def __init__(self, answers: TextIO, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         self._answers = answers
+        self._answer = answer
         self._lock = threading.Lock()
-        self._meaning = _meaning()
-        self._reader = self._textual = None
-        if pictures:
-            from sploot_server.reading import Reader  # noqa: PLC0415 - a second and 200 MB that queries do not need
-
-            self._reader = Reader(self._meaning, _visual(model))
-        elif model is not None:
-            from sploot_server.clip import Textual  # noqa: PLC0415 - only where there is such a model
-
-            self._textual = Textual(model)
 
     def serve(self, requests: TextIO, threads: int) -> None:
         waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()  # the other side sends no more than it awaits
@@ -76,7 +71,28 @@ class Service:
                 answer = {"error": f"{type(error).__name__}: {error}"}
             self._say({"id": request["id"], **answer})
 
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _say(self, answer: dict[str, Any]) -> None:
+        with self._lock:
+            self._answers.write(json.dumps(answer) + "\n")
+            self._answers.flush()
+
+
+class Models:
+    """Those for pictures, or those for queries."""
+
+    def __init__(self, model: Path | None, *, pictures: bool) -> None:
+        self._meaning = _meaning()
+        self._reader = self._textual = None
+        if pictures:
+            from sploot_server.reading import Reader  # noqa: PLC0415 - a second and 200 MB that queries do not need
+
+            self._reader = Reader(self._meaning, _visual(model))
+        elif model is not None:
+            from sploot_server.clip import Textual  # noqa: PLC0415 - only where there is such a model
+
+            self._textual = Textual(model)
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         match request:
             case {"read": str(path)} if self._reader is not None:
                 return _packed(self._reader.read(Path(path)))
@@ -88,10 +104,12 @@ class Service:
                 }
         raise ValueError("This worker does not do that.")
 
-    def _say(self, answer: dict[str, Any]) -> None:
-        with self._lock:
-            self._answers.write(json.dumps(answer) + "\n")
-            self._answers.flush()
+
+def _stills(request: dict[str, Any]) -> dict[str, Any]:
+    from sploot_server.stills import still  # noqa: PLC0415 - only in the worker that makes them
+
+    still(Path(request["still"]), Path(request["target"]), request["side_px"])
+    return {}
 
 
 def _meaning() -> Any:

@@ -23,6 +23,7 @@ from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
 from sploot_server.model import Asset
 from sploot_server.notify import Notifier
+from sploot_server.thumbnails import Thumbnails
 from toy_library import COMMAND, FakeEmbedder, ServerProcess, picture
 
 Start = Callable[..., ServerProcess]
@@ -41,7 +42,14 @@ class Place:
         blobs, news = FileBlobs(data), Notifier()
         blobs.open()
         self.queue = EmbeddingQueue(SqliteJobs(self.database), blobs, FakeEmbedder(), news, now_ms)
-        self.library = Library(Config(data=data), SqliteAssets(self.database), blobs, self.queue, news).of(owner)
+        self.library = Library(
+            Config(data=data),
+            SqliteAssets(self.database),
+            blobs,
+            self.queue,
+            news,
+            thumbnails=Thumbnails(data, idle_s=1),
+        ).of(owner)
 
     async def add(
         self, text: str, name: str = "x.jpg", tags: list[str] | None = None, *, favorite: bool = False

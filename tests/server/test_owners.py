@@ -19,6 +19,7 @@ from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
 from sploot_server.model import AssetQuery, NewAsset, NotFound
 from sploot_server.notify import Notifier
+from sploot_server.thumbnails import Thumbnails
 from sploot_server.updates import Listener, Update
 from sploot_server.words import trigrams
 from toy_library import FakeEmbedder, picture
@@ -43,7 +44,9 @@ async def library(tmp_path: Path, database: Database) -> Library:
     blobs, news = FileBlobs(tmp_path), Notifier()
     blobs.open()
     queue = EmbeddingQueue(SqliteJobs(database), blobs, FakeEmbedder(), news, now_ms)
-    return Library(Config(data=tmp_path), SqliteAssets(database), blobs, queue, news)
+    return Library(
+        Config(data=tmp_path), SqliteAssets(database), blobs, queue, news, thumbnails=Thumbnails(tmp_path, idle_s=1)
+    )
 
 
 async def add(library: Library, text: str) -> str:

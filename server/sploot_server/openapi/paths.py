@@ -75,6 +75,7 @@ LIST = [
     query("createdAfter", ASKED_TIME, "From this time on."),
     query("createdBefore", ASKED_TIME, "Before this time."),
 ]
+SIZE = query("size", NUMBER, "Of its longer side in pixels, about: 64, 128, 256, 512 or 1024 are made.")
 PERMANENT = query("permanent", {"enum": ["true", "false"]}, "true: the bytes are removed, too.")
 
 PATHS: Mapping[str, Any] = {
@@ -135,6 +136,17 @@ PATHS: Mapping[str, Any] = {
                 416: answer("There is no such range."),
             },
             404,
+        ),
+    },
+    "/api/assets/{id}/thumbnail": {
+        "parameters": [ASSET_ID],
+        "get": operation(
+            "A small still of it, as WebP",
+            {200: {"description": "It.", "content": {"image/webp": {}}}, 304: answer("The client has it.")},
+            400,
+            404,
+            503,
+            parameters=[SIZE],
         ),
     },
     "/api/assets/{id}/similar": {

@@ -3,12 +3,20 @@
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from sploot_server.library import Library
 from sploot_server.originals import Original
-from sploot_server.routes.values import owner_of
+from sploot_server.routes.values import owner_of, whole_number
+from sploot_server.thumbnails import nearest
+
+SIDE_PX = 256
+HEADERS = {
+    "cache-control": "private, max-age=31536000, immutable",  # a content never changes
+    "content-security-policy": "sandbox; default-src 'none'",
+    "x-content-type-options": "nosniff",
+}
 
 
 class Pictures:
@@ -16,15 +24,22 @@ class Pictures:
         self._library = library
 
     def routes(self) -> list[BaseRoute]:
-        return [Route("/api/assets/{id}/original", self.original, methods=["GET"], name="original")]
+        return [
+            Route("/api/assets/{id}/original", self.original, methods=["GET"], name="original"),
+            Route("/api/assets/{id}/thumbnail", self.thumbnail, methods=["GET"]),
+        ]
+
+    async def thumbnail(self, request: Request) -> Response:
+        size = whole_number(request.query_params, "size", SIDE_PX)
+        library = self._library.of(owner_of(request))
+        asset = await library.get(request.path_params["id"])
+        etag = f'"{asset.checksum}-{nearest(size)}"'
+        headers = {**HEADERS, "etag": etag}
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return FileResponse(await library.thumbnail(asset, size), headers=headers, media_type="image/webp")
 
     async def original(self, request: Request) -> Response:
         library = self._library.of(owner_of(request))
         asset = await library.get(request.path_params["id"])
-        headers = {
-            "etag": f'"{asset.checksum}"',
-            "cache-control": "private, max-age=31536000, immutable",
-            "content-security-policy": "sandbox; default-src 'none'",
-            "x-content-type-options": "nosniff",
-        }
-        return Original(asset, partial(library.read, asset), headers)
+        return Original(asset, partial(library.read, asset), {**HEADERS, "etag": f'"{asset.checksum}"'})

@@ -16,10 +16,11 @@ from sploot_server.routes.values import checksum_of, object_of, owner_of, url_of
 from sploot_server.tus_headers import FEATURES as RESUMABLE
 
 FORM_BYTES_MAX = 64 * 1024  # all of an upload form that is not the file
-FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"], "similar": "true", **BUNDLES}
+FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"], "similar": "true", "thumbnails": "true", **BUNDLES}
 """Additions to Sploot's API. `embeddingStates: "true"`: statuses are pending, processing, ready or failed, truly.
 `push`: how to be told of embeddings that have ended, truly too (`live.py`). `similar`: there is
-`/api/assets/{id}/similar`, and results name the near-duplicates behind them. `checkBatch`, `bundle`: how much may be
+`/api/assets/{id}/similar`, and results name the near-duplicates behind them. `thumbnails`: there is
+`/api/assets/{id}/thumbnail`. `checkBatch`, `bundle`: how much may be
 asked about and sent in one request (`bundles.py`). `resumable`: how large files are sent."""
 
 

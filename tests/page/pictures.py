@@ -13,9 +13,9 @@ from browser import chromium, entered, pictures_shown, shown
 from homes import home_in
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "memes"
-SCREEN = {"width": 1100, "height": 620}
+SCREEN = {"width": 1160, "height": 620}
 BYTES_MAX = 200_000  # each
-COLOURS = 128
+COLOURS = 200
 
 
 def main(folder: Path) -> None:
@@ -23,22 +23,19 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch, home_in(Path(scratch) / "home") as home, chromium() as browser:
         memes = home.folder / "memes"
         shutil.copytree(EXAMPLES, memes, ignore=shutil.ignore_patterns("README.md"))
-        (memes / "half-downloaded.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 4000)
-        home.run("add", "--wait", str(memes))
+        home.ok("add", "--wait", str(memes))
+        page = shown(entered(home, browser, viewport=SCREEN, color_scheme="dark"), home, "library")
+        pictures_shown(page)
+        page.screenshot(path=folder / "library.png")
+        page.emulate_media(color_scheme="light")
+        page.locator("#to-queue").click()
+        (memes / "half-downloaded.png").write_bytes(b"nothing of a picture")
+        page.locator(".row[data-state=dead]").wait_for()
         home.ok("pause")
         for name in ("monday.jpg", "not-my-cat.jpg"):
-            shutil.copy(EXAMPLES / "meme-7-0000.jpg", memes / name)
-            with (memes / name).open("ab") as file:
-                file.write(name.encode())
-        home.ok("add", str(memes / "monday.jpg"), str(memes / "not-my-cat.jpg"))
-        page = shown(entered(home, browser, viewport=SCREEN, color_scheme="light"), home, "queue")
-        page.locator(".row[data-state=pending]").first.wait_for()
+            (memes / name).write_bytes((EXAMPLES / "meme-7-0000.jpg").read_bytes() + name.encode())
+            page.locator(".row", has_text=name).wait_for()
         page.screenshot(path=folder / "queue.png")
-        page.emulate_media(color_scheme="dark")
-        page.locator("#to-library").click()
-        pictures_shown(page)
-        page.mouse.move(0, 0)
-        page.screenshot(path=folder / "library.png")
     for name in ("queue.png", "library.png"):
         picture = folder / name
         with Image.open(picture) as full:

@@ -27,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         drawn = memes.make(folder, count=5, seed=41, formats=("png",))
         for meme, name in zip(drawn, (HEBREW, SLY, LOUD), strict=False):
             meme.path.rename(folder / name)
-        (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 99)
+        (folder / "broken.png").write_bytes(b"nothing of a picture")
         os.rename(os.fsencode(drawn[4].path), os.fsencode(folder) + b"/not-\xff-utf8.png")  # noqa: PTH104 - a name of bytes
         home.run("add", "--wait", str(folder))
         yield home

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from browser import chromium, entered, pictures_shown, shown
 from homes import Home, home_in
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 pytestmark = pytest.mark.models
 EXAMPLES = Path(__file__).parents[2] / "examples" / "memes"
@@ -35,6 +35,7 @@ def tab(home: Home) -> Iterator[Page]:
 @pytest.fixture
 def page(tab: Page) -> Page:
     """The tab, with all pictures in it."""
+    expect(tab.locator("dialog")).to_have_count(0)  # it gives the focus back when it has closed
     tab.locator("#search").fill("")
     expect(tab.locator("#tiles-count")).to_have_text(f"{PICTURES} memes")
     return tab
@@ -60,8 +61,12 @@ def test_what_is_typed_is_found(page: Page):
 
 def test_an_answer_that_comes_too_late_is_not_shown(page: Page):
     """The first question is answered only after the second."""
-    held = []
-    page.route("**/v1/library?text=slow*", held.append)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/v1/library?text=slow*", hold)
     page.locator("#search").fill("slow")
     page.wait_for_event("request", lambda request: "text=slow" in request.url)
     page.locator("#search").fill("password")
@@ -70,6 +75,7 @@ def test_an_answer_that_comes_too_late_is_not_shown(page: Page):
     for route in held:
         route.abort()
     page.unroute_all()
+    assert held
     assert page.locator("#tile-0").get_attribute("aria-label") == shown_first
 
 

@@ -21,7 +21,7 @@ const news = new News();
 const queue = new Queue(news);
 const shelf = new Shelf(news);
 new Now(news, (choice) => {
-  location.hash = "queue";
+  go("queue");
   queue.choose({ ...EVERYTHING, ...choice });
 });
 const overlay = new Overlay();
@@ -42,6 +42,15 @@ function route() {
   }
   document.title = `${TITLES[view]} · Sploot`;
   parts[view].show();
+}
+
+/**
+ * At once: the next key is for the view that was asked for.
+ * @param {"queue" | "library" | "now"} to
+ */
+function go(to) {
+  location.hash = to;
+  route();
 }
 
 /** @param {import("./news.js").Told} told */
@@ -109,9 +118,9 @@ function help() {
 
 /** @type {Record<string, () => void>} */
 const KEYS = {
-  1: () => (location.hash = "queue"),
-  2: () => (location.hash = "library"),
-  3: () => (location.hash = "now"),
+  1: () => go("queue"),
+  2: () => go("library"),
+  3: () => go("now"),
   "?": help,
   "/": () => byId(view === "library" ? "search" : "text").focus(),
   p: () => void pause(),

@@ -19,6 +19,7 @@ import pytest
 from obstore.store import S3Store
 
 START_S_MAX = 60
+TRIES = 12
 KEY, SECRET = "sploot", "a-secret-of-the-tests"
 PARTS = ("master", "volume", "filer", "s3")
 
@@ -48,6 +49,8 @@ def server() -> Mapping[str, str]:
             *(f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *listening),
             *("-s3", f"-s3.config={folder / 's3.json'}", "-volume.max=0"),
             *("-master.volumeSizeLimitMB=64", "-master.telemetry=false"),
+            *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # its other services have ports that are the same for all
+            f"-filer.localSocket={folder / 'filer.sock'}",
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -55,7 +58,7 @@ def server() -> Mapping[str, str]:
     atexit.register(process.wait)
     atexit.register(process.kill)
     endpoint = f"http://127.0.0.1:{ports[-2]}"
-    wait_for(endpoint)
+    wait_for(endpoint, process)
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": KEY,
@@ -69,7 +72,7 @@ def new_place() -> str:
     return f"s3://memes/place{next(numbers)}"
 
 
-def wait_for(endpoint: str) -> None:
+def wait_for(endpoint: str, process: subprocess.Popen[bytes]) -> None:
     """Until something could be stored there, which makes the bucket too."""
     pause = {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(milliseconds=200), "base": 1.1}
     store = S3Store(
@@ -79,9 +82,10 @@ def wait_for(endpoint: str) -> None:
         secret_access_key=SECRET,
         region="us-east-1",
         client_options={"allow_http": True},
-        retry_config={"backoff": pause, "max_retries": 500, "retry_timeout": timedelta(seconds=START_S_MAX)},
+        retry_config={"backoff": pause, "max_retries": 500, "retry_timeout": timedelta(seconds=START_S_MAX / TRIES)},
     )
-    for _ in range(9):  # while it starts, it may also refuse
+    for _ in range(TRIES):  # while it starts, it may also refuse
+        assert process.poll() is None, "the S3-compatible store ended; its log says why"
         with contextlib.suppress(obstore.exceptions.BaseError):
             obstore.put(store, "first", b"x")
             return

@@ -164,9 +164,8 @@ async def test_a_row_completed_by_hand_is_a_message_at_another_process_at_once(f
 async def test_a_stream_goes_on_at_another_server_where_it_was_broken_off(fleet: Fleet) -> None:
     fleet.serve(0), fleet.serve(1), fleet.work(0)
     async with fleet.client(0) as here, fleet.client(1) as there:
-        first = await upload(here, "first")
-        async with here.stream("GET", STREAM_URL, params={"assetIds": first}) as stream:
-            mark = await last_id(stream, first)
+        async with here.stream("GET", STREAM_URL) as stream:
+            mark = await last_id(stream, await upload(here, "first"))
         missed = [await upload(here, name) for name in ("second", "third")]
         async with fleet.ear(0, *missed) as line:
             assert {(await heard(line))["assetId"] for _ in missed} == set(missed)

@@ -6,6 +6,7 @@ opens that pipe when it has its first picture in hand, and holds on to it for ev
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from sploot_server.config import Config
@@ -15,6 +16,7 @@ from sploot_server.work import work
 from toy_library import FakeEmbedder
 
 READING_S = 0.03  # what a picture takes
+TEXT_CHARS_MAX = 1000  # of what is written in one, however large it is
 
 
 class SlowEmbedder(FakeEmbedder):
@@ -27,7 +29,7 @@ class SlowEmbedder(FakeEmbedder):
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(READING_S, taken.set_result, None)
         await taken
-        return reading
+        return replace(reading, text=reading.text[:TEXT_CHARS_MAX])
 
 
 if __name__ == "__main__":

@@ -22,11 +22,13 @@ from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
 from sploot_server.lines import uvicorn_settings
 from sploot_server.live import MESSAGE_BYTES_MAX, STREAM_PATH, Live
+from sploot_server.metrics import Measured, Metrics
 from sploot_server.office import Office
 from sploot_server.partial import Partials
 from sploot_server.process import Server, address_of, listening, owned, when_stdin_ends
 from sploot_server.refusals import HANDLERS, Door
 from sploot_server.routes import api
+from sploot_server.routes.probes import Probes
 from sploot_server.search import Search
 from sploot_server.stores import opened
 from sploot_server.thumbnails import Thumbnails
@@ -63,9 +65,20 @@ async def library_app(config: Config, embedder: Embedder | None = None) -> Async
         await stack.enter_async_context(running(updates.run()))
         search = Search(stores.texts, embedder)
         door = Middleware(Door, requests_max=config.requests_max, endless=frozenset({STREAM_PATH}))
+        metrics = Metrics()
+        routes = [
+            *api(config, library, search),
+            *Tus(config, library, partials).routes(),
+            *Live(updates).routes(),
+            *Probes(stores, updates, metrics).routes(),
+        ]
         app = Starlette(
-            routes=[*api(config, library, search), *Tus(config, library, partials).routes(), *Live(updates).routes()],
-            middleware=[door, *await guards(config, stores.accounts)],
+            routes=routes,
+            middleware=[
+                Middleware(Measured, metrics=metrics, routes=routes),
+                door,
+                *await guards(config, stores.accounts),
+            ],
             exception_handlers=HANDLERS,
         )
         app.state.updates = updates

@@ -132,6 +132,9 @@ class JobStore(Protocol):
     async def next_due_ms(self) -> int | None:
         """When the next waiting job is due; None if none waits."""
 
+    async def counts(self) -> Mapping[str, int]:
+        """How many embeddings are in each state."""
+
     async def retry(self, asset_id: str, *, now_ms: int) -> bool:
         """Before all others and with attempts counted afresh. False if there is no such live asset, or it is ready."""
 

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sploot_server.assets import Job
 from sploot_server.assets.database import Database
@@ -74,6 +74,12 @@ class SqliteJobs:
                 "SELECT min(due_at) FROM embeddings WHERE state = 'pending'"
             ).fetchone()[0]
             return due
+
+        return await self._database.read(run)
+
+    async def counts(self) -> Mapping[str, int]:
+        def run(connection: sqlite3.Connection) -> Mapping[str, int]:
+            return dict(connection.execute("SELECT state, count(*) FROM embeddings GROUP BY state").fetchall())
 
         return await self._database.read(run)
 

@@ -1,0 +1,80 @@
+"""What those hear who keep servers running."""
+
+import asyncio
+import re
+import shutil
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+from sploot_server.config import Config
+from sploot_server.metrics import EDGES_S, Metrics
+from toy_library import FakeEmbedder, picture
+
+
+async def values(client: httpx.AsyncClient) -> dict[str, float]:
+    """Every sample, by its name and labels."""
+    answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    samples = [each for family in text_string_to_metric_families(answer.text) for each in family.samples]
+    return {f"{each.name}{sorted(each.labels.values())}": each.value for each in samples}
+
+
+async def test_a_server_that_can_do_its_work_is_live_and_ready(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/api/health/live")).json() == {"status": "ok"}
+    ready = await client.get("/api/health/ready")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ok", "checks": {"database": True, "blobs": True}})
+
+
+async def test_a_server_that_cannot_keep_anything_lives_and_is_not_ready(
+    client: httpx.AsyncClient, config: Config
+) -> None:
+    shutil.rmtree(config.data / "incoming")
+    ready = await client.get("/api/health/ready")
+    assert (ready.status_code, ready.json()["checks"]) == (503, {"database": True, "blobs": False})
+    assert (await client.get("/api/health/live")).status_code == 200
+
+
+async def test_requests_are_counted_by_route_and_status(client: httpx.AsyncClient) -> None:
+    for _ in range(3):
+        await client.get("/api/assets/nobody")
+    await client.get("/api/assets")
+    seen = await values(client)
+    assert seen["sploot_server_requests_total['/api/assets/{id}', '404', 'GET']"] == 3
+    assert seen["sploot_server_requests_total['/api/assets', '200', 'GET']"] == 1
+    assert seen["sploot_server_request_seconds_count['/api/assets/{id}']"] == 3
+    assert seen["sploot_server_request_seconds_bucket['+Inf', '/api/assets/{id}']"] == 3
+
+
+async def test_no_client_can_make_the_series_grow(client: httpx.AsyncClient) -> None:
+    await client.get("/metrics")
+    await client.get("/nonsense/0")
+    await client.request("DANCE", "/nonsense/0")
+    before = len(await values(client))
+    for number in range(50):
+        await client.get(f"/nonsense/{number}")
+        await client.request(f"DANCE{number}", "/nonsense/0")
+    assert len(await values(client)) == before
+
+
+async def test_embeddings_are_told_by_state(config: Config, client: httpx.AsyncClient, embedder: FakeEmbedder) -> None:
+    embedder.hold = asyncio.Event()
+    files = {"file": ("a.jpg", picture("a cat"), "image/jpeg")}
+    asset = (await client.post("/api/upload", files=files)).json()["asset"]["id"]
+    assert (await values(client))["sploot_server_embeddings['ready']"] == 0
+    embedder.hold.set()
+    await client.post(f"/api/assets/{asset}/generate-embedding")
+    seen = await values(client)
+    assert [seen[f"sploot_server_embeddings['{state}']"] for state in ("pending", "processing", "ready", "failed")] == [
+        0,
+        0,
+        1,
+        0,
+    ]
+
+
+def test_a_time_falls_into_the_bucket_that_ends_with_it_or_later() -> None:
+    metrics = Metrics()
+    for took_s in (EDGES_S[0], EDGES_S[0] + 0.001, 100.0):
+        metrics.count("GET", "/x", 200, took_s)
+    counts = re.findall(r'_bucket\{route="/x",le="[^"]+"\} (\d+)', metrics.text({}, 0))
+    assert [int(count) for count in counts] == [1] + [2] * (len(EDGES_S) - 1) + [3]

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,14 +32,22 @@ RUN = [page for page in PAGES if any(kind == "sh" for kind, _ in blocks(page))]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    """A user's home with a folder of memes, the programs on the path, and a daemon that ends with the test."""
-    memes = tmp_path / "Downloads" / "memes"
+def home() -> Iterator[Home]:
+    """A user's home with a folder of memes, the programs on the path, and a daemon that ends with the test.
+
+    Its path is short, as those of homes are: the socket of the daemon is in it.
+    """
+    with tempfile.TemporaryDirectory(prefix="home-", ignore_cleanup_errors=True) as name:
+        yield from _home(Path(name).resolve())
+
+
+def _home(folder: Path) -> Iterator[Home]:
+    memes = folder / "Downloads" / "memes"
     memes.mkdir(parents=True)
     for picture in sorted((ROOT / "examples" / "memes").glob("meme-*"))[:MEMES]:
         shutil.copy(picture, memes)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    home = Home(tmp_path, {"PATH": path, "SPLOOT_HOME": ""})
+    home = Home(folder, {"PATH": path, "SPLOOT_HOME": ""})
     yield home
     home.run("daemon", "stop")
 

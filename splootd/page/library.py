@@ -99,7 +99,10 @@ class LibraryPages:
         size = _number(http.query_params, "size", 256, *THUMBNAIL_PX)
         if not await self._shelf.offers("thumbnails"):
             return await self.original(http)
-        return _shown(await self._pictures.thumbnail(_id(http), size), http, AsyncExitStack())
+        try:
+            return _shown(await self._pictures.thumbnail(_id(http), size), http, AsyncExitStack())
+        except RequestError:  # nothing that the server can make a small one of
+            return await self.original(http)
 
     async def original(self, http: Request) -> Response:
         url = await self._shelf.url(_id(http))

@@ -138,8 +138,8 @@ def test_the_library_says_that_its_disk_is_full_and_goes_on_when_it_has_room(
     [
         pytest.param("fsync:error=EIO:when=4", (500, CANNOT), id="the sync of a picture fails"),
         pytest.param("fsync:error=ENOSPC:when=4", (507, FULL), id="no room for a picture"),
-        pytest.param("fdatasync:error=EIO:when=8", (500, CANNOT), id="the sync of the database fails"),
-        pytest.param("pwrite64:error=ENOSPC:when=60..70", (507, FULL), id="no room for the database"),
+        pytest.param("fdatasync:error=EIO:when=20", (500, CANNOT), id="the sync of the database fails"),
+        pytest.param("pwrite64:error=ENOSPC:when=160..170", (507, FULL), id="no room for the database"),
         pytest.param("rename:error=EIO:when=2", (500, CANNOT), id="a picture cannot be named"),
         pytest.param("mkdir:error=ENOSPC:when=6", (507, FULL), id="no room for a folder"),
     ],

@@ -231,7 +231,9 @@ class Disk:
 
     def _unlink(self, call: Call) -> bool:
         path = self._below(call.texts()[0].decode(), *(name for _, name in call.descriptors()[:1]))
-        return path is not None and self._name(call, self._live[path], path, None)
+        if path is None or path not in self._live:  # a socket's name is nothing that a power cut must leave
+            return False
+        return self._name(call, self._live[path], path, None)
 
     _unlinkat = _rmdir = _unlink
 

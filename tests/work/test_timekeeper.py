@@ -127,7 +127,7 @@ async def test_after_a_sleep_fresh_lines_are_used_and_the_folders_are_checked(ho
     house.clock.set_s = 8 * HOUR_S  # the running clock stands still meanwhile
     assert await house.upset()
     assert house.walk.server._control._pool is not lines
-    assert lines.client.is_closed
+    assert not lines.client._lines
     assert house.looks == ["look"]
 
 

@@ -37,6 +37,9 @@ def in_the_library(home: Home) -> list[str]:
 
 
 def library(home: Home, method: str, path: str) -> httpx.Response:
+    """Ask the embedded library, as soon as it is there: after a start of the daemon that takes a moment."""
+    while home.json("status")["server"]["state"] != "ok":
+        pass
     transport = httpx.HTTPTransport(uds=str(home.folder / "sploot" / "run" / "library.sock"))
     with httpx.Client(transport=transport, base_url="http://library") as client:
         return client.request(method, path)

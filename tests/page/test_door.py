@@ -192,8 +192,9 @@ async def test_a_real_other_user_with_a_stolen_cookie_is_hung_up_on(browser: Bro
     stolen = f"GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1:{browser.port}\r\nCookie: {browser.cookie}\r\n\r\n"
     program = f"""
 import os, socket
-os.setgid(65534), os.setuid(65534)
-with socket.create_connection(("127.0.0.1", {browser.port})) as s:
+os.setgid(65534), os.setuid(65534)  # from here on nothing can be imported: the library may lie in a private home
+with socket.socket() as s:
+    s.connect(("127.0.0.1", {browser.port}))
     try:
         s.sendall({stolen.encode()!r})
         print(s.recv(100))

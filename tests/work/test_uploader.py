@@ -68,7 +68,9 @@ async def test_an_urgent_item_overtakes_all_that_wait_for_a_line(walk: Walk) -> 
     await walk.until(lambda counts: counts[State.UPLOADING] == lanes)
     await walk.add("urgent.jpg", priority=Priority.URGENT)
     await walk.until(lambda counts: counts[State.UPLOADING] == lanes + 1)
-    while walk.sploot.count("check") <= lanes:  # noqa: ASYNC110 - it is still being read, of which there is no news
+    lines = walk.server.uploads_max
+    all_stand_in_line = f"Budget({lines} of {lines}, {lanes + 1 - lines} waiting)"
+    while repr(walk.uploader._lines) != all_stand_in_line:  # noqa: ASYNC110 - it is being read, of which there is no news
         await asyncio.sleep(0)
     release.set()
     await walk.until_through()

@@ -248,11 +248,15 @@ class SelfTest(Request):
 
 @dataclass(frozen=True, slots=True)
 class OpenPage(Request):
-    """Where the page is for a browser, once and for a minute. `reset` makes every browser of before a stranger."""
+    """Where the page is for a browser, once and for a minute. `reset` makes every browser of before a stranger.
+
+    With an `asset` the address leads to its picture.
+    """
 
     method: ClassVar[str] = "POST"
     path: ClassVar[str] = "/v1/ui"
     reset: bool = False
+    asset: str | None = None
 
 
 AnyRequest = (
@@ -449,7 +453,7 @@ class Folders:
 class Hit:
     """One meme that matches; a larger `score` is better, and `path` is None where no local file is known.
 
-    `url` opens it in a browser; None in the embedded library before the first `sploot ui`.
+    `url` opens it in a browser; what only the daemon may fetch is on the page, so None before the first `sploot ui`.
     """
 
     asset_id: str

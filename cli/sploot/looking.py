@@ -1,8 +1,9 @@
 """Commands that look at single files: list, failed, why, search, folders."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sploot import exits, render
@@ -12,7 +13,21 @@ from sploot.reach import client
 from sploot.terminal import complain, print_json, style
 from sploot.text import safe
 from splootd.errors import RequestError
-from splootd.protocol import PAGE_MAX, Folders, GetFolders, Hit, Hits, ItemRow, Items, ListItems, Search, Story, Why
+from splootd.protocol import (
+    PAGE_MAX,
+    Folders,
+    GetFolders,
+    Hit,
+    Hits,
+    ItemRow,
+    Items,
+    ListItems,
+    OpenPage,
+    PageAddress,
+    Search,
+    Story,
+    Why,
+)
 from splootd.wire import encode
 
 FAILED_SHOWN = 100
@@ -69,40 +84,40 @@ def why(name: str, *, as_json: bool) -> int:
 def search(text: str, *, limit: int, open_nth: int | None, as_json: bool) -> int:
     if not text.strip():
         raise RequestError("nothing_named", "say what to search for", "sploot search TEXT...")
-    found = client().ask(Search(text, limit), Hits)
+    asking = client()
+    found = asking.ask(Search(text, limit), Hits)
+    hits = [hit if hit.path and os.access(hit.path, os.F_OK) else replace(hit, path=None) for hit in found.hits]
     if as_json:
-        print_json([encode(hit) for hit in found.hits])
+        print_json([encode(hit) for hit in hits])
     else:
         paint = style()
-        for hit in found.hits:
-            print("\n".join(render.hit(hit, paint)))
-    if not found.hits:
+        for nth, hit in enumerate(hits, 1):
+            print("\n".join(render.hit(nth, hit, paint)))
+    if not hits:
         complain(f"Nothing matches {safe(text)}.")
     if found.note:
         complain(f"note: {found.note}")
     if open_nth is not None:
-        show_file(found.hits, open_nth)
-    return exits.DONE if found.hits else exits.NOT_FOUND
+        _show(asking, hits, open_nth)
+    return exits.DONE if hits else exits.NOT_FOUND
 
 
-def show_file(hits: tuple[Hit, ...], nth: int) -> None:
-    """Open the `nth` match with whatever the desktop opens such files with."""
+def _show(asking: Client, hits: Sequence[Hit], nth: int) -> None:
+    """Open the file of the `nth` match, or where there is none here, its picture on the page."""
     if not 1 <= nth <= len(hits):
         raise RequestError("not_found", f"there is no match number {nth}", f"{len(hits)} were found")
     hit = hits[nth - 1]
-    where = hit.path or hit.url
-    if where is None:
-        raise RequestError(
-            "no_opener", f"there is no local file of match number {nth}", "see it on the page: sploot ui"
-        )
-    program = "open" if sys.platform == "darwin" else "xdg-open"
+    where = hit.path or asking.ask(OpenPage(asset=hit.asset_id), PageAddress).url
+    program, refusal = "open" if sys.platform == "darwin" else "xdg-open", ""
     try:
-        # A path is absolute and a link has a scheme, so neither can be taken for an option.
-        subprocess.run([program, where], check=True)  # noqa: S603 - the user asked for it
+        # A path is absolute and an address has a scheme, so neither can be taken for an option. What such a program
+        # tries in vain, it says at length.
+        opened = subprocess.run([program, where], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)  # noqa: S603 - the user asked for it
+        refusal = f"{program} ended with exit code {opened.returncode}" if opened.returncode else ""
     except FileNotFoundError:
-        raise RequestError("no_opener", f"{program} is not installed", f"open it yourself: {where}") from None
-    except subprocess.CalledProcessError as error:
-        raise RequestError("no_opener", f"{program} ended with exit code {error.returncode}") from None
+        refusal = f"{program} is not installed"
+    if refusal:
+        raise RequestError("no_opener", f"nothing here opens it: {refusal}", f"open it yourself: {where}")
 
 
 def folders(*, as_json: bool) -> int:

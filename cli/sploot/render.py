@@ -177,13 +177,16 @@ def slow(of: Slow, style: Style = PLAIN) -> list[str]:
     return lines
 
 
-def hit(row: Hit, style: Style = PLAIN) -> list[str]:
-    """One match: where it is, how well it matches, what is written in it."""
+def hit(nth: int, row: Hit, style: Style = PLAIN) -> list[str]:
+    """One match: its number, how well it matches, where it is, what is written in it."""
     score = "" if row.score is None else f"{row.score:.3f}"
-    lines = [f"{score:<7}{style.bold(place(row.path) if row.path else safe(row.url or row.asset_id))}"]
+    where = place(row.path) if row.path else f"no file here: sploot search --open {nth}"
+    lines = [f"{nth:>3}  {score:<7}{(style.bold if row.path else style.dim)(where)}"]
+    if row.url:
+        lines.append(f"{'':12}{safe(row.url)}")
     if row.text:
         words = " ".join(safe(row.text.replace("\n", " ")).split())
-        lines.append(f"{'':7}{style.dim(words[:200])}")
+        lines.append(f"{'':12}{style.dim(words[:200])}")
     return lines
 
 

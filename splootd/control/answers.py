@@ -108,7 +108,7 @@ class Answers:
             case protocol.WhySlow():
                 return await numbers.slow(self._parts)
             case protocol.OpenPage():
-                return protocol.PageAddress(await self._parts.page.address(reset=request.reset))
+                return protocol.PageAddress(await self._parts.page.address(reset=request.reset, asset_id=request.asset))
             case _:
                 assert_never(request)
 

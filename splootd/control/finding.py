@@ -31,9 +31,18 @@ async def search(parts: Parts, request: protocol.Search) -> protocol.Hits:
     return protocol.Hits(hits, f"{on_the_way:,} more are on their way into the library" if on_the_way else None)
 
 
+def picture_path(asset_id: str) -> str:
+    """Where the page has the picture of an asset."""
+    return f"/v1/library/{quote(asset_id, safe='')}/original"
+
+
 def _link(parts: Parts, match: Match) -> str | None:
-    """Where a browser shows it. The embedded library is on no network, so the page shows what is in it."""
-    if not parts.config.is_local:
-        return match.url
-    origin = parts.page.origin
-    return None if origin is None else f"{origin}/v1/library/{quote(match.asset_id, safe='')}/original"
+    """Where a browser shows it: on the page, if the server itself has it.
+
+    The embedded library is on no network, and any other server may want a token that no browser has.
+    """
+    is_local, origin = parts.config.is_local, parts.page.origin
+    is_public = not is_local and not match.url.startswith(f"{parts.config.server.rstrip('/')}/")
+    if origin is None or is_public:
+        return None if is_local else match.url
+    return f"{origin}{picture_path(match.asset_id)}"

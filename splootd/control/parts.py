@@ -33,7 +33,7 @@ class Page(Protocol):
     def origin(self) -> str | None:
         """`http://HOST:PORT`, None while its door has never been opened."""
 
-    async def address(self, *, reset: bool) -> str:
+    async def address(self, *, reset: bool, asset_id: str | None) -> str:
         """Where a browser may enter, once and soon. RequestError when the door cannot be opened."""
 
 

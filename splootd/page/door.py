@@ -10,6 +10,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp
 from splootd import protocol
 from splootd.clock import Clock
 from splootd.control.endpoints import Endpoints
+from splootd.control.finding import picture_path
 from splootd.control.transport import BACKLOG, BoundedHttp, Server, configured, loopback_peer_uid
 from splootd.errors import RequestError
 from splootd.logs import logger
@@ -132,8 +134,8 @@ class Door:
                 self._server.end()
                 await serving
 
-    async def address(self, *, reset: bool) -> str:
-        """Where a browser may enter, once and soon. RequestError when the door cannot be opened."""
+    async def address(self, *, reset: bool, asset_id: str | None = None) -> str:
+        """Where a browser may enter, once and soon: to the page, or to a picture. RequestError when it cannot open."""
         async with self._opening:
             try:
                 if self._note is None:
@@ -144,7 +146,8 @@ class Door:
             except OSError as error:
                 title = f"the page cannot be opened: {error.strerror or error}"
                 raise RequestError("no_page", title, "sploot config set page_port 0", status=503) from error
-        return f"{self.origin}{ENTRANCE}?token={self._tokens.new()}"
+        to = "" if asset_id is None else f"&asset={quote(asset_id, safe='')}"
+        return f"{self.origin}{ENTRANCE}?token={self._tokens.new()}{to}"
 
     async def _open(self, note: Note) -> None:
         """Listen where `note` says, or where there is room. A cookie is not good at another port than before."""
@@ -175,7 +178,9 @@ class Door:
     async def _enter(self, http: HttpRequest) -> Response:
         # Whoever only asks for the head does not come in, and must not use the token up.
         if http.method == "GET" and self._tokens.redeem(http.query_params.get("token", "")):
-            return RedirectResponse("/", 303, {"set-cookie": self._seal.cookie()})
+            asset_id = http.query_params.get("asset")
+            to = "/" if asset_id is None else picture_path(asset_id)
+            return RedirectResponse(to, 303, {"set-cookie": self._seal.cookie()})
         return sorry(Problem("not_entered", "this address was good once, for a minute", 401))
 
     async def _index(self, http: HttpRequest) -> Response:

@@ -133,12 +133,16 @@ def test_a_story_is_told_from_the_beginning_to_what_comes_next():
     ]
 
 
-def test_a_match_shows_its_file_or_else_its_link():
-    assert render.hit(Hit("a", 0.8234, "/home/ann/memes/cat.png", "http://x/a", "I can\nhas")) == [
-        "0.823  ~/memes/cat.png",
-        "       I can has",
+def test_a_match_shows_its_number_its_file_and_its_link():
+    assert render.hit(1, Hit("a", 0.8234, "/home/ann/memes/cat.png", "http://x/a", "I can\nhas")) == [
+        "  1  0.823  ~/memes/cat.png",
+        "            http://x/a",
+        "            I can has",
     ]
-    assert render.hit(Hit("a", None, None, "http://x/a", None)) == ["       http://x/a"]
+
+
+def test_a_match_without_a_file_says_how_to_see_it():
+    assert render.hit(12, Hit("a", None, None, None, None)) == [" 12         no file here: sploot search --open 12"]
 
 
 def test_what_add_has_done_is_a_sentence():

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import pytest
 import pytest_asyncio
 import uvicorn
 from controlled import House, controlled
@@ -18,9 +20,10 @@ from sploot_server.serve import library_app
 from toy_library import END, FakeEmbedder, picture
 from walkkit import JumpClock
 
+from splootd import protocol
 from splootd.control.transport import Server as HttpServer
 from splootd.credentials import Credentials
-from splootd.remote.answers import Limits
+from splootd.remote.answers import Limits, Match
 from splootd.remote.api import Server
 from splootd.work.files import MemoryBudget, look, read
 
@@ -239,6 +242,38 @@ async def test_a_search_at_the_socket_links_to_the_page_once_there_is_one(shown:
     (best, *_) = found["hits"]
     assert best["url"] == f"{shown.browser.origin}/v1/library/{best['asset_id']}/original"
     assert (await shown.browser.get(best["url"].removeprefix(shown.browser.origin))).status == 200
+
+
+async def test_an_address_leads_to_one_picture_and_lets_its_browser_in(shown: Shown):
+    asset_id = shown.ids["cat in a box"]
+    address = await shown.house.ask(protocol.OpenPage(asset=asset_id), protocol.PageAddress)
+    stranger = Browser(shown.browser.port)
+    entered = await stranger.get(address.url.removeprefix(stranger.origin))
+    assert (entered.status, entered.headers["location"]) == (303, f"/v1/library/{asset_id}/original")
+    stranger.cookie = entered.headers["set-cookie"].partition(";")[0]
+    assert (await stranger.get(entered.headers["location"])).headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize("asset_id", ["//evil.example/", "https://evil.example", "../../static/app.js", "\r\nx: y", ""])
+async def test_an_address_never_leads_away_from_the_pictures(shown: Shown, asset_id: str):
+    address = await shown.house.ask(protocol.OpenPage(asset=asset_id), protocol.PageAddress)
+    entered = await shown.browser.get(address.url.removeprefix(shown.browser.origin))
+    assert entered.headers["location"] == f"/v1/library/{quote(asset_id, safe='')}/original"
+
+
+@pytest.mark.parametrize("is_its_own", [True, False])
+async def test_what_only_the_daemon_may_fetch_is_linked_to_on_the_page(tmp_path: Path, is_its_own: bool):
+    """A server of one's own may want a token for its pictures, which no browser has; a Sploot keeps them in public."""
+    url = "http://library.example"
+    async with controlled(tmp_path, url=f"{url}/") as house:
+        picture_url = f"{url if is_its_own else 'https://store.example'}/api/assets/a/original"
+        house.library.matches = [Match("a", 0.5, picture_url, None)]
+        for is_open in (False, True):
+            if is_open:
+                await house.page.address(reset=False)
+            _, _, found = await house.http("GET", "/v1/search?text=dog")
+            on_page = f"{house.page.origin}/v1/library/a/original"
+            assert found["hits"][0]["url"] == (on_page if is_its_own and is_open else picture_url)
 
 
 async def test_a_library_that_does_not_answer_is_said_so(tmp_path: Path):

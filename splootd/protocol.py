@@ -58,8 +58,8 @@ class GetProgress(Request):
 class ListItems(Request):
     """Items, newest first: those older than the id `before`, or the next ones newer than the id `after`.
 
-    `text` is looked for in the names of files, so far in one request and no further: the reply says where to go on,
-    whether it found any or not.
+    `text` is looked for in the names of files, so far in one request and no further: the reply says where to go on.
+    With `lines` the reply is no `Items` but rows, `limit` of them however many that is, each on a line of its own.
     """
 
     method: ClassVar[str] = "GET"
@@ -71,6 +71,7 @@ class ListItems(Request):
     limit: int = 100
     after: int | None = None
     text: str | None = None
+    lines: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,10 +249,7 @@ class SelfTest(Request):
 
 @dataclass(frozen=True, slots=True)
 class OpenPage(Request):
-    """Where the page is for a browser, once and for a minute. `reset` makes every browser of before a stranger.
-
-    With an `asset` the address leads to its picture.
-    """
+    """Where the page, or an asset on it, is for a browser, once and for a minute. `reset` shuts out all others."""
 
     method: ClassVar[str] = "POST"
     path: ClassVar[str] = "/v1/ui"
@@ -451,10 +449,7 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One meme that matches; a larger `score` is better, and `path` is None where no local file is known.
-
-    `url` opens it in a browser; what only the daemon may fetch is on the page, so None before the first `sploot ui`.
-    """
+    """A match; a larger `score` is better. `path` is None without a file here, `url` without a way for a browser."""
 
     asset_id: str
     score: float | None

@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl, urlencode
 
 QUERY_FIELDS_MAX = 32
 
+_SCALARS = frozenset({str, int, float, bool, types.NoneType})
+
 T = TypeVar("T")
 
 
@@ -17,10 +19,12 @@ class MalformedError(ValueError):
 
 def encode(message: Any) -> dict[str, Any]:
     """A dataclass of this module as what JSON can hold."""
-    return {entry.name: _plain(getattr(message, entry.name)) for entry in fields(message)}
+    return {name: _plain(getattr(message, name)) for name, _, _ in _entries(type(message))}  # type: ignore[arg-type]  # as in `decode`
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in _SCALARS:
+        return value
     if is_dataclass(value):
         return encode(value)
     if isinstance(value, tuple):
@@ -29,20 +33,28 @@ def _plain(value: Any) -> Any:
 
 
 @functools.cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    """The types of a dataclass's fields: working them out costs more than using them."""
-    return get_type_hints(kind)
+def _entries(kind: type[Any]) -> tuple[tuple[str, Any, frozenset[type]], ...]:
+    """The fields of a dataclass: name, type, and the types of values that need no closer look.
+
+    Working them out costs more than using them, and a list has very many rows.
+    """
+    hints = get_type_hints(kind)
+    return tuple((entry.name, hints[entry.name], _fitting(hints[entry.name])) for entry in fields(kind))
+
+
+def _fitting(hint: Any) -> frozenset[type]:
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return frozenset(each for each in options if each in _SCALARS)
 
 
 def decode(kind: type[T], data: Any, where: str = "") -> T:
     """`data` from JSON as a `kind`; MalformedError if it is none. Unknown keys are left aside: keys are only added."""
     if not isinstance(data, dict):
         raise MalformedError(f"{where or kind.__name__}: an object is expected")
-    hints = _hints(kind)  # type: ignore[arg-type]  # a class is hashable, whatever its instances are
     values = {
-        entry.name: _typed(hints[entry.name], data[entry.name], f"{where}{entry.name}")
-        for entry in fields(kind)  # type: ignore[arg-type]  # every kind that is asked for is a dataclass
-        if entry.name in data
+        name: value if type(value := data[name]) in fitting else _typed(hint, value, f"{where}{name}")
+        for name, hint, fitting in _entries(kind)  # type: ignore[arg-type]  # a class is hashable, whatever it is of
+        if name in data
     }
     try:
         return kind(**values)
@@ -92,7 +104,7 @@ def decode_query(kind: type[T], text: str) -> T:
         given = dict(parse_qsl(text, errors="surrogateescape", keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX))
     except ValueError as error:
         raise MalformedError(f"the query cannot be read: {error}") from None
-    hints = _hints(kind)  # type: ignore[arg-type]  # a class is hashable, whatever its instances are
+    hints = {name: hint for name, hint, _ in _entries(kind)}  # type: ignore[arg-type]  # as in `decode`
     values: dict[str, Any] = {}
     for name, word in given.items():
         hint = hints.get(name)

@@ -4,12 +4,16 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from controlled import PNG, House, controlled
+from sploot.client import Client, Connection
 
+from splootd import protocol
 from splootd.core.failure import Fault
 from splootd.core.item import State
 from splootd.errors import RequestError, SignedOut
@@ -39,6 +43,7 @@ from splootd.protocol import (
     Why,
 )
 from splootd.remote.api import Match
+from splootd.wire import encode
 
 
 @pytest_asyncio.fixture
@@ -267,3 +272,29 @@ async def test_lists_are_paged_both_ways_and_searched_by_name(house: House):
     assert await names(ListItems(text="cat", after=1)) == (["Cat 2"], None, None)
     status, _, problem = await house.http("GET", f"/v1/items?text={'x' * 201}")
     assert (status, problem["code"]) == (400, "bad_text")
+
+
+async def test_a_whole_list_comes_as_lines_a_page_at_a_time(house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "PAGE_MAX", 2)
+    await house.add(*(f"{number}.png" for number in range(5)))
+
+    async def rows(query: str) -> list[dict[str, Any]]:
+        client = Client(lambda: Connection(house.path), print)
+        with closing(client):
+            return await asyncio.to_thread(lambda: [json.loads(each) for each in client.lines(asked[query])])
+
+    asked = {
+        "all": ListItems(lines=True, limit=100),
+        "some": ListItems(lines=True, limit=3, before=5),
+        "named": ListItems(lines=True, limit=100, text="3"),
+        "none": ListItems(lines=True, limit=100, state="dead"),
+    }
+    assert [row["id"] for row in await rows("all")] == [5, 4, 3, 2, 1]
+    assert [row["id"] for row in await rows("some")] == [4, 3, 2]
+    assert [Path(row["path"]).name for row in await rows("named")] == ["3.png"]
+    assert await rows("none") == []
+    (page,) = [await house.ask(ListItems(limit=1), Items)]
+    assert (await rows("all"))[0] == json.loads(json.dumps(encode(page.items[0])))
+    for wrong, code in (("after=1", "bad_list"), ("state=x", "bad_state")):
+        status, _, problem = await house.http("GET", f"/v1/items?lines=true&{wrong}")
+        assert (status, problem["code"]) == (400, code)

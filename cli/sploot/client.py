@@ -93,6 +93,18 @@ class Connection:
                 *whole, text = (text + chunk).split(b"\n\n")
                 yield from (event for event in map(_event, whole) if event)
 
+    def pieces(self) -> Iterator[bytes]:
+        """A streamed body as it comes."""
+        self._socket.settimeout(REPLY_S)
+        try:
+            while (chunk := self._chunk()) != b"":
+                if chunk is None:
+                    self._receive()
+                else:
+                    yield chunk
+        except TimeoutError:
+            raise SplootError("the daemon stopped in the middle of an answer", "sploot logs") from None
+
     def _head(self) -> Head:
         while b"\r\n\r\n" not in self._buffer:
             if len(self._buffer) > HEAD_BYTES_MAX:
@@ -162,11 +174,22 @@ class Client:
 
     def follow(self, request: Request, wait_s: Callable[[], float]) -> Iterator[News | None]:
         """News of a stream; None whenever `wait_s()` has passed without. LostError when the line breaks."""
+        return self._stream(request).events(wait_s)
+
+    def lines(self, request: Request) -> Iterator[str]:
+        """The lines of an answer that streams, without their ends. LostError when the line to the daemon breaks."""
+        rest = b""
+        for piece in self._stream(request).pieces():
+            *whole, rest = (rest + piece).split(b"\n")
+            yield from (line.decode() for line in whole)
+
+    def _stream(self, request: Request) -> Connection:
+        """The connection on which the answer streams."""
         head = self._connection.send(request, "")
         if head.status != 200:
             raise _refusal(self._connection.body(head))
         self._check(head)
-        return self._connection.events(wait_s)
+        return self._connection
 
     def _ask(self, request: Request, key: str) -> bytes:
         """The body of the answer, from whichever daemon has lived long enough to give it."""

@@ -1,26 +1,26 @@
 """Commands that look at single files: list, failed, why, search, folders."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from sploot import exits, render
-from sploot.client import Client
+from sploot.client import TRIES_MAX, Client, LostError
 from sploot.paths import target
 from sploot.reach import client
 from sploot.terminal import complain, print_json, style
 from sploot.text import safe
-from splootd.errors import RequestError
+from splootd.errors import RequestError, SplootError
 from splootd.protocol import (
-    PAGE_MAX,
     Folders,
     GetFolders,
     Hit,
     Hits,
     ItemRow,
-    Items,
     ListItems,
     OpenPage,
     PageAddress,
@@ -28,40 +28,46 @@ from splootd.protocol import (
     Story,
     Why,
 )
-from splootd.wire import encode
+from splootd.wire import decode, encode
 
 FAILED_SHOWN = 100
+ALL = (1 << 63) - 1
 
 
-def rows(asking: Client, asked: ListItems) -> Iterator[ItemRow]:
-    """Up to `asked.limit` items, fetched page by page as they are looked at."""
+def lines(asked: ListItems) -> Iterator[str]:
+    """Up to `asked.limit` items as JSON, as they come. When the daemon dies meanwhile, the next one goes on."""
     left, before = asked.limit, asked.before
-    while left > 0:
-        page = asking.ask(replace(asked, before=before, limit=min(left, PAGE_MAX)), Items)
-        yield from page.items
-        left, before = left - len(page.items), page.before
-        if before is None:
+    for _ in range(TRIES_MAX):
+        line = ""
+        try:
+            with closing(client()) as asking:
+                for line in asking.lines(replace(asked, lines=True, before=before, limit=left)):
+                    yield line
+                    left -= 1
+        except LostError:
+            before = json.loads(line)["id"] if line else before
+        else:
             return
+        if not left:
+            return
+    raise SplootError(f"the daemon hung up in the middle of a list, {TRIES_MAX} times", "sploot logs")
+
+
+def rows(asked: ListItems) -> Iterator[ItemRow]:
+    return (decode(ItemRow, json.loads(line)) for line in lines(asked))
 
 
 def list_items(asked: ListItems, *, as_json: bool) -> int:
     paint = style()
-    for row in rows(client(), asked):
-        if as_json:
-            print_json(encode(row))
-        else:
-            print(render.item(row, paint))
+    for line in lines(asked) if as_json else (render.item(row, paint) for row in rows(asked)):
+        print(line)
     return exits.DONE
 
 
 def failed(*, as_json: bool) -> int:
-    limit = PAGE_MAX**2 if as_json else FAILED_SHOWN
-    found = rows(client(), ListItems(state="dead", limit=limit))
     if as_json:
-        for row in found:
-            print_json(encode(row))
-        return exits.DONE
-    dead = list(found)
+        return list_items(ListItems(state="dead", limit=ALL), as_json=True)
+    dead = list(rows(ListItems(state="dead", limit=FAILED_SHOWN)))
     for line in render.failed(dead, style()):
         print(line)
     if dead:

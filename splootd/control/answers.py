@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Collection, Mapping, Sized
-from enum import StrEnum
-from typing import Protocol, TypeVar, assert_never
+from collections.abc import AsyncIterator, Collection, Sized
+from typing import Protocol, assert_never
 
 from splootd import protocol
-from splootd.control import doctor, finding, keeping, numbers, views
+from splootd.control import doctor, finding, keeping, lists, numbers, views
 from splootd.control.figures import figures
 from splootd.control.parts import Parts
 from splootd.control.scope import Scope
@@ -15,9 +14,8 @@ from splootd.control.status import folder_rows, standing, status
 from splootd.control.story import Holdup, next_step
 from splootd.control.stream import News
 from splootd.core.failure import Fault
-from splootd.core.item import Item, Priority, State
+from splootd.core.item import Item, Priority
 from splootd.errors import RequestError
-from splootd.store.listing import Filter
 from splootd.store.rescue import MISHAP
 
 TARGETS_MAX = 10_000
@@ -38,9 +36,7 @@ Reply = (
     | protocol.Undone
     | protocol.PageAddress
 )
-Answer = Reply | AsyncIterator[bytes] | str
-
-Words = TypeVar("Words", bound=StrEnum)
+Answer = Reply | AsyncIterator[bytes] | lists.Lines | str
 
 
 class _Change(Protocol):
@@ -68,7 +64,7 @@ class Answers:
             case protocol.GetProgress():
                 return await self.progress(request)
             case protocol.ListItems():
-                return await self.items(request)
+                return await lists.items(self._parts, request)
             case protocol.Why():
                 return await self.why(request)
             case protocol.Retry():
@@ -134,24 +130,6 @@ class Answers:
         first = await snapshot()
         return self.news.progress(snapshot) if request.follow else first
 
-    async def items(self, request: protocol.ListItems) -> protocol.Items:
-        limit = min(max(request.limit, 1), protocol.PAGE_MAX)
-        folders = await self._folders()
-        if request.text is not None and len(request.text) > protocol.TEXT_CHARS_MAX:
-            raise RequestError("bad_text", f"a text to look for has at most {protocol.TEXT_CHARS_MAX} characters")
-        wanted = Filter(
-            state=None if request.state is None else _one_of(State, request.state, "state"),
-            folder_id=None if request.folder is None else _folder_id(folders, request.folder),
-            fault=None if request.reason is None else _one_of(Fault, request.reason, "reason"),
-            text=request.text,
-        )
-        listing = self._parts.listing
-        if request.after is not None:
-            page = await listing.page_after(wanted, after=request.after, limit=limit)
-            return protocol.Items(views.item_rows(page.items, folders), None, page.next)
-        page = await listing.page(wanted, before=request.before, limit=limit)
-        return protocol.Items(views.item_rows(page.items, folders), page.next)
-
     async def events(self, request: protocol.GetEvents) -> AsyncIterator[bytes]:
         """RequestError when there is no such item, or the folder is none."""
         path = None
@@ -174,7 +152,7 @@ class Answers:
         holdup = Holdup(gate.paused, gate.state, gate.retry_at, gate.held_for)
         attempts, kept = await parts.listing.attempts(item.id), await keeping.kept(parts, item)
         return protocol.Story(
-            item=views.item_row(item, await self._folders()),
+            item=views.item_row(item, await lists.folder_paths(parts)),
             attempts=tuple(views.attempt_row(attempt) for attempt in attempts),
             next=next_step(item, holdup, kept, parts.clock.now()),
             versions=len(versions),
@@ -198,7 +176,7 @@ class Answers:
             raise RequestError("nothing_named", "say what to retry", "name ids, a reason, or all")
         ids = await self._parts.queue.revive(
             ids=request.ids,
-            fault=None if request.reason is None else _one_of(Fault, request.reason, "reason"),
+            fault=None if request.reason is None else lists.one_of(Fault, request.reason, "reason"),
             all_dead=request.all,
             now=self._parts.clock.now(),
         )
@@ -263,25 +241,6 @@ class Answers:
         self.draining = True
         self._parts.shutdown()
         return protocol.Done("The daemon finishes what is under way, then ends.")
-
-    async def _folders(self) -> dict[int, str]:
-        return {folder.id: os.fsdecode(folder.path) for folder in await self._parts.arrivals.folders()}
-
-
-def _folder_id(folders: Mapping[int, str], path: str) -> int:
-    for number, known in folders.items():
-        if known == path:
-            return number
-    raise RequestError("not_found", f"{path[:4096]} is not watched", "sploot folders", status=404)
-
-
-def _one_of(words: type[Words], word: str, what: str) -> Words:
-    try:
-        return words(word)
-    except ValueError:
-        raise RequestError(
-            f"bad_{what}", f"there is no {what} {word[:40]!r}", f"there are: {', '.join(words)}"
-        ) from None
 
 
 def _check_count(targets: Sized) -> None:

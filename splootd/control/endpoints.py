@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from splootd.control.answers import Answers
+from splootd.control.lists import Lines
 from splootd.control.once import Once
 from splootd.errors import ConfigError, ItemError, RequestError, ServerError, SplootError
 from splootd.logs import logger
@@ -88,6 +89,8 @@ class Endpoints:
 def _answered(answer: Any) -> Response:
     if isinstance(answer, AsyncIterator):
         return StreamingResponse(answer, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    if isinstance(answer, Lines):
+        return StreamingResponse(answer.pieces, media_type="application/x-ndjson")
     if isinstance(answer, str):
         return Response(answer, media_type=CONTENT_TYPE)
     return as_json(encode(answer))

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sploot import reach
+from sploot import looking, reach
 from sploot.client import TRIES_MAX, Client, Connection, LostError, is_older
 from sploot.reach import NoDaemonError, running
 
 from splootd.control.door import bind
 from splootd.errors import RequestError, SplootError
-from splootd.protocol import Done, GetEvents, Pause
+from splootd.protocol import Done, GetEvents, ListItems, Pause
 
 LIMIT_S = 20
 HEAD = b"HTTP/1.1 200 OK\r\nSploot-Version: 0.1.0\r\nSploot-Api: 1.0\r\n"
@@ -171,3 +171,26 @@ def test_a_line_that_was_given_up_is_lost_and_not_a_fault(tmp_path: Path) -> Non
     connection.close()
     with pytest.raises(LostError):
         connection.send(Pause(), "key")
+
+
+def chunked(*pieces: bytes, has_end: bool = True) -> bytes:
+    body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    return HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n" * has_end
+
+
+def test_lines_are_whole_however_they_were_cut(tmp_path: Path):
+    path = tmp_path / "s.sock"
+    with answering(path, chunked(b'{"id": 3}\n{"i', b'd": 2}\n', b'{"id": 1}\n')), client_of(path) as client:
+        assert list(client.lines(ListItems(lines=True))) == ['{"id": 3}', '{"id": 2}', '{"id": 1}']
+
+
+def test_a_list_that_breaks_off_goes_on_after_its_last_whole_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "s.sock"
+    monkeypatch.setattr(looking, "client", lambda: Client(lambda: Connection(path), print))
+    torn = (chunked(b'{"id": 3}\n{"id": 2}\n{"i', has_end=False), chunked(has_end=False))
+    with answering(path, *torn, chunked(b'{"id": 1}\n')) as asked:
+        lines = list(looking.lines(ListItems(limit=5)))
+    assert lines == ['{"id": 3}', '{"id": 2}', '{"id": 1}']
+    assert [b"limit=5&" in each or b"before=2&limit=3&" in each for each in asked] == [True] * 3
+    with answering(path, *[chunked(has_end=False)] * TRIES_MAX), pytest.raises(SplootError, match="hung up"):
+        list(looking.lines(ListItems(limit=5)))

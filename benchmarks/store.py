@@ -1,8 +1,8 @@
-"""The queue against its peers: `python benchmarks/store.py [--items 1000] [--rounds 5]`.
+"""The queue against its peers: `python benchmarks/store.py [--items 5000] [--rounds 5]`.
 
 Durable enqueue, claim and acknowledge, at `synchronous=FULL` everywhere, against litequeue, persist-queue's SQLite ack
-queue and huey on SQLite; these have no batches. Ours runs one by one, with the 16 callers that the daemon has, and in
-batches of 100 callers (an enqueue offers 1,000 rows at once). The peers are installed into a scratch environment.
+queue and huey on SQLite; these have no batches. Ours runs one item a call, with one caller and with the 16 that the
+daemon has, and in batches of 1,000. The peers are installed into a scratch environment.
 """
 
 import argparse
@@ -25,11 +25,15 @@ from paired import ratio, show
 from storekit import Store, opened, origin, version
 
 from splootd.core.item import SHARDS, Leased
+from splootd.store.answers import Accepted
 from splootd.store.arrivals import OFFER_MAX, Candidate
 
 HERE = Path(__file__).resolve().parent
 PEERS = ("litequeue", "persist-queue", "huey")
-CALLERS = {"one by one": 1, "16 callers": 16, "100 callers": 100}
+CALLERS = {"one by one": 1, "one by one, 16 callers": 16}
+BATCHED = "batched"
+BATCH = OFFER_MAX
+TO_REACH = {BATCHED: "to reach: 10 x", **dict.fromkeys(CALLERS, "to reach: 1 x")}
 STAGES = ("enqueue", "claim", "acknowledge")
 T = TypeVar("T")
 Took = dict[str, float]
@@ -51,15 +55,31 @@ def peer(python: Path, name: str, folder: Path, items: int) -> Took:
 async def ours(folder: Path, items: int, callers: int) -> Took:
     """Seconds of each stage with so many callers, each of whom waits for its answer before it asks again."""
     async with opened(folder / f"{callers}.db") as store:
-        candidates = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(items)]
-        size = OFFER_MAX if callers > SHARDS else 1
-        batches = [candidates[start : start + size] for start in range(0, items, size)]
+        candidates = candidates_of(items)
         took, claimed = {}, list[Leased]()
-        took["enqueue"] = await spent(callers, batches, lambda batch: offer(store, batch))
+        took["enqueue"] = await spent(callers, candidates, lambda each: offer(store, [each]))
         took["claim"] = await spent(callers, range(items), lambda number: claim(store, number % SHARDS, claimed))
         assert len(claimed) == items
         took["acknowledge"] = await spent(callers, claimed, store.accept)
     return took
+
+
+async def ours_batched(folder: Path, items: int) -> Took:
+    """The same in batches of a thousand: offered at once, claimed by every shard's lane, and acknowledged at once."""
+    async with opened(folder / "batched.db") as store:
+        candidates = candidates_of(items)
+        starts = range(0, items, BATCH)
+        took, claimed = {}, list[Leased]()
+        took["enqueue"] = await spent(1, starts, lambda start: offer(store, candidates[start : start + BATCH]))
+        took["claim"] = await spent(1, starts, lambda _: claim_batch(store, claimed))
+        assert len(claimed) == items
+        taken = [store.accepted(each) for each in claimed]
+        took["acknowledge"] = await spent(1, starts, lambda start: accept(store, taken[start : start + BATCH]))
+    return took
+
+
+def candidates_of(items: int) -> list[Candidate]:
+    return [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(items)]
 
 
 async def offer(store: Store, batch: Sequence[Candidate]) -> None:
@@ -72,6 +92,21 @@ async def claim(store: Store, shard: int, claimed: list[Leased]) -> None:
         if leased := await store.queue.claim(each, now=2.0, chance=0.0):
             claimed.append(leased)
             return
+
+
+async def claim_batch(store: Store, claimed: list[Leased]) -> None:
+    """The next of all shards together: as many each as make a batch, and the rest from where there is some."""
+    share = BATCH // SHARDS
+    claims = [store.queue.claim_group(shard, limit=share, now=2.0, chance=0.0) for shard in range(SHARDS)]
+    batch = list(itertools.chain(*await asyncio.gather(*claims)))
+    for shard in range(SHARDS):
+        if len(batch) < BATCH:
+            batch += await store.queue.claim_group(shard, limit=BATCH - len(batch), now=2.0, chance=0.0)
+    claimed += batch
+
+
+async def accept(store: Store, batch: Sequence[Accepted]) -> None:
+    assert all(await store.queue.accept_group(batch, now=3.0))
 
 
 async def spent(callers: int, subjects: Sequence[T], act: Callable[[T], Awaitable[object]]) -> float:
@@ -88,10 +123,10 @@ async def spent(callers: int, subjects: Sequence[T], act: Callable[[T], Awaitabl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--items", type=int, default=1_000)
+    parser.add_argument("--items", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    took: dict[str, list[Took]] = {name: [] for name in (*PEERS, *CALLERS)}
+    took: dict[str, list[Took]] = {name: [] for name in (*PEERS, *TO_REACH)}
     with tempfile.TemporaryDirectory() as scratch:
         python = installed(Path(scratch, "peers"))
         for number in range(arguments.rounds):
@@ -101,6 +136,7 @@ def main() -> None:
                 took[name].append(peer(python, name, folder / name, arguments.items))
             for name, callers in CALLERS.items():
                 took[name].append(asyncio.run(ours(folder, arguments.items, callers)))
+            took[BATCHED].append(asyncio.run(ours_batched(folder, arguments.items)))
     report(took, arguments.items)
 
 
@@ -110,8 +146,7 @@ def report(took: dict[str, list[Took]], items: int) -> None:
         best = min((name for name in PEERS if name in of), key=lambda name: statistics.median(of[name]))
         for name, seconds in of.items():
             show(f"{stage}: {name}", f"{items / statistics.median(seconds):,.0f} /s")
-        for name in CALLERS:
-            target = {"one by one": "to reach: 1 x", "100 callers": "to reach: 10 x"}.get(name, "")
+        for name, target in TO_REACH.items():
             show(f"  {name} against {best}", f"{ratio(of[best], of[name]):.1f} x", target)
 
 

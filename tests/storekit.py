@@ -11,6 +11,7 @@ from typing import Any
 from splootd.bus import Bells
 from splootd.core.failure import Fault
 from splootd.core.item import Item, Leased, Priority, State, Version
+from splootd.store.answers import Accepted
 from splootd.store.arrivals import Arrival, Arrivals, Candidate, Origin
 from splootd.store.database import Database
 from splootd.store.ledger import Ledger, server_id
@@ -96,6 +97,11 @@ class Store:
             leased, asset_id=f"a{number}", sha256=digest(number), duplicate=False, embedded=embedded, now=now
         )
 
+    def accepted(self, leased: Leased, *, embedded: bool = False) -> Accepted:
+        """The same as `accept` says, for a group."""
+        number = leased.item.id
+        return Accepted(leased, f"a{number}", digest(number), duplicate=False, embedded=embedded)
+
     async def item(self, item_id: int) -> Item:
         item = await self.listing.item(item_id)
         assert item is not None
@@ -104,9 +110,12 @@ class Store:
     async def new_in(self, state: State, number: int) -> int:
         """A new file, led into `state` as the daemon would."""
         arrival = await self.put(b"/memes/%d.png" % number, version(number))
-        if state is State.PENDING:
-            return arrival.item_id
-        leased = await self.claim(arrival.item_id)
+        if state is not State.PENDING:
+            await self.lead(await self.claim(arrival.item_id), state)
+        return arrival.item_id
+
+    async def lead(self, leased: Leased, state: State) -> None:
+        """End a claim so that its item is in `state`; it is in `uploading` already."""
         match state:
             case State.EMBEDDING | State.READY:
                 assert await self.accept(leased, embedded=state is State.READY)
@@ -116,7 +125,6 @@ class Store:
                 assert await self.queue.vanish(leased, reason="gone", now=0.0)
             case State.SKIPPED:
                 assert await self.queue.skip(leased, fault=Fault.UNSUPPORTED, reason="unsupported", now=0.0)
-        return arrival.item_id
 
     async def rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return await self.database.read(lambda c: [tuple(row) for row in c.execute(sql, values)])

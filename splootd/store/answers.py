@@ -2,10 +2,11 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from splootd.core.failure import Fault, Verdict
-from splootd.core.item import Version
+from splootd.core.item import Leased, Version
 from splootd.store.queries import SQL
 from splootd.store.rows import version_values
 
@@ -29,12 +30,39 @@ _ANSWERS: Mapping[Verdict, Sequence[_Answer]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An item whose bytes the library has, and what it knows them by."""
+
+    leased: Leased
+    asset_id: str
+    sha256: bytes
+    duplicate: bool
+    embedded: bool
+
+
 def accepted(connection: sqlite3.Connection, values: Mapping[str, Any]) -> bool:
     """The library has the bytes: the item goes on and the ledger knows it, or neither."""
-    if not connection.execute(SQL["accept"], values).fetchall():
+    if not connection.execute(SQL["accept"], values).rowcount:
         return False
     connection.execute(SQL["remember_content"], values)
     return True
+
+
+def all_accepted(connection: sqlite3.Connection, group: Sequence[Accepted], values: Mapping[str, Any]) -> list[bool]:
+    """The same of each of a group, by as many statements as for one. `values` are those that all have in common."""
+    first_of = {each.leased.lease: n for n, each in reversed(list(enumerate(group)))}  # a lease answers once
+    connection.executemany(SQL["stage_taken"], [_staged(n, group[n]) for n in first_of.values()])
+    ours = {n for (n,) in connection.execute(SQL["ours_taken"])}
+    connection.executemany(SQL["unstage_taken"], [(n,) for n in first_of.values() if n not in ours])
+    connection.execute(SQL["accept_taken"], values)
+    connection.execute(SQL["remember_taken"], values)
+    connection.execute(SQL["clear_taken"])
+    return [n in ours for n in range(len(group))]
+
+
+def _staged(n: int, each: Accepted) -> tuple[Any, ...]:
+    return (n, each.leased.item.id, each.leased.lease, each.asset_id, each.sha256, each.duplicate, each.embedded)
 
 
 def failed(

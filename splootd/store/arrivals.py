@@ -75,7 +75,7 @@ class Arrivals:
             offer = Offer(connection, origin, server_id=self._server_id, still_there=still_there, now=now)
             return offer.place_all(candidates)
 
-        arrivals = await self._database.write(op, bulk=True)
+        arrivals = await self._database.write(op, bulk=True, rows=len(candidates))
         if any(arrival.outcome is not Outcome.KNOWN for arrival in arrivals):
             self._bells.work.ring()
             self._bells.news.ring()

@@ -1,6 +1,8 @@
 """Who is next: claims that wait together are served together, by one statement for each shard and class."""
 
 import asyncio
+import bisect
+import itertools
 import secrets
 import sqlite3
 from asyncio import CancelledError
@@ -16,19 +18,20 @@ from splootd.store.database import Database
 from splootd.store.queries import SQL
 from splootd.store.rows import leased_of
 
-GROUP_MAX = 100  # claims in one operation: so long other writes of its group wait
+GROUP_MAX = 1_000  # items claimed in one operation: so long other writes of its group wait
 
 _Lost = tuple[str, str]  # the first and the last of a range of leases
 
 
 @dataclass(eq=False, slots=True)
 class _Wish:
-    """One claim that waits: from which shard, any if None, and after urgent items of which classes, in order."""
+    """A claim that waits: from which shard, any if None, after urgent items of which classes, and how many at most."""
 
     shard: int | None
     later: Sequence[Priority]
+    limit: int
     now: float
-    answer: asyncio.Future[Leased | None]
+    answer: asyncio.Future[list[Leased]]
 
 
 class Claims:
@@ -47,9 +50,13 @@ class Claims:
         self._lost: set[_Lost] = set()
         self._serving: asyncio.Task[None] | None = None
 
-    async def claim(self, shard: int | None, *, later: Sequence[Priority] = (), now: float) -> Leased | None:
-        """Lease the next item: an urgent one, else one of the classes in `later`."""
-        wish = _Wish(shard, later, now, asyncio.get_running_loop().create_future())
+    async def claim(
+        self, shard: int | None, *, later: Sequence[Priority] = (), limit: int = 1, now: float
+    ) -> list[Leased]:
+        """Lease the next items: urgent ones, then those of the classes in `later`."""
+        if not 1 <= limit <= GROUP_MAX:
+            raise ValueError(f"{limit} items in one claim; 1 to {GROUP_MAX} are allowed")
+        wish = _Wish(shard, later, limit, now, asyncio.get_running_loop().create_future())
         self._wishes.append(wish)
         if self._serving is None or self._serving.done():
             self._serving = asyncio.create_task(self._serve(), name="claims")
@@ -63,10 +70,10 @@ class Claims:
     async def _serve(self) -> None:
         """Group after group, until nobody waits any more."""
         while self._wishes:
-            group, self._wishes = self._wishes[:GROUP_MAX], self._wishes[GROUP_MAX:]
+            group = self._next_group()
             token, lost = f"{self._boot}:{secrets.token_hex(8)}", frozenset(self._lost)
             try:
-                leased = await self._database.write(partial(self._claim, group=group, token=token, lost=lost))
+                given = await self._database.write(partial(self._claim, group=group, token=token, lost=lost))
             except BaseException as error:  # whatever it is, those who wait must hear of it
                 self._lost.add((f"{token}.", f"{token}/"))  # all of the group: "/" follows "."
                 for wish in group:
@@ -75,40 +82,47 @@ class Claims:
                     raise
             else:
                 self._lost -= lost
-                for wish, each in zip(group, leased, strict=True):
-                    if not wish.answer.done():
-                        wish.answer.set_result(each)
-                    elif each is not None:  # its caller was cancelled meanwhile
-                        self._lost.add((each.lease, each.lease))
-                if lost or any(leased):
+                for wish, leased in zip(group, given, strict=True):
+                    if wish.answer.done():  # its caller was cancelled meanwhile
+                        self._lost.update((each.lease, each.lease) for each in leased)
+                    else:
+                        wish.answer.set_result(leased)
+                if lost or any(given):
                     self._claimed(bool(lost))
+
+    def _next_group(self) -> list[_Wish]:
+        """The first of those who wait, who together want no more than GROUP_MAX."""
+        wanted = list(itertools.accumulate(wish.limit for wish in self._wishes))
+        count = bisect.bisect_right(wanted, GROUP_MAX)
+        group, self._wishes = self._wishes[:count], self._wishes[count:]
+        return group
 
     def _lose(self, wish: _Wish) -> None:
         """Its caller was cancelled: what it was given in the same moment is to be given back."""
         answer = wish.answer
-        if answer.done() and not answer.cancelled() and answer.exception() is None and (leased := answer.result()):
-            self._lost.add((leased.lease, leased.lease))
+        if answer.done() and not answer.cancelled() and answer.exception() is None:
+            self._lost.update((each.lease, each.lease) for each in answer.result())
 
     def _claim(
         self, connection: sqlite3.Connection, *, group: Sequence[_Wish], token: str, lost: frozenset[_Lost]
-    ) -> list[Leased | None]:
+    ) -> list[list[Leased]]:
         """What each wish of the group is given."""
         values = {"server_id": self._server_id, "lease": token, "now": max(wish.now for wish in group)}
         for first, last in lost:
             gone = {"first": first, "last": last, "superseded": answers.SUPERSEDED, "now": values["now"]}
             connection.execute(SQL["give_back"], gone)
-        given: dict[_Wish, Leased] = {}
+        given: dict[_Wish, list[Leased]] = {wish: [] for wish in group}
         if connection.execute(SQL["is_urgent"], values).fetchall():
             self._give(connection, given, [(wish, Priority.URGENT) for wish in group], values)
         for choice in range(max(len(wish.later) for wish in group)):
-            left = [wish for wish in group if wish not in given and choice < len(wish.later)]
+            left = [wish for wish in group if choice < len(wish.later) and len(given[wish]) < wish.limit]
             self._give(connection, given, [(wish, wish.later[choice]) for wish in left], values)
-        return [given.get(wish) for wish in group]
+        return list(given.values())
 
     @staticmethod
     def _give(
         connection: sqlite3.Connection,
-        given: dict[_Wish, Leased],
+        given: dict[_Wish, list[Leased]],
         wanted: Sequence[tuple[_Wish, Priority]],
         values: dict[str, Any],
     ) -> None:
@@ -118,10 +132,13 @@ class Claims:
             alike[wish.shard, priority].append(wish)
         for (shard, priority), wishes in alike.items():
             query = "claim_urgent" if shard is None else "claim"
-            every = {**values, "shard": shard, "priority": priority, "limit": len(wishes)}
+            left = [wish.limit - len(given[wish]) for wish in wishes]
+            every = {**values, "shard": shard, "priority": priority, "limit": sum(left)}
             rows = connection.execute(SQL[query], every).fetchall()
             rows.sort(key=lambda row: (row["added_at"], row["id"]))  # RETURNING promises no order
-            given.update(zip(wishes, map(leased_of, rows), strict=False))
+            leased = map(leased_of, rows)
+            for wish, count in zip(wishes, left, strict=True):
+                given[wish] += itertools.islice(leased, count)
 
 
 def _refuse(wish: _Wish, error: BaseException) -> None:

@@ -12,7 +12,7 @@ import aiosqlite
 
 from splootd.errors import StoreError
 from splootd.store import schema
-from splootd.store.lanes import Lanes, Waiting
+from splootd.store.lanes import BULK_ROWS_MAX, Lanes, Waiting
 from splootd.store.transaction import (
     Outcome,
     closed_error,
@@ -84,16 +84,17 @@ class Database:
     def sqlite_version(self) -> str:
         return sqlite3.sqlite_version
 
-    async def write(self, op: Callable[[sqlite3.Connection], T], *, bulk: bool = False) -> T:
+    async def write(self, op: Callable[[sqlite3.Connection], T], *, bulk: bool = False, rows: int = BULK_ROWS_MAX) -> T:
         """Run `op` in a transaction on the writer's thread, and return what it returned once that is committed.
 
-        What `op` raises undoes `op` and comes out here. Bulk waits behind everything else. Raises StoreFull when there
-        was no room and nothing was written, and StoreFailed when nobody knows: look again before you repeat it.
-        After a cancellation it is written whole or not at all, and nobody knows which.
+        What `op` raises undoes `op` and comes out here. Bulk waits behind everything else, and of few `rows` it shares
+        a commit with other bulk. Raises StoreFull when there was no room and nothing was written, and StoreFailed when
+        nobody knows: look again before you repeat it. After a cancellation it is written whole or not at all, and
+        nobody knows which.
         """
         if self._lanes.closed:
             raise closed_error(self.path)
-        return await self._lanes.run(op, bulk=bulk)
+        return await self._lanes.run(op, bulk_rows=rows if bulk else 0)
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run `query` on one committed state of the database. It cannot write."""

@@ -12,6 +12,7 @@ from splootd.store.transaction import Outcome
 T = TypeVar("T")
 
 GROUP_MAX = 1_000  # operations in one commit
+BULK_ROWS_MAX = 1_000  # rows of bulk in one commit: so long the quick that come now wait for it
 
 
 @dataclass(eq=False, slots=True)
@@ -19,6 +20,7 @@ class Waiting:
     """One operation and the caller who waits for its end."""
 
     op: Callable[[sqlite3.Connection], Any]
+    rows: int  # of bulk
     answer: asyncio.Future[Any]
 
 
@@ -34,20 +36,17 @@ class Lanes:
     def __repr__(self) -> str:
         return f"Lanes({len(self._quick)} quick, {len(self._bulk)} bulk)"
 
-    async def run(self, op: Callable[[sqlite3.Connection], T], *, bulk: bool) -> T:
+    async def run(self, op: Callable[[sqlite3.Connection], T], *, bulk_rows: int) -> T:
         """Wait until the writer has run `op`; returns or raises what came of it."""
-        waiting = Waiting(op, asyncio.get_running_loop().create_future())
-        (self._bulk if bulk else self._quick).append(waiting)
+        waiting = Waiting(op, bulk_rows, asyncio.get_running_loop().create_future())
+        (self._bulk if bulk_rows else self._quick).append(waiting)
         self._wake.set()
         return cast(T, await waiting.answer)
 
     async def take(self) -> list[Waiting]:
-        """The next group: whatever is quick, then at most one of the bulk. Empty when closed and nothing waits.
-
-        One bulk operation is a thousand rows: with a second one, the quick that come now would wait for it too.
-        """
+        """The next group: whatever is quick, then so much of the bulk. Empty when closed and nothing waits."""
         while True:
-            group = self._take(self._quick, GROUP_MAX) + self._take(self._bulk, 1)
+            group = self._take(self._quick) + self._take(self._bulk)
             if group or self.closed:
                 return group
             self._wake.clear()
@@ -70,11 +69,13 @@ class Lanes:
                 waiting.answer.set_exception(outcome.error)
 
     @staticmethod
-    def _take(lane: deque[Waiting], limit: int) -> list[Waiting]:
+    def _take(lane: deque[Waiting]) -> list[Waiting]:
         """The first of a lane. Whoever was cancelled while waiting wants nothing written any more."""
         group: list[Waiting] = []
-        while lane and len(group) < limit:
+        rows = 0
+        while lane and len(group) < GROUP_MAX and (not group or rows + lane[0].rows <= BULK_ROWS_MAX):
             waiting = lane.popleft()
             if not waiting.answer.done():
                 group.append(waiting)
+                rows += waiting.rows
         return group

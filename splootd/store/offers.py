@@ -3,7 +3,8 @@
 import enum
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,7 @@ class Offer:
         self._connection = connection
         self._origin = origin
         self._still_there = still_there
+        self._tags = json.dumps(origin.tags)
         self._values = {
             "server_id": server_id,
             "add_id": origin.add_id,
@@ -85,10 +87,39 @@ class Offer:
             "now": now,
         }
 
-    def place_all(self, candidates: Iterable[Candidate]) -> list[Arrival]:
-        """Place them in their order. In a folder that is known most files are as they were: that is asked first."""
-        is_plain = not self._origin.force and self._origin.after is None
-        return [(is_plain and self._unchanged(candidate)) or self.place(candidate) for candidate in candidates]
+    def place_all(self, candidates: Sequence[Candidate]) -> list[Arrival]:
+        """Place them, each as if it came alone and in this order."""
+        if len(candidates) == 1:
+            return [self._unchanged(candidates[0]) or self.place(candidates[0])]
+        placed = self._place_plain(candidates)
+        return [placed.get(n) or self.place(candidate) for n, candidate in enumerate(candidates)]
+
+    def _place_plain(self, candidates: Sequence[Candidate]) -> dict[int, Arrival]:
+        """Those that are as they were, and those that are simply new, by their number: all in a few statements.
+
+        None of them has its path or its inode in common with another candidate, so it does not matter who comes first.
+        """
+        run, staged = self._connection.executemany, [_staged(n, each) for n, each in enumerate(candidates)]
+        run(SQL["stage_found"], staged)
+        doubled = _doubled([each.path for each in candidates]) | _doubled([row[4:6] for row in staged])
+        placed: dict[int, Arrival] = {}
+        new: list[int] = []
+        for n, item_id, state, folder_id, is_same, is_new in self._run("compare_found"):
+            if n in doubled:
+                continue
+            if is_new:
+                new.append(n)
+            elif is_same and self._needs_nothing(state, folder_id):
+                placed[n] = Arrival(candidates[n].path, Outcome.KNOWN, item_id, State(state))
+        if new:
+            run(SQL["unstage_found"], [(n,) for n in set(range(len(candidates))).difference(new)])
+            inserted = self._run("insert_found", tags=self._tags, force=self._origin.force)
+            ids = {row["path"]: row["id"] for row in inserted}
+            for n in new:
+                path = candidates[n].path
+                placed[n] = Arrival(path, Outcome.QUEUED, ids[path], State.PENDING)
+        self._run("clear_found")
+        return placed
 
     def _unchanged(self, candidate: Candidate) -> Arrival | None:
         """The arrival of a file that is just as it was and needs nothing to be written; None for every other."""
@@ -99,10 +130,15 @@ class Offer:
         item_id, state, folder_id, size, mtime_ns, device, inode = row
         version = candidate.version
         is_same = size == version.size and mtime_ns == version.mtime_ns and inode == signed(version.inode)
-        is_at_home = folder_id is not None or self._origin.folder_id is None
-        if is_same and is_at_home and device == signed(version.device) and state in _LEFT_AS_IT_IS:
+        if is_same and device == signed(version.device) and self._needs_nothing(state, folder_id):
             return Arrival(candidate.path, Outcome.KNOWN, item_id, State(state))
         return None
+
+    def _needs_nothing(self, state: str, folder_id: int | None) -> bool:
+        """Whether the item of a file that is found again, unchanged, stays as it is."""
+        is_plain = not self._origin.force and self._origin.after is None
+        is_at_home = folder_id is not None or self._origin.folder_id is None
+        return is_plain and is_at_home and state in _LEFT_AS_IT_IS
 
     def place(self, candidate: Candidate) -> Arrival:
         """The rules, in their order: the very file at its path, the same file moved, another version, a new file."""
@@ -156,7 +192,7 @@ class Offer:
             path=candidate.path,
             shard=shard_of(candidate.path),
             next_at=candidate.settles_at,
-            tags=json.dumps(self._origin.tags),
+            tags=self._tags,
             force=self._origin.force,
             **version_values(candidate.version),
         )
@@ -186,3 +222,25 @@ class Offer:
     def _run(self, query: str, **values: Any) -> list[sqlite3.Row]:
         every = {**self._values, **values}
         return self._connection.execute(SQL[query], every).fetchall()
+
+
+def _staged(n: int, candidate: Candidate) -> tuple[Any, ...]:
+    version = candidate.version
+    return (
+        n,
+        candidate.path,
+        version.size,
+        version.mtime_ns,
+        signed(version.device),
+        signed(version.inode),
+        shard_of(candidate.path),
+        candidate.settles_at,
+    )
+
+
+def _doubled(keys: Sequence[Hashable]) -> set[int]:
+    """Where those are that come more than once."""
+    if len(set(keys)) == len(keys):
+        return set()
+    count = Counter(keys)
+    return {n for n, key in enumerate(keys) if count[key] > 1}

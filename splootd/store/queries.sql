@@ -30,8 +30,38 @@ RETURNING *;
 UPDATE items SET state = iif(:embedded, 'ready', 'embedding'), lease = NULL, next_at = iif(:embedded, NULL, :now),
   asset_id = :asset_id, sha256 = :sha256, duplicate = :duplicate, accepted_at = :now, fault = NULL, reason = NULL,
   updated_at = :now
-WHERE id = :id AND state = 'uploading' AND lease = :lease
-RETURNING id;
+WHERE id = :id AND state = 'uploading' AND lease = :lease;
+
+-- name: stage_taken
+-- One of a group that the library has.
+INSERT INTO temp.taken VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: ours_taken
+-- Those of the group that are still leased to whoever says so.
+SELECT n FROM temp.taken CROSS JOIN items ON items.id = taken.id
+WHERE items.state = 'uploading' AND items.lease = taken.lease;
+
+-- name: unstage_taken
+-- One that is not.
+DELETE FROM temp.taken WHERE n = ?;
+
+-- name: accept_taken
+-- The same as `accept`, of the group.
+UPDATE items NOT INDEXED SET state = iif(taken.embedded, 'ready', 'embedding'), lease = NULL,
+  next_at = iif(taken.embedded, NULL, :now), asset_id = taken.asset_id, sha256 = taken.sha256,
+  duplicate = taken.duplicate, accepted_at = :now, fault = NULL, reason = NULL, updated_at = :now
+FROM temp.taken WHERE items.id = taken.id;
+
+-- name: remember_taken
+-- What the server now has of the group.
+INSERT INTO contents (server_id, sha256, asset_id, ready, seen_at)
+SELECT :server_id, sha256, asset_id, embedded, :now FROM temp.taken WHERE true ORDER BY n
+ON CONFLICT DO UPDATE SET ready = iif(asset_id = excluded.asset_id, max(ready, excluded.ready), excluded.ready),
+  asset_id = excluded.asset_id, removed_at = NULL, seen_at = excluded.seen_at;
+
+-- name: clear_taken
+-- The group is written.
+DELETE FROM temp.taken;
 
 -- name: retry
 -- The item's own try failed. It keeps its place in time.
@@ -237,6 +267,39 @@ INSERT INTO items (server_id, path, size, mtime_ns, device, inode, priority, sha
 VALUES (:server_id, :path, :size, :mtime_ns, :device, :inode, :priority, :shard, :now, :now, :next_at,
   :folder_id, :add_id, :tags, :force, :after)
 RETURNING id;
+
+-- name: stage_found
+-- One of a group of files that were found.
+INSERT INTO temp.found VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: compare_found
+-- What is known of each: the item at its path, and whether it is that very version; or whether it was elsewhere.
+SELECT n, id, state, folder_id,
+  items.size = found.size AND items.mtime_ns = found.mtime_ns AND items.device = found.device
+    AND items.inode = found.inode AS is_same,
+  id IS NULL AND NOT EXISTS (
+    SELECT 1 FROM items AS former INDEXED BY items_by_inode
+    WHERE former.device = found.device AND former.inode = found.inode AND former.latest = 1
+      AND former.server_id = :server_id) AS is_new
+FROM temp.found LEFT JOIN items INDEXED BY items_latest
+  ON items.server_id = :server_id AND items.path = found.path AND items.latest = 1;
+
+-- name: unstage_found
+-- One that is not simply new.
+DELETE FROM temp.found WHERE n = ?;
+
+-- name: insert_found
+-- All of the group, as `insert_item` does it.
+INSERT INTO items (server_id, path, size, mtime_ns, device, inode, priority, shard, added_at, updated_at, next_at,
+  folder_id, add_id, tags, force, after)
+SELECT :server_id, path, size, mtime_ns, device, inode, :priority, shard, :now, :now, settles_at,
+  :folder_id, :add_id, :tags, :force, :after
+FROM temp.found ORDER BY n
+RETURNING path, id;
+
+-- name: clear_found
+-- The group is written.
+DELETE FROM temp.found;
 
 -- name: supersede
 -- Another version or another file has taken the path: nobody waits for this one any more.

@@ -9,6 +9,7 @@ from splootd.bus import Bells
 from splootd.core.failure import Fault, Verdict
 from splootd.core.item import Leased, Priority, Version
 from splootd.store import answers
+from splootd.store.answers import Accepted
 from splootd.store.claims import Claims
 from splootd.store.database import Database
 from splootd.store.queries import SQL
@@ -46,14 +47,18 @@ class Queue:
 
     async def claim(self, shard: int, *, now: float, chance: float) -> Leased | None:
         """Lease the next item of a shard: urgent first, then normal or background as `chance` (0 to 1) falls."""
+        return _only(await self.claim_group(shard, limit=1, now=now, chance=chance))
+
+    async def claim_group(self, shard: int, *, limit: int, now: float, chance: float) -> list[Leased]:
+        """Lease the next items of a shard, at most `limit`, in one transaction. `chance` falls once for all of them."""
         later = [Priority.NORMAL, Priority.BACKGROUND]
         if chance >= NORMAL_SHARE:
             later.reverse()
-        return await self._claims.claim(shard, later=later, now=now)
+        return await self._claims.claim(shard, later=later, limit=limit, now=now)
 
     async def claim_urgent(self, *, now: float) -> Leased | None:
         """Lease the next urgent item of any shard."""
-        return await self._claims.claim(None, now=now)
+        return _only(await self._claims.claim(None, now=now))
 
     async def promote(self, *, now: float) -> int:
         """Make the delayed items whose time has come claimable. Returns how many."""
@@ -99,6 +104,15 @@ class Queue:
         values = self._fence(leased, now=now, asset_id=asset_id, sha256=sha256, duplicate=duplicate, embedded=embedded)
         ours = await self._database.write(lambda connection: answers.accepted(connection, values))
         self._ring(embedding=ours and not embedded)
+        return ours
+
+    async def accept_group(self, group: Sequence[Accepted], *, now: float) -> list[bool]:
+        """`accept` for each of at most BATCH_MAX items, in one transaction. Says of each whether it was still ours."""
+        if len(group) > BATCH_MAX:
+            raise ValueError(f"{len(group)} items in one group; {BATCH_MAX} are allowed")
+        every = {"server_id": self._server_id, "now": now}
+        ours = await self._database.write(lambda connection: answers.all_accepted(connection, group, every))
+        self._ring(embedding=any(is_ours and not each.embedded for is_ours, each in zip(ours, group, strict=True)))
         return ours
 
     async def retry(self, leased: Leased, *, fault: Fault, reason: str, next_at: float, now: float) -> bool:
@@ -263,6 +277,10 @@ class Queue:
         if embedding:
             self._bells.embedding.ring()
         self._bells.news.ring()
+
+
+def _only(leased: Sequence[Leased]) -> Leased | None:
+    return leased[0] if leased else None
 
 
 def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -34,26 +34,34 @@ def version_of(row: sqlite3.Row) -> Version:
     return Version(row["size"], row["mtime_ns"], unsigned(row["device"]), unsigned(row["inode"]))
 
 
+_STATES = {state.value: state for state in State}
+_PRIORITIES = {priority.value: priority for priority in Priority}
+
+
 def item_of(row: sqlite3.Row) -> Item:
+    """The item of a whole row. By position: by name, each column would be looked for anew in every row."""
+    item_id, _server_id, path, _latest, size, mtime_ns, device, inode, *others = row
+    state, priority, shard, added_at, updated_at, next_at, attempts, _lease, sha256, *others = others
+    asset_id, _accepted_at, duplicate, fault, reason, folder_id, _add_id, tags, force, _after = others
     return Item(
-        id=row["id"],
-        path=row["path"],
-        version=version_of(row),
-        state=State(row["state"]),
-        priority=Priority(row["priority"]),
-        shard=row["shard"],
-        added_at=float(row["added_at"]),
-        updated_at=float(row["updated_at"]),
-        next_at=seconds(row["next_at"]),
-        attempts=row["attempts"],
-        sha256=row["sha256"],
-        asset_id=row["asset_id"],
-        duplicate=bool(row["duplicate"]),
-        fault=row["fault"],
-        reason=row["reason"],
-        folder_id=row["folder_id"],
-        tags=tags_of(row["tags"]),
-        force=bool(row["force"]),
+        id=item_id,
+        path=path,
+        version=Version(size, mtime_ns, unsigned(device), unsigned(inode)),
+        state=_STATES[state],
+        priority=_PRIORITIES[priority],
+        shard=shard,
+        added_at=float(added_at),
+        updated_at=float(updated_at),
+        next_at=seconds(next_at),
+        attempts=attempts,
+        sha256=sha256,
+        asset_id=asset_id,
+        duplicate=bool(duplicate),
+        fault=fault,
+        reason=reason,
+        folder_id=folder_id,
+        tags=tags_of(tags),
+        force=bool(force),
     )
 
 
@@ -62,7 +70,7 @@ def leased_of(row: sqlite3.Row) -> Leased:
 
 
 def tags_of(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text))
+    return tuple(json.loads(text)) if text != "[]" else ()
 
 
 def after_of(word: bytes | None) -> After | None:

@@ -33,6 +33,16 @@ PRAGMA wal_autocheckpoint = 0;
 """
 
 
+# Tables of the writer alone, in memory, where a group of rows waits to be written by one statement.
+_STAGING = """
+CREATE TEMP TABLE found (
+  n INTEGER PRIMARY KEY, path BLOB, size INTEGER, mtime_ns INTEGER, device INTEGER, inode INTEGER, shard INTEGER,
+  settles_at REAL);
+CREATE TEMP TABLE taken (
+  n INTEGER PRIMARY KEY, id INTEGER, lease TEXT, asset_id TEXT, sha256 BLOB, duplicate INTEGER, embedded INTEGER);
+"""
+
+
 def migrations() -> dict[int, str]:
     """Version to the script that leads to it from the one before."""
     folder = files(__package__).joinpath("migrations")
@@ -71,6 +81,12 @@ def prepare_writer(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} cannot be kept on this file system: it does not support write-ahead logging.",
             "Keep Sploot's state on a local disk (SPLOOT_HOME).",
         )
+    prepare_staging(connection)
+
+
+def prepare_staging(connection: sqlite3.Connection) -> None:
+    """What the statements that write whole groups need."""
+    _run_settings(connection, _STAGING)
 
 
 def prepare_reader(connection: sqlite3.Connection) -> None:

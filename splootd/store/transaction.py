@@ -37,8 +37,10 @@ def commit_all(connection: sqlite3.Connection, ops: Sequence[Callable[[sqlite3.C
     changes = connection.total_changes
     connection.execute("BEGIN IMMEDIATE")
     try:
-        outcomes = [_attempt(connection, op) for op in ops]
-        connection.execute("COMMIT")
+        attempt = _attempt_alone if len(ops) == 1 else _attempt
+        outcomes = [attempt(connection, op) for op in ops]
+        if connection.in_transaction:
+            connection.execute("COMMIT")
     except sqlite3.Error:
         if connection.in_transaction:  # some errors have rolled back already
             connection.execute("ROLLBACK")
@@ -57,6 +59,18 @@ def _attempt(connection: sqlite3.Connection, op: Callable[[sqlite3.Connection], 
         outcome = Outcome(error=error)
     connection.execute("RELEASE op")
     return outcome
+
+
+def _attempt_alone(connection: sqlite3.Connection, op: Callable[[sqlite3.Connection], Any]) -> Outcome:
+    """Without a savepoint, for which SQLite would copy every page that changes: the whole transaction is undone."""
+    try:
+        return Outcome(op(connection))
+    except Exception as error:  # whatever it is, it belongs to the caller of this operation
+        if isinstance(error, sqlite3.Error) and is_of_the_database(error):
+            raise
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return Outcome(error=error)
 
 
 def snapshot(connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], T]) -> T:

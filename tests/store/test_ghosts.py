@@ -8,9 +8,16 @@ from storekit import Store, version
 from splootd.core.failure import Fault
 from splootd.core.item import Leased, State
 
+
+async def in_a_group(store: Store, leased: Leased) -> bool:
+    (is_ours,) = await store.queue.accept_group([store.accepted(leased)], now=0.0)
+    return is_ours
+
+
 Answer = Callable[[Store, Leased], Awaitable[bool]]
 ANSWERS: dict[str, Answer] = {
     "accept": lambda store, leased: store.accept(leased),
+    "accept in a group": in_a_group,
     "accept at once": lambda store, leased: store.accept(leased, embedded=True),
     "retry": lambda s, x: s.queue.retry(x, fault=Fault.SERVER_FAULT, reason="r", next_at=9.0, now=9.0),
     "wait": lambda s, x: s.queue.wait(x, fault=Fault.DISTURBED, reason="r", next_at=None, now=9.0, version=version(9)),

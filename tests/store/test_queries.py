@@ -10,6 +10,7 @@ import pytest
 from storekit import opened
 
 import splootd.store
+from splootd.store import schema
 from splootd.store.queries import SQL, load
 
 # Which index answers which question. Where there are two, the statement asks two.
@@ -27,6 +28,7 @@ INDEXES = {
     "latest_at_path": {"items_latest"},
     "former_at_path": {"items_former"},
     "former_places": {"items_by_inode"},
+    "compare_found": {"items_latest", "items_by_inode"},
     "leave_folder": {"items_by_folder"},
     "items_by_state": {"items_by_state"},
     "items_by_folder": {"items_by_folder"},
@@ -55,14 +57,15 @@ HOT = {
     "items_by_fault_after", "dead_after", "dead_of_fault_after", "events", "progress", "wishes",
 }  # fmt: skip
 # Small tables. Of others than the items, a partial index may be walked too: it holds what is wanted and nothing else.
-MAY_SCAN = {"json_each", "folders", "adds", "roots", "moves", "CONSTANT"}
+MAY_SCAN = {"json_each", "folders", "adds", "roots", "moves", "CONSTANT", "temp"}
 # Indexes so small that all their rows of one server may be looked at.
 MAY_WALK = {"items_urgent", "items_delayed", "items_embedding", "items_to_ask", "items_wished"}
 # Indexes for whoever looks at the queue with a tool of their own.
 PLAIN = {
-    "items_by_priority": "SELECT id FROM items WHERE priority = 0",
-    "items_by_added_at": "SELECT id FROM items WHERE added_at > 1e9",
-    "items_by_priority_and_state": "SELECT id FROM items WHERE priority = 0 AND state = 'dead'",
+    "SELECT id FROM items WHERE state = 'dead'": "items_by_state",
+    "SELECT id FROM items WHERE added_at > 1e9": "items_by_added_at",
+    "SELECT id FROM items WHERE priority = 0": "items_by_priority_and_state",
+    "SELECT id FROM items WHERE priority = 0 AND state = 'dead'": "items_by_priority_and_state",
 }
 
 FILL = """
@@ -89,7 +92,8 @@ class Anything(dict[str, None]):
 
 
 def plan(connection: sqlite3.Connection, sql: str) -> str:
-    return "\n".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", Anything()))
+    values = [None] * sql.count("?") or Anything()
+    return "\n".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values))
 
 
 def faults(connection: sqlite3.Connection) -> list[str]:
@@ -113,7 +117,7 @@ def faults(connection: sqlite3.Connection) -> list[str]:
         if name in HOT and "TEMP B-TREE" in steps:
             found.append(f"{name} sorts")
         found += [f"{name} misses {index}" for index in INDEXES.get(name, ()) if index not in steps.split()]
-    found += [f"{index} is of no use" for index, sql in PLAIN.items() if index not in plan(connection, sql).split()]
+    found += [f"{index} is of no use for {sql}" for sql, index in PLAIN.items() if index not in plan(connection, sql)]
     return found
 
 
@@ -130,6 +134,7 @@ def connection(
 
     asyncio.run(make())
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=0)  # or it explains what was before
+    schema.prepare_staging(connection)
     connection.execute(
         "INSERT INTO folders (path, device, inode, priority, tags, added_at) VALUES (x'2f', 1, 1, 1, '[]', 0)"
     )

@@ -142,3 +142,10 @@ async def test_version_3_knows_where_uploads_go_on(tmp_path: Path) -> None:
         paths = [await store.ledger.upload(digest(number)) for number in (20, 21, 22)]
         assert paths == ["/api/upload/resumable/20", "/api/upload/resumable/anew", None]
         await store.assert_sums_are_right()
+
+
+async def test_version_4_has_the_groups_that_were_written(tmp_path: Path) -> None:
+    async with opened(copy_of("v4.db", tmp_path), boot="boot2") as store:
+        counts = (await store.listing.counts()).by_state
+        assert counts == {**dict.fromkeys(State, 1), State.PENDING: 31, State.UPLOADING: 3, State.EMBEDDING: 9}
+        await store.assert_sums_are_right()

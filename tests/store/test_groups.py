@@ -1,0 +1,180 @@
+"""What goes together is written by few statements and few pages, and ends as if each had come alone."""
+
+import asyncio
+import itertools
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from storekit import PAGE_BYTES, Store, opened, origin, version
+
+from splootd.core.item import SHARDS, Leased, Priority, State, shard_of
+from splootd.store.arrivals import OFFER_MAX, Candidate, Outcome
+
+RAM = "/dev/shm" if Path("/dev/shm").is_dir() else None  # each commit waits for the disk
+FRAME_BYTES = PAGE_BYTES + 24  # a page in the write-ahead log, with its head
+ONE_BY_ONE = 20
+PAGES_MAX = (10, 9.5, 13.5)  # enqueue, claim, accept
+ROW = "path, latest, size, mtime_ns, device, inode, state, priority, next_at, folder_id, add_id, tags, force, fault"
+
+
+def candidates_of(count: int) -> list[Candidate]:
+    return [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(count)]
+
+
+async def statements(store: Store) -> Counter[str]:
+    """Fills with what the writer runs from now on: its verb and its table, and how many times."""
+    seen: Counter[str] = Counter()
+    last = ""
+
+    def note(sql: str) -> None:
+        nonlocal last
+        if sql != last:  # what runs triggers is told of again for each of them
+            verb, *rest = sql.split()
+            seen[" ".join([verb, *[word for word in rest if word not in ("INTO", "FROM", "NOT")][:1]])] += 1
+        last = sql
+
+    await store.database.write(lambda connection: connection.set_trace_callback(note))
+    await store.database.touch()
+    seen.clear()
+    return seen
+
+
+files = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 3))  # path, time, inode
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(files, st.sampled_from([*State]), st.booleans()), max_size=4),
+    st.lists(files, min_size=2, max_size=6),
+)
+@example([((0, 0, 0), State.READY, False)], [(1, 0, 0), (0, 0, 0), (1, 0, 0)])  # renamed, and back in the same breath
+@example([], [(0, 0, 0), (0, 1, 0), (1, 1, 0)])
+def test_together_or_one_by_one_the_same_becomes_of_files(
+    before: list[tuple[tuple[int, int, int], State, bool]], found: list[tuple[int, int, int]]
+) -> None:
+    async def outcomes(*, together: bool) -> tuple[list[Outcome], list[tuple[Any, ...]]]:
+        with tempfile.TemporaryDirectory(dir=RAM) as scratch:
+            async with opened(Path(scratch, "queue.db")) as store:
+                for (path, time, inode), state, is_there in before:
+                    await put(store, path, time, inode, state, is_there=is_there)
+                candidates = [Candidate(name(path), version(time, inode=inode), None) for path, time, inode in found]
+                store.disk.update({candidate.path: candidate.version for candidate in candidates})
+                if together:
+                    said = await offer_all(store, candidates)
+                else:
+                    said = [outcome for each in candidates for outcome in await offer_all(store, [each])]
+                await store.assert_sums_are_right()
+                return said, sorted(await store.rows(f"SELECT {ROW} FROM items"), key=repr)
+
+    assert asyncio.run(outcomes(together=True)) == asyncio.run(outcomes(together=False))
+
+
+def name(number: int) -> bytes:
+    return b"/memes/%d.png" % number
+
+
+async def offer_all(store: Store, candidates: list[Candidate]) -> list[Outcome]:
+    arrivals = await store.arrivals.offer(candidates, origin(), still_there=store.is_still_there, now=1.0)
+    return [arrival.outcome for arrival in arrivals]
+
+
+async def put(store: Store, path: int, time: int, inode: int, state: State, *, is_there: bool) -> None:
+    arrival = await store.put(name(path), version(time, inode=inode))
+    if arrival.outcome is Outcome.QUEUED and state is not State.PENDING:
+        await store.lead(await store.claim(arrival.item_id), state)
+    if not is_there:
+        del store.disk[name(path)]
+
+
+async def test_new_files_are_written_by_one_statement(store: Store) -> None:
+    seen = await statements(store)
+    assert set(await offer_all(store, candidates_of(OFFER_MAX))) == {Outcome.QUEUED}
+    assert (seen["INSERT items"], seen["COMMIT"], seen["SAVEPOINT op"]) == (1, 1, 0)
+    assert seen.total() <= OFFER_MAX + 10  # one for each to say what is to be compared and inserted
+
+
+async def test_known_files_are_compared_by_one_statement_and_write_nothing(store: Store) -> None:
+    await offer_all(store, candidates_of(100))
+    for shard in range(SHARDS):
+        for leased in await store.queue.claim_group(shard, limit=100, now=1.0, chance=0.0):
+            await store.accept(leased, embedded=True)
+    pages, seen = log_pages(store), await statements(store)
+    assert set(await offer_all(store, candidates_of(100))) == {Outcome.KNOWN}
+    assert log_pages(store) == pages
+    assert seen.total() <= 100 + 10
+
+
+def log_pages(store: Store) -> int:
+    """Pages in the write-ahead log, which nothing has moved into the file yet."""
+    return (Path(f"{store.database.path}-wal").stat().st_size - 32) // FRAME_BYTES
+
+
+async def test_few_pages_are_written_for_one_item(store: Store) -> None:
+    """Each costs its part of a commit. Some items are in the way, so that no two indexes share a page."""
+    await store.run("PRAGMA wal_autocheckpoint = 0")
+    await offer_all(store, candidates_of(500))
+    marks = [log_pages(store)]
+    for number in range(ONE_BY_ONE):
+        await store.put(b"/memes/%d.png" % number, version(501 + number))
+    marks.append(log_pages(store))
+    claimed = [await store.queue.claim(3, now=2.0, chance=0.0) for _ in range(ONE_BY_ONE)]
+    marks.append(log_pages(store))
+    for leased in claimed:
+        assert leased is not None
+        assert await store.accept(leased)
+    marks.append(log_pages(store))
+    written = [(after - before) / ONE_BY_ONE for before, after in itertools.pairwise(marks)]
+    assert [pages <= most for pages, most in zip(written, PAGES_MAX, strict=True)] == [True] * 3, written
+
+
+async def test_a_group_of_claims_takes_one_statement_for_each_class(store: Store) -> None:
+    paths = [path for number in range(500) if shard_of(path := b"/memes/%d.png" % number) == 3][:20]
+    for number, path in enumerate(paths):
+        priority = Priority.URGENT if number == 19 else Priority.NORMAL
+        await store.put(path, version(number), origin(priority), now=float(number))
+    seen = await statements(store)
+    first, second = await asyncio.gather(
+        *(store.queue.claim_group(3, limit=limit, now=99.0, chance=0.0) for limit in (5, 50))
+    )
+    assert [leased.item.path for leased in first] == [paths[19], *paths[:4]]
+    assert [leased.item.path for leased in second] == paths[4:19]
+    assert (seen["UPDATE items"], seen["COMMIT"]) == (3, 1)  # urgent, normal, and background for who wants more
+    with pytest.raises(ValueError, match="1 to 1000"):
+        await store.queue.claim_group(3, limit=1_001, now=99.0, chance=0.0)
+
+
+async def leased_in(store: Store, count: int) -> list[Leased]:
+    await offer_all(store, candidates_of(count))
+    groups = [await store.queue.claim_group(shard, limit=count, now=2.0, chance=0.0) for shard in range(SHARDS)]
+    return [leased for group in groups for leased in group]
+
+
+async def test_a_group_is_accepted_by_one_statement_each_behind_its_own_fence(store: Store) -> None:
+    leased = await leased_in(store, 100)
+    ghost, doubled, *_ = leased
+    await store.run("UPDATE items SET lease = 'another' WHERE id = ?", (ghost.item.id,))
+    seen = await statements(store)
+    said = await store.queue.accept_group([store.accepted(each) for each in [*leased, doubled]], now=4.0)
+    assert said == [False, *[True] * 99, False]
+    assert (seen["UPDATE items"], seen["INSERT contents"], seen["COMMIT"]) == (1, 1, 1)
+    assert (await store.listing.counts()).by_state[State.EMBEDDING] == 99
+    assert await store.rows("SELECT count(*) FROM contents") == [(99,)]
+    await store.assert_sums_are_right()
+    one = await store.item(doubled.item.id)
+    assert (one.asset_id, one.sha256) == (f"a{one.id}", store.accepted(doubled).sha256)
+    with pytest.raises(ValueError, match="1000 are allowed"):
+        await store.queue.accept_group([store.accepted(ghost)] * 1_001, now=4.0)
+
+
+async def test_small_bulk_shares_a_commit(store: Store) -> None:
+    """Sixteen callers who each queue one file wait for the disk once."""
+    seen = await statements(store)
+    await asyncio.gather(*(store.put(b"/memes/%d.png" % number, version(number)) for number in range(16)))
+    assert seen["COMMIT"] <= 2
+    await asyncio.gather(*(offer_all(store, candidates_of(600)) for _ in range(2)))
+    assert 2 <= seen["COMMIT"] <= 4

@@ -4,7 +4,7 @@ import enum
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,7 @@ class Offer:
         self._origin = origin
         self._still_there = still_there
         self._tags = json.dumps(origin.tags)
+        self._server_id = server_id
         self._values = {
             "server_id": server_id,
             "add_id": origin.add_id,
@@ -88,57 +89,43 @@ class Offer:
         }
 
     def place_all(self, candidates: Sequence[Candidate]) -> list[Arrival]:
-        """Place them, each as if it came alone and in this order."""
-        if len(candidates) == 1:
-            return [self._unchanged(candidates[0]) or self.place(candidates[0])]
-        placed = self._place_plain(candidates)
+        """Place them, each as if it came alone and in this order.
+
+        Most are as they were, or simply new: the latter are inserted by one statement. As none of these has its path
+        or its inode in common with another candidate, it does not matter which of them comes first.
+        """
+        doubled = _doubled([each.path for each in candidates])
+        doubled |= _doubled([(each.version.device, each.version.inode) for each in candidates])
+        placed: dict[int, Arrival] = {}
+        unknown: list[int] = []
+        for n, candidate in enumerate(candidates):
+            if n not in doubled:
+                row = self._connection.execute(SQL["version_at_path"], (self._server_id, candidate.path)).fetchone()
+                if row is None:
+                    unknown.append(n)
+                elif self._is_unchanged(row, candidate.version):
+                    placed[n] = Arrival(candidate.path, Outcome.KNOWN, row[0], State(row[1]))
+        if len(unknown) > 1:
+            placed |= self._insert_new({n: candidates[n] for n in unknown})
         return [placed.get(n) or self.place(candidate) for n, candidate in enumerate(candidates)]
 
-    def _place_plain(self, candidates: Sequence[Candidate]) -> dict[int, Arrival]:
-        """Those that are as they were, and those that are simply new, by their number: all in a few statements.
-
-        None of them has its path or its inode in common with another candidate, so it does not matter who comes first.
-        """
-        run, staged = self._connection.executemany, [_staged(n, each) for n, each in enumerate(candidates)]
-        run(SQL["stage_found"], staged)
-        doubled = _doubled([each.path for each in candidates]) | _doubled([row[4:6] for row in staged])
-        placed: dict[int, Arrival] = {}
-        new: list[int] = []
-        for n, item_id, state, folder_id, is_same, is_new in self._run("compare_found"):
-            if n in doubled:
-                continue
-            if is_new:
-                new.append(n)
-            elif is_same and self._needs_nothing(state, folder_id):
-                placed[n] = Arrival(candidates[n].path, Outcome.KNOWN, item_id, State(state))
-        if new:
-            run(SQL["unstage_found"], [(n,) for n in set(range(len(candidates))).difference(new)])
-            inserted = self._run("insert_found", tags=self._tags, force=self._origin.force)
-            ids = {row["path"]: row["id"] for row in inserted}
-            for n in new:
-                path = candidates[n].path
-                placed[n] = Arrival(path, Outcome.QUEUED, ids[path], State.PENDING)
+    def _insert_new(self, candidates: Mapping[int, Candidate]) -> dict[int, Arrival]:
+        """Those whose inodes are new too, by their number."""
+        number_at = {candidate.path: n for n, candidate in candidates.items()}
+        self._connection.executemany(SQL["stage_found"], map(_staged, candidates.values()))
+        self._run("unstage_former")
+        inserted = self._run("insert_found", tags=self._tags, force=self._origin.force)
         self._run("clear_found")
-        return placed
+        return {number_at[path]: Arrival(path, Outcome.QUEUED, item_id, State.PENDING) for path, item_id in inserted}
 
-    def _unchanged(self, candidate: Candidate) -> Arrival | None:
-        """The arrival of a file that is just as it was and needs nothing to be written; None for every other."""
-        asked = {"server_id": self._values["server_id"], "path": candidate.path}
-        row = self._connection.execute(SQL["version_at_path"], asked).fetchone()
-        if row is None:
-            return None
-        item_id, state, folder_id, size, mtime_ns, device, inode = row
-        version = candidate.version
-        is_same = size == version.size and mtime_ns == version.mtime_ns and inode == signed(version.inode)
-        if is_same and device == signed(version.device) and self._needs_nothing(state, folder_id):
-            return Arrival(candidate.path, Outcome.KNOWN, item_id, State(state))
-        return None
-
-    def _needs_nothing(self, state: str, folder_id: int | None) -> bool:
-        """Whether the item of a file that is found again, unchanged, stays as it is."""
-        is_plain = not self._origin.force and self._origin.after is None
+    def _is_unchanged(self, row: sqlite3.Row, version: Version) -> bool:
+        """Whether a file is just as its row says, and nothing needs to be written."""
+        _item_id, state, folder_id, size, mtime_ns, device, inode = row
+        if self._origin.force or self._origin.after is not None or state not in _LEFT_AS_IT_IS:
+            return False
         is_at_home = folder_id is not None or self._origin.folder_id is None
-        return is_plain and is_at_home and state in _LEFT_AS_IT_IS
+        is_same = size == version.size and mtime_ns == version.mtime_ns and inode == signed(version.inode)
+        return is_at_home and is_same and device == signed(version.device)
 
     def place(self, candidate: Candidate) -> Arrival:
         """The rules, in their order: the very file at its path, the same file moved, another version, a new file."""
@@ -224,10 +211,9 @@ class Offer:
         return self._connection.execute(SQL[query], every).fetchall()
 
 
-def _staged(n: int, candidate: Candidate) -> tuple[Any, ...]:
+def _staged(candidate: Candidate) -> tuple[Any, ...]:
     version = candidate.version
     return (
-        n,
         candidate.path,
         version.size,
         version.mtime_ns,

@@ -251,7 +251,7 @@ SELECT * FROM items WHERE server_id = :server_id AND path = :path AND latest = 1
 -- name: version_at_path
 -- Which version of a file is at this path, and how far has it come?
 SELECT id, state, folder_id, size, mtime_ns, device, inode FROM items
-WHERE server_id = :server_id AND path = :path AND latest = 1;
+WHERE server_id = ? AND path = ? AND latest = 1;
 
 -- name: former_places
 -- Where has this very file been before?
@@ -269,24 +269,15 @@ VALUES (:server_id, :path, :size, :mtime_ns, :device, :inode, :priority, :shard,
 RETURNING id;
 
 -- name: stage_found
--- One of a group of files that were found.
-INSERT INTO temp.found VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+-- One of a group of files at paths where nothing was known.
+INSERT INTO temp.found (path, size, mtime_ns, device, inode, shard, settles_at) VALUES (?, ?, ?, ?, ?, ?, ?);
 
--- name: compare_found
--- What is known of each: the item at its path, and whether it is that very version; or whether it was elsewhere.
-SELECT n, id, state, folder_id,
-  items.size = found.size AND items.mtime_ns = found.mtime_ns AND items.device = found.device
-    AND items.inode = found.inode AS is_same,
-  id IS NULL AND NOT EXISTS (
-    SELECT 1 FROM items AS former INDEXED BY items_by_inode
-    WHERE former.device = found.device AND former.inode = found.inode AND former.latest = 1
-      AND former.server_id = :server_id) AS is_new
-FROM temp.found LEFT JOIN items INDEXED BY items_latest
-  ON items.server_id = :server_id AND items.path = found.path AND items.latest = 1;
-
--- name: unstage_found
--- One that is not simply new.
-DELETE FROM temp.found WHERE n = ?;
+-- name: unstage_former
+-- Those that may have been elsewhere before.
+DELETE FROM temp.found WHERE EXISTS (
+  SELECT 1 FROM items INDEXED BY items_by_inode
+  WHERE items.server_id = :server_id AND items.device = found.device AND items.inode = found.inode
+    AND items.latest = 1);
 
 -- name: insert_found
 -- All of the group, as `insert_item` does it.

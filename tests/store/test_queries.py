@@ -28,7 +28,7 @@ INDEXES = {
     "latest_at_path": {"items_latest"},
     "former_at_path": {"items_former"},
     "former_places": {"items_by_inode"},
-    "compare_found": {"items_latest", "items_by_inode"},
+    "unstage_former": {"items_by_inode"},
     "leave_folder": {"items_by_folder"},
     "items_by_state": {"items_by_state"},
     "items_by_folder": {"items_by_folder"},

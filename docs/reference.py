@@ -13,9 +13,10 @@ import typer.main
 from sploot import manual
 from sploot.commands import app
 
-from splootd import config, daemon, protocol
+from splootd import API, config, daemon, protocol
 from splootd.clock import Clock
 from splootd.core import failure, lifecycle
+from splootd.core import fault as faults
 from splootd.core.item import Priority, State
 from splootd.metrics import Traffic
 from splootd.metrics.calls import Calls
@@ -94,7 +95,7 @@ def _states() -> Iterator[str]:
     yield f"Nothing more happens by itself in: {', '.join(f'`{each}`' for each in State if each in lifecycle.ENDED)}.\n"
     yield "## Reasons\n\nWhat `sploot list --reason` and `sploot retry --reason` take, and what follows.\n"
     yield from _table("reason", "what it means", "what follows")
-    meanings = dict(re.findall(r'^    [A-Z_]+ = "(\w+)"  # (.+)$', Path(failure.__file__).read_text(), re.MULTILINE))
+    meanings = dict(re.findall(r'^    [A-Z_]+ = "(\w+)"  # (.+)$', Path(faults.__file__).read_text(), re.MULTILINE))
     for fault, handling in failure.HANDLING.items():
         yield _row(f"`{fault}`", meanings[fault], VERDICTS[handling.verdict])
     yield "\n## Exit codes\n"
@@ -115,7 +116,7 @@ def _sample() -> Measured:
     """One of everything, so that every label is seen."""
     traffic, calls = Traffic(Clock()), Calls()
     calls.observe("check", "ok", 0.1)
-    traffic.faults.update([failure.Fault.UNREACHABLE])
+    traffic.faults.update([faults.Fault.UNREACHABLE])
     return Measured(
         version="1",
         sqlite="1",
@@ -140,7 +141,7 @@ def _sample() -> Measured:
 
 
 def _control_api() -> Iterator[str]:
-    yield f"# Control API {protocol.API}\n"
+    yield f"# Control API {API}\n"
     yield (
         "HTTP/1.1 and JSON on the Unix socket, for its owner alone. What is asked with GET travels in the\n"
         "query, what is asked with POST as a JSON object. A POST may carry an `Idempotency-Key`: sent again,\n"

@@ -1,22 +1,19 @@
 """The configuration and where things lie: TOML and environment in, one frozen and validated value out."""
 
-import os
 import re
-import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from zlib import crc32
 
 from splootd.core import timetable
 from splootd.errors import ConfigError
+from splootd.places import SOCKET, places
 
 LOCAL = "local"
 LOG_LEVELS = ("debug", "info", "warning", "error", "fatal")
-SOCKET_PATH_BYTES_MAX = 103  # sun_path holds 108 bytes on Linux and 104 on macOS, the closing NUL included
 CONFIG_BYTES_MAX = 1_000_000
 PROFILE = re.compile("[a-z0-9](-?[a-z0-9]){0,31}")
 
@@ -179,7 +176,7 @@ class Paths:
 
     @property
     def socket(self) -> Path:
-        return self.runtime / "splootd.sock"
+        return self.runtime / SOCKET
 
     @property
     def library_socket(self) -> Path:
@@ -219,15 +216,9 @@ class Paths:
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> "Paths":
-        """The places for this user: under SPLOOT_HOME if set, else where the system keeps such things.
-
-        SPLOOT_PROFILE names one of several sets of places side by side, each with a daemon of its own.
-        """
-        config, state, runtime = _places(environ)
-        if environ.get("SPLOOT_PROFILE"):
-            below = Path("profiles", checked_profile(environ["SPLOOT_PROFILE"]))
-            config, state, runtime = config / below, state / below, runtime / below
-        return cls(config / "config.toml", state, _short(runtime))
+        """The places for this user and profile."""
+        config, state, runtime = places(environ)
+        return cls(Path(config, "config.toml"), Path(state), Path(runtime))
 
     def make(self) -> None:
         """Create the folders, private to the user."""
@@ -243,28 +234,6 @@ def checked_profile(name: str) -> str:
             f"{name[:40]!r} cannot be the name of a profile", "take up to 32 small letters, digits, and - between them"
         )
     return name
-
-
-def _places(environ: Mapping[str, str]) -> tuple[Path, Path, Path]:
-    """The folders for configuration, state and sockets."""
-    if environ.get("SPLOOT_HOME"):
-        home = Path(environ["SPLOOT_HOME"]).absolute()
-        return home, home / "state", home / "run"
-    user = Path(environ.get("HOME") or "~").expanduser()
-    if sys.platform == "darwin":
-        support = user / "Library" / "Application Support" / "sploot"
-        return support, support / "state", user / "Library" / "Caches" / "sploot"
-    config = Path(environ.get("XDG_CONFIG_HOME") or user / ".config") / "sploot"
-    state = Path(environ.get("XDG_STATE_HOME") or user / ".local" / "state") / "sploot"
-    runtime = Path(environ["XDG_RUNTIME_DIR"]) / "sploot" if environ.get("XDG_RUNTIME_DIR") else state / "run"
-    return config, state, runtime
-
-
-def _short(runtime: Path) -> Path:
-    """`runtime`, or a stand-in of fixed length where a socket's path in it would be too long for the system."""
-    if len(os.fsencode(runtime / "splootd.sock")) <= SOCKET_PATH_BYTES_MAX:
-        return runtime
-    return Path("/tmp") / f"sploot-{os.getuid()}-{crc32(os.fsencode(runtime)):08x}"  # noqa: S108 - made 0700 and checked
 
 
 _without_key = {entry.name for entry in fields(Config)} - set(KEYS) - {"token"}

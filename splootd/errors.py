@@ -21,10 +21,13 @@ SplootError                     title: what happened to what; hint: what to do a
 └── RequestError                a command asked for what cannot be done
 """
 
-from secrets import token_bytes
-from typing import ClassVar
+import os
 
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # every command imports this page, and `typing` takes longer than all of it
+    from typing import ClassVar
 
 
 class SplootError(Exception):
@@ -39,7 +42,7 @@ class SplootError(Exception):
 class ItemError(SplootError):
     """One file did not get one step further."""
 
-    fault: ClassVar[Fault]
+    fault: "ClassVar[Fault]"
 
 
 class ServerError(ItemError):
@@ -53,7 +56,7 @@ class ServerError(ItemError):
     ) -> None:
         super().__init__(title, hint)
         self.status = status
-        self.occasion = occasion or token_bytes(8)
+        self.occasion = occasion or os.urandom(8)
 
 
 class Unreachable(ServerError):

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
-from splootd import __version__
+from splootd import API, __version__
 from splootd.errors import ConfigError, SplootError
-from splootd.protocol import API, Problem
+from splootd.protocol import Problem
 from splootd.wire import encode
 
 FIRST_FD = 3

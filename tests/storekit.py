@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from splootd.bus import Bells
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import Item, Leased, Priority, State, Version
 from splootd.store.answers import Accepted
 from splootd.store.arrivals import Arrival, Arrivals, Candidate, Origin

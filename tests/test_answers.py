@@ -14,7 +14,7 @@ from controlled import PNG, House, controlled
 from sploot.client import Client, Connection
 
 from splootd import protocol
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import State
 from splootd.errors import RequestError, SignedOut
 from splootd.protocol import (

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from splootd.config import KEYS, SOCKET_PATH_BYTES_MAX, Config, Paths, from_text
+from splootd.config import KEYS, Config, Paths, from_text
 from splootd.errors import ConfigError
+from splootd.places import SOCKET_PATH_BYTES_MAX
 
 
 def load(tmp_path: Path, text: str, **environ: str) -> Config:

@@ -15,11 +15,10 @@ import pytest_asyncio
 from controlled import LIMIT_S, House, controlled, parse
 from sploot.client import Connection
 
-from splootd import __version__
+from splootd import API, __version__
 from splootd.control import endpoints as control
 from splootd.control import transport
 from splootd.control.door import bind
-from splootd.protocol import API
 
 
 @pytest_asyncio.fixture

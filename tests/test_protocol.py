@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 from contextlib import suppress
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -128,3 +130,15 @@ def test_nothing_is_required_of_a_command_that_has_no_arguments():
     for kind in (protocol.GetStatus, protocol.Pause, protocol.Resume, protocol.Shutdown, protocol.Logout):
         assert not [entry for entry in fields(kind) if entry.default is MISSING]
         assert decode(kind, {}) == kind()
+
+
+def test_every_message_is_found_by_its_name_and_its_page_is_known():
+    folder = Path(protocol.__file__).parent
+    written = {
+        page.stem: re.findall(r"^class (\w+)", page.read_text("utf-8"), re.MULTILINE)
+        for page in folder.glob("*.py")
+        if page.stem not in ("__init__", "requests")
+    }
+    listed = {page: sorted(names.split()) for page, names in protocol.PAGES.items() if page != "requests"}
+    assert listed == {page: sorted(names) for page, names in written.items()}
+    assert all(getattr(protocol, name).__name__ == name for names in written.values() for name in names)

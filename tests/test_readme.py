@@ -12,7 +12,7 @@ import typer
 from sploot import exits
 from sploot.commands import app
 
-from splootd import config, daemon
+from splootd import config, daemon, places
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 EVERYWHERE = {"--help", "-h", "--json"}  # said once, for all commands
@@ -101,5 +101,6 @@ def test_no_other_key_is_mentioned() -> None:
 
 
 def test_the_variables_of_the_environment_are_those_that_are_read() -> None:
-    read = set(re.findall(r"SPLOOT_[A-Z_]+", Path(config.__file__).read_text()))
+    pages = (config, places)
+    read = {name for page in pages for name in re.findall(r"SPLOOT_[A-Z_]+", Path(page.__file__).read_text())}
     assert set(re.findall(r"SPLOOT_[A-Z_]+", section("Configuration"))) == read

@@ -7,7 +7,8 @@ import pytest
 
 from splootd.control.keeping import Kept
 from splootd.control.story import REMEDY, Holdup, clock_time, needs, next_step
-from splootd.core.failure import HANDLING, Fault, Verdict
+from splootd.core.failure import HANDLING, Verdict
+from splootd.core.fault import Fault
 from splootd.core.item import Item, Priority, State, Version
 from splootd.protocol import FolderRow
 from splootd.store.moves import Move, Whereabouts

@@ -1,13 +1,12 @@
 """`sploot`: the way in and the only way out. Every error ends here, as a sentence and an exit code.
 
-Nothing heavy is imported on this page: a plain `sploot status` is answered without the rest.
+Nothing heavy is imported on this page: what is typed most is answered without the rest.
 """
 
 import os
 import sys
-from pathlib import Path
 
-from sploot import exits
+from sploot import exits, plain
 from splootd.errors import ConfigError, RequestError, SplootError
 
 _NEED_USER = frozenset({"signed_out", "configuration"})
@@ -38,19 +37,18 @@ def main() -> int:
 
 def _prepare_streams() -> None:
     """Let nothing that is printed fail: not a name that the locale cannot say, nor a stream that was closed before."""
-    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115 - open to the end, like the others
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115 - open to the end, and pathlib takes time to import
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name) or Path(os.devnull).open("w")  # noqa: SIM115 - as above
+        stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: PTH123, SIM115 - as above
         stream.reconfigure(errors="backslashreplace")
         setattr(sys, name, stream)
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments in (["status"], ["status", "--json"]):
-        from sploot.status import status  # noqa: PLC0415 - the short way, see above
-
-        return status(as_json=len(arguments) == 2)
-    from sploot.commands import run  # noqa: PLC0415 - the long way
+    command = plain.read(arguments)
+    if command is not None:
+        return command()
+    from sploot.parsing import run  # noqa: PLC0415 - it takes longer to import than most commands take
 
     return run(arguments)
 

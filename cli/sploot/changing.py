@@ -1,30 +1,30 @@
 """Commands that change something and say so in a sentence: retry, bump, forget, pause, resume, login and the like."""
 
-import getpass
 import sys
+from collections.abc import Sequence
 
 from sploot import exits
-from sploot.paths import absolute, target
+from sploot.paths import absolute, meant
 from sploot.reach import client
 from sploot.terminal import complain, print_json
 from sploot.text import count, safe
 from splootd.errors import RequestError
-from splootd.protocol import Bump, Changed, Done, Forget, Login, Logout, Pause, RemoveFolder, Request, Resume, Retry
+from splootd.protocol import Bump, Changed, Done, Forget, Login, Logout, Pause, Request, Resume, Retry
 from splootd.wire import encode
 
 TOKEN_CHARS_MAX = 65_536
 
 
-def retry(ids: list[int], *, reason: str | None, every: bool, as_json: bool) -> int:
+def retry(ids: Sequence[int] = (), *, reason: str | None = None, every: bool = False, as_json: bool = False) -> int:
     return _change(Retry(tuple(ids), reason, every), "back in the queue", as_json=as_json)
 
 
-def bump(words: list[str], *, as_json: bool) -> int:
-    return _change(Bump(tuple(target(word) for word in words)), "now first in line", as_json=as_json)
+def bump(targets: list[str], *, as_json: bool = False) -> int:
+    return _change(Bump(tuple(map(meant, targets))), "now first in line", as_json=as_json)
 
 
-def forget(words: list[str], *, as_json: bool) -> int:
-    return _change(Forget(tuple(target(word) for word in words)), "out of the queue", as_json=as_json)
+def forget(targets: list[str], *, as_json: bool = False) -> int:
+    return _change(Forget(tuple(map(meant, targets))), "out of the queue", as_json=as_json)
 
 
 def _change(request: Request, what: str, *, as_json: bool) -> int:
@@ -53,6 +53,8 @@ def resume() -> int:
 
 
 def remove_folder(path: str) -> int:
+    from splootd.protocol import RemoveFolder  # noqa: PLC0415 - the other commands have no time for it
+
     return tell(RemoveFolder(absolute(path)))
 
 
@@ -61,7 +63,9 @@ def login(*, from_stdin: bool, command: str) -> int:
         return tell(Login(token_command=command))
     if not from_stdin and not sys.stdin.isatty():
         raise RequestError("no_token", "there is nobody to ask for a token", "use --token-stdin or --token-command")
-    token = sys.stdin.readline(TOKEN_CHARS_MAX) if from_stdin else getpass.getpass("Token (not shown): ")
+    from getpass import getpass  # noqa: PLC0415 - as above
+
+    token = sys.stdin.readline(TOKEN_CHARS_MAX) if from_stdin else getpass("Token (not shown): ")
     return tell(Login(token=token.strip()))
 
 

@@ -1,20 +1,26 @@
 """The control API seen from the command line: HTTP/1.1 on a Unix socket with nothing but the standard library.
 
-An HTTP library would cost more time to import than most commands take.
+An HTTP library would cost more time to import than most commands take, and the protocol more than the fastest take:
+whoever is in such a hurry asks by `answer`, everybody else by `ask`.
 """
 
+from __future__ import annotations
+
+import _socket  # what `socket` adds to it is not needed here, and takes longer to import than all of this
 import json
 import os
-import socket
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
 
-from splootd import __version__
+from splootd import API, __version__
 from splootd.errors import RequestError, SplootError
-from splootd.protocol import API, Problem, Request
-from splootd.wire import MalformedError, decode, encode, query
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, TypeVar
+
+    from splootd.protocol import Request
+
+    T = TypeVar("T")
 
 TRIES_MAX = 5  # at one request, each with another daemon
 REPLY_S = 120.0  # a search may have to wait for the library to load its models
@@ -22,25 +28,24 @@ HEAD_BYTES_MAX = 65_536
 REPLY_BYTES_MAX = 64_000_000
 PIECE_BYTES = 65_536
 
-T = TypeVar("T")
-News = tuple[str, dict[str, Any]]
+News = tuple[str, dict[str, "Any"]]
 
 
 class LostError(Exception):
     """The line broke before the whole answer had come."""
 
 
-@dataclass(frozen=True, slots=True)
 class Head:
-    status: int
-    headers: Mapping[str, str]
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        self.status = status
+        self.headers = headers
 
 
 class Connection:
     """One connection to the daemon: a request out, an answer in, in turn."""
 
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._buffer = bytearray()
         try:
             self._socket.connect(os.fspath(path))
@@ -53,9 +58,13 @@ class Connection:
 
     def send(self, request: Request, key: str) -> Head:
         """Send `request`; the head of the answer."""
+        return self.exchange(_message_of(request, key))
+
+    def exchange(self, words: bytes) -> Head:
+        """Send what `message` has made; the head of the answer."""
         try:
             self._socket.settimeout(REPLY_S)  # fails on a line that was given up when no new one could be had
-            self._socket.sendall(_message(request, key))
+            self._socket.sendall(words)
             return self._head()
         except TimeoutError:
             raise SplootError(f"the daemon gave no answer within {REPLY_S:.0f} s", "sploot logs") from None
@@ -162,15 +171,20 @@ class Client:
 
     def ask(self, request: Request, reply: type[T]) -> T:
         """The daemon's answer; RequestError when it refuses."""
-        key = os.urandom(16).hex()
-        try:
-            return decode(reply, json.loads(self._ask(request, key)))
-        except ValueError as error:
-            raise SplootError(f"the daemon's answer cannot be understood: {error}", "sploot daemon restart") from None
+        from splootd.wire import decode  # noqa: PLC0415 - see above
+
+        body = self._exchange(_message_of(request, _key()))
+        return _understood(lambda: decode(reply, json.loads(body)))
 
     def text(self, request: Request) -> str:
         """The daemon's answer where that is plain text."""
-        return self._ask(request, "").decode()
+        return self._exchange(_message_of(request, "")).decode()
+
+    def answer(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """As `ask`, for a request that is spelt out: the answer as it comes."""
+        body = b"" if fields is None else json.dumps(fields).encode("ascii")
+        answer = self._exchange(message(method, path, body, _key()))
+        return _understood(lambda: dict(json.loads(answer)))
 
     def follow(self, request: Request, wait_s: Callable[[], float]) -> Iterator[News | None]:
         """News of a stream; None whenever `wait_s()` has passed without. LostError when the line breaks."""
@@ -191,13 +205,13 @@ class Client:
         self._check(head)
         return self._connection
 
-    def _ask(self, request: Request, key: str) -> bytes:
+    def _exchange(self, words: bytes) -> bytes:
         """The body of the answer, from whichever daemon has lived long enough to give it."""
         for tries in range(TRIES_MAX):
             if tries:
                 self._reconnect()
             try:
-                head = self._connection.send(request, key)
+                head = self._connection.exchange(words)
                 body = self._connection.body(head)
                 self._check(head)
             except LostError:
@@ -237,21 +251,39 @@ def is_older(version: str, than: str) -> bool:
         return False
 
 
-def _message(request: Request, key: str) -> bytes:
+def _understood(read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (ValueError, TypeError) as error:
+        raise SplootError(f"the daemon's answer cannot be understood: {error}", "sploot daemon restart") from None
+
+
+def _key() -> str:
+    return os.urandom(16).hex()
+
+
+def _message_of(request: Request, key: str) -> bytes:
     """`request` as HTTP."""
-    target, body = request.path, b""
+    from splootd.wire import encode, query  # noqa: PLC0415 - see above
+
     if request.method == "GET":
         asked = query(request)
-        target += f"?{asked}" if asked else ""
-    else:
-        body = json.dumps(encode(request)).encode("ascii")
-    lines = [f"{request.method} {target} HTTP/1.1", "Host: sploot", f"Sploot-Client: {__version__}"]
-    if request.method != "GET":
+        return message("GET", request.path + (f"?{asked}" if asked else ""), b"", key)
+    return message(request.method, request.path, json.dumps(encode(request)).encode("ascii"), key)
+
+
+def message(method: str, target: str, body: bytes, key: str) -> bytes:
+    """A request as HTTP."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: sploot", f"Sploot-Client: {__version__}"]
+    if method != "GET":
         lines += [f"Idempotency-Key: {key}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
 def _refusal(body: bytes) -> SplootError:
+    from splootd.protocol import Problem  # noqa: PLC0415 - see above
+    from splootd.wire import MalformedError, decode  # noqa: PLC0415 - as above
+
     try:
         problem = decode(Problem, json.loads(body))
     except (MalformedError, ValueError):

@@ -5,49 +5,28 @@ Those functions are imported when their command runs: who asks for one thing sho
 # ruff: noqa: PLC0415 - see above
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from sploot import exits
 from sploot.subcommands import Json, backup, config_app, daemon_app, folders_app, restore, service_app, ui, undo
-from sploot.terminal import tell_error
 from splootd import __version__
 
-app = typer.Typer(
-    name="sploot",
-    help="Every meme in a folder, in the library, searchable, exactly once.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+SETTINGS: dict[str, Any] = {
+    "name": "sploot",
+    "help": "Every meme in a folder, in the library, searchable, exactly once.",
+    "no_args_is_help": True,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+app = typer.Typer(**SETTINGS)
 app.add_typer(folders_app, name="folders", invoke_without_command=True)
 app.add_typer(config_app, name="config")
 app.add_typer(daemon_app, name="daemon")
 app.add_typer(service_app, name="service")
 
 Targets = Annotated[list[str], typer.Argument(metavar="PATH|ID...", help="Files, or the ids that `sploot list` shows.")]
-
-
-def run(arguments: list[str]) -> int:
-    """Run the command that `arguments` name; its exit code."""
-    try:
-        code = app(arguments, prog_name="sploot", standalone_mode=False)
-    except typer.Abort:
-        return exits.INTERRUPTED
-    except SystemExit as ended:
-        # Typer makes this of a pipe whose reader has left.
-        if isinstance(ended.__context__, BrokenPipeError):
-            raise BrokenPipeError from None
-        raise
-    except Exception as error:
-        # Typer has no public name for the mistakes in usage that its parser finds.
-        if not hasattr(error, "format_message"):
-            raise
-        tell_error(error.format_message(), "sploot --help")
-        return exits.USAGE
-    return code if isinstance(code, int) else exits.DONE
 
 
 def _version(is_asked: bool) -> None:
@@ -105,20 +84,21 @@ def add(
 ) -> int:
     """Queue files; import folders, and keep watching them."""
     from sploot import adding
-    from sploot.paths import after_word
-    from splootd.protocol import Add
 
-    request = Add(
-        (),
-        watch=not once,
+    return adding.add(
+        paths or (),
+        once=once,
         priority=priority,
-        tags=tuple(tag or ()),
-        force=force,
+        tag=tag or (),
+        listing=listing,
+        null=null,
         dry_run=dry_run,
-        after=after_word(after),
+        force=force,
+        after=after,
+        wait=wait,
+        timeout=timeout,
+        as_json=as_json,
     )
-    wish = adding.Wish(is_waiting=wait, timeout_s=timeout, as_json=as_json)
-    return adding.add(paths or [], listing, by_null=null, request=request, wish=wish)
 
 
 @app.command()
@@ -132,7 +112,7 @@ def status(
     """Everything at a glance."""
     from sploot import status as it
 
-    return it.follow(as_json=as_json) if follow else it.status(as_json=as_json, with_exit_code=exit_code)
+    return it.status(exit_code=exit_code, follow=follow, as_json=as_json)
 
 
 @app.command("list")
@@ -145,11 +125,8 @@ def list_items(
 ) -> int:
     """Items, newest first."""
     from sploot import looking
-    from sploot.paths import absolute
-    from splootd.protocol import ListItems
 
-    asked = ListItems(state, absolute(folder) if folder is not None else None, reason, None, limit)
-    return looking.list_items(asked, as_json=as_json)
+    return looking.list_items(state=state, folder=folder, reason=reason, limit=limit, as_json=as_json)
 
 
 @app.command()
@@ -159,11 +136,15 @@ def why(
     as_json: Json = False,
 ) -> int:
     """The whole story of one file; or why all of it is slow."""
-    from sploot import looking, numbers
-
     if (target is None) != slow:
         raise typer.BadParameter("name one file, or ask --slow")
-    return numbers.slow(as_json=as_json) if target is None else looking.why(target, as_json=as_json)
+    if target is None:
+        from sploot import numbers
+
+        return numbers.slow(as_json=as_json)
+    from sploot import looking
+
+    return looking.why(target, as_json=as_json)
 
 
 @app.command()
@@ -200,7 +181,7 @@ def search(
     """Memes that mean TEXT, best first."""
     from sploot import looking
 
-    return looking.search(" ".join(text), limit=limit, open_nth=open_nth, as_json=as_json)
+    return looking.search(text, limit=limit, open_nth=open_nth, as_json=as_json)
 
 
 @app.command()

@@ -5,12 +5,11 @@ import os
 from sploot import exits, start
 from sploot.reach import client
 from splootd.config import Paths
-from splootd.protocol import GetStatus, Status
 
 
 def start_it() -> int:
     is_running = start.owner(Paths.find(os.environ)) is not None
-    client().ask(GetStatus(), Status)
+    client().answer("GET", "/v1/status")
     print("The daemon is running already." if is_running else "The daemon has started.")
     return exits.DONE
 
@@ -22,7 +21,7 @@ def stop_it() -> int:
 
 def restart() -> int:
     start.stop(Paths.find(os.environ))
-    client().ask(GetStatus(), Status)
+    client().answer("GET", "/v1/status")
     print("The daemon has begun anew.")
     return exits.DONE
 

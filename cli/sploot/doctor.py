@@ -11,8 +11,9 @@ from sploot.service import state_of
 from sploot.systemd import user_name
 from sploot.terminal import complain, print_json, style
 from sploot.text import safe
-from splootd.config import SOCKET_PATH_BYTES_MAX, Config, Paths
+from splootd.config import Config, Paths
 from splootd.errors import SplootError
+from splootd.places import SOCKET_PATH_BYTES_MAX
 from splootd.protocol import Examine, Finding, Findings, SelfTest
 from splootd.wire import encode
 

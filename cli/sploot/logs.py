@@ -20,7 +20,7 @@ LINE_CHARS_MAX = 1_000_000
 _OWN = ("timestamp", "level", "event", "part", "exception")
 
 
-def logs(*, follow: bool, level: str) -> int:
+def logs(*, follow: bool = False, level: str = "debug") -> int:
     if level not in LOG_LEVELS:
         raise RequestError("bad_level", f"there is no level {level!r}", f"there are: {', '.join(LOG_LEVELS)}")
     file = Paths.find(os.environ).log

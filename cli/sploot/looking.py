@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -10,7 +9,7 @@ from dataclasses import replace
 
 from sploot import exits, render
 from sploot.client import TRIES_MAX, Client, LostError
-from sploot.paths import target
+from sploot.paths import absolute, meant
 from sploot.reach import client
 from sploot.terminal import complain, print_json, style
 from sploot.text import safe
@@ -57,16 +56,24 @@ def rows(asked: ListItems) -> Iterator[ItemRow]:
     return (decode(ItemRow, json.loads(line)) for line in lines(asked))
 
 
-def list_items(asked: ListItems, *, as_json: bool) -> int:
+def list_items(
+    *,
+    state: str | None = None,
+    folder: str | None = None,
+    reason: str | None = None,
+    limit: int = 100,
+    as_json: bool = False,
+) -> int:
     paint = style()
+    asked = ListItems(state, absolute(folder) if folder is not None else None, reason, None, limit)
     for line in lines(asked) if as_json else (render.item(row, paint) for row in rows(asked)):
         print(line)
     return exits.DONE
 
 
-def failed(*, as_json: bool) -> int:
+def failed(*, as_json: bool = False) -> int:
     if as_json:
-        return list_items(ListItems(state="dead", limit=ALL), as_json=True)
+        return list_items(state="dead", limit=ALL, as_json=True)
     dead = list(rows(ListItems(state="dead", limit=FAILED_SHOWN)))
     for line in render.failed(dead, style()):
         print(line)
@@ -78,8 +85,8 @@ def failed(*, as_json: bool) -> int:
     return exits.DONE
 
 
-def why(name: str, *, as_json: bool) -> int:
-    story = client().ask(Why(target(name)), Story)
+def why(target: str, *, as_json: bool = False) -> int:
+    story = client().ask(Why(meant(target)), Story)
     if as_json:
         print_json(encode(story))
     else:
@@ -87,7 +94,8 @@ def why(name: str, *, as_json: bool) -> int:
     return exits.DONE
 
 
-def search(text: str, *, limit: int, open_nth: int | None, as_json: bool) -> int:
+def search(words: list[str], *, limit: int = 10, open_nth: int | None = None, as_json: bool = False) -> int:
+    text = " ".join(words)
     if not text.strip():
         raise RequestError("nothing_named", "say what to search for", "sploot search TEXT...")
     asking = client()
@@ -113,6 +121,8 @@ def _show(asking: Client, hits: Sequence[Hit], nth: int) -> None:
     if not 1 <= nth <= len(hits):
         raise RequestError("not_found", f"there is no match number {nth}", f"{len(hits)} were found")
     hit = hits[nth - 1]
+    import subprocess  # noqa: PLC0415 - rarely needed, and it takes time to import
+
     where = hit.path or asking.ask(OpenPage(asset=hit.asset_id), PageAddress).url
     program, refusal = "open" if sys.platform == "darwin" else "xdg-open", ""
     try:
@@ -126,7 +136,7 @@ def _show(asking: Client, hits: Sequence[Hit], nth: int) -> None:
         raise RequestError("no_opener", f"nothing here opens it: {refusal}", f"open it yourself: {where}")
 
 
-def folders(*, as_json: bool) -> int:
+def folders(*, as_json: bool = False) -> int:
     found = client().ask(GetFolders(), Folders).folders
     if as_json:
         print_json([encode(row) for row in found])

@@ -9,7 +9,7 @@ from splootd.protocol import GetMetrics, GetReport, Report, Slow, WhySlow
 from splootd.wire import encode
 
 
-def metrics(*, as_json: bool) -> int:
+def metrics(*, as_json: bool = False) -> int:
     """Prometheus' text, or the report."""
     if as_json:
         print_json(encode(client().ask(GetReport(), Report)))

@@ -1,12 +1,17 @@
-"""Reaching the daemon."""
+"""Reaching the daemon. What is needed to start it is imported when it does not run."""
+
+from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from sploot.client import Client, Connection
-from splootd.config import Paths
 from splootd.errors import SplootError
+from splootd.places import socket_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from splootd.config import Paths
 
 ATTEMPTS_MAX = 3
 MAY_LISTEN = frozenset({os.getuid(), 0})
@@ -18,25 +23,31 @@ class NoDaemonError(SplootError):
 
 def client() -> Client:
     """A client of the daemon, which is started if need be."""
-    paths = Paths.find(os.environ)
-    return Client(
-        lambda: connected(paths),
-        lambda sentence: print(f"note: {sentence}", file=sys.stderr),
-        lambda version: _replaced(paths, version),
-    )
+    return Client(_connected, lambda sentence: print(f"note: {sentence}", file=sys.stderr), _replaced)
 
 
-def _replaced(paths: Paths, version: str) -> bool:
-    from sploot.start import replace  # noqa: PLC0415 - rarely needed, and it takes time to import
+def _connected() -> Connection:
+    connection = running(socket_of(os.environ))
+    if connection is not None:
+        return connection
+    from splootd.config import Paths  # noqa: PLC0415 - see above
 
-    return replace(paths, version)
+    return connected(Paths.find(os.environ))
 
 
-def running(socket: Path) -> Connection | None:
+def _replaced(version: str) -> bool:
+    from sploot.start import replace  # noqa: PLC0415 - see above
+    from splootd.config import Paths  # noqa: PLC0415 - as above
+
+    return replace(Paths.find(os.environ), version)
+
+
+def running(socket: str | os.PathLike[str]) -> Connection | None:
     """A connection to the daemon, or None when there is no daemon."""
+    folder = os.path.dirname(socket)  # noqa: PTH120 - pathlib takes time to import
     try:
-        if socket.parent.stat().st_uid not in MAY_LISTEN:
-            raise NoDaemonError(f"{socket.parent} belongs to somebody else", "what is said there, they would hear")
+        if os.stat(folder).st_uid not in MAY_LISTEN:  # noqa: PTH116 - as above
+            raise NoDaemonError(f"{folder} belongs to somebody else", "what is said there, they would hear")
         return Connection(socket)
     except (FileNotFoundError, ConnectionRefusedError):
         return None
@@ -51,7 +62,7 @@ def connected(paths: Paths) -> Connection:
     connection = running(paths.socket)
     if connection is not None:
         return connection
-    from sploot.start import start, wait_until_free  # noqa: PLC0415 - rarely needed, and it takes time to import
+    from sploot.start import start, wait_until_free  # noqa: PLC0415 - see above
 
     for _ in range(ATTEMPTS_MAX):
         is_started = start(paths)

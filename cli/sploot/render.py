@@ -1,10 +1,14 @@
 """What the command line shows, as text. Pure: replies of the daemon in, lines out."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
 
 from sploot.text import count, moment, place, safe, seconds_since, size, span
-from splootd.protocol import Added, FolderRow, Hit, ItemRow, Need, Rates, ServerStatus, Slow, Status, Story
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # the commands that are run most have no time to import these
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from splootd.protocol import Added, FolderRow, Hit, ItemRow, Need, Rates, ServerStatus, Slow, Status, Story
 
 UNENDED = ("pending", "uploading", "embedding")
 STATES = ("ready", "embedding", "uploading", "pending", "dead", "gone", "skipped")
@@ -23,11 +27,11 @@ OUTCOMES: Mapping[str, str] = {
 """What became of files, in words that follow a number of them. Other outcomes are shown as they are."""
 
 
-@dataclass(frozen=True, slots=True)
 class Style:
     """Colours, or none of them."""
 
-    is_on: bool = False
+    def __init__(self, *, is_on: bool = False) -> None:
+        self.is_on = is_on
 
     def _paint(self, code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.is_on else text

@@ -5,10 +5,10 @@ import os
 from sploot import exits, login, start
 from sploot.login import Service
 from sploot.reach import client
+from sploot.status import seen
 from sploot.systemd import user_name
 from sploot.terminal import complain, print_json
 from splootd.config import Paths
-from splootd.protocol import GetStatus, Status
 
 _MANAGERS = {"systemd": "systemd", "launchd": "launchd", "autostart": "the desktop"}
 
@@ -23,7 +23,7 @@ def install() -> int:
     start.stop(paths)  # one that was started by a command; the next one is the service's
     service.load()
     service.start()
-    daemon = client().ask(GetStatus(), Status).daemon
+    daemon = seen(client().answer("GET", "/v1/status")).daemon
     print(f"{_MANAGERS[service.kind]} starts {service.place.name} at login; it runs now, as process {daemon.pid}.")
     for file in service.files():
         print(f"written: {file}")

@@ -12,13 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sploot import login
-from sploot.client import LostError
+from sploot.client import LostError, message
 from sploot.reach import NoDaemonError, client, running
 from splootd import __version__
 from splootd.config import Paths
 from splootd.errors import ConfigError
-from splootd.protocol import GetStatus, Shutdown, Status
 
 READY_S = 15.0
 STOP_S = 60.0
@@ -31,6 +29,8 @@ DAEMON_RUNS_ALREADY = 75
 
 def start(paths: Paths) -> bool:
     """Have the installed service listen, or start the daemon and wait for it. False when another one runs already."""
+    from sploot import login  # noqa: PLC0415 - most commands that import this find the daemon running
+
     if login.listens(os.environ):
         return True
     try:
@@ -151,7 +151,7 @@ def stop(paths: Paths) -> bool:
     connection = running(paths.socket)
     if connection is not None:
         try:
-            connection.body(connection.send(Shutdown(), os.urandom(16).hex()))
+            connection.body(connection.exchange(message("POST", "/v1/shutdown", b"{}", os.urandom(16).hex())))
         except LostError:
             pass  # it ended before it could answer
         finally:
@@ -171,6 +171,8 @@ def _wait_for_end(paths: Paths, pid: str) -> None:
 
 def replace(paths: Paths, version: str) -> bool:
     """Have the daemon of an older `version` end, so that this one's begins. False when that one would come again."""
+    from sploot import login  # noqa: PLC0415 - as above
+
     if not login.refreshed(os.environ):
         return False
     print(f"note: the daemon is version {version}; it ends, and {__version__} takes over", file=sys.stderr)
@@ -182,5 +184,5 @@ def restart_if_running(paths: Paths) -> bool:
     """Stop the daemon and start it again; False when there was none."""
     if not stop(paths):
         return False
-    client().ask(GetStatus(), Status)
+    client().answer("GET", "/v1/status")
     return True

@@ -1,32 +1,31 @@
-"""`sploot status`. The command that is run most imports least."""
+"""`sploot status`. The command that is run most imports least: it reads the daemon's JSON without the protocol."""
 
-import sys
-import time
-from collections.abc import Callable
-from contextlib import closing
+from __future__ import annotations
+
+from types import SimpleNamespace
 
 from sploot import exits, render
-from sploot.client import Client, LostError
-from sploot.reach import NoDaemonError, client
+from sploot.reach import client
 from sploot.terminal import print_json, style
-from splootd.protocol import GetEvents, GetStatus, Status
-from splootd.wire import encode
 
-REDRAW_S = 0.1  # soon enough to seem at once, seldom enough to be read
-_CLEAR = "\x1b[H\x1b[J"
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # see above
+    from typing import Any
 
-
-def status(*, as_json: bool = False, with_exit_code: bool = False) -> int:
-    now = client().ask(GetStatus(), Status)
-    show(now, as_json=as_json)
-    return code_of(now) if with_exit_code else exits.DONE
+    from splootd.protocol import Status
 
 
-def show(now: Status, *, as_json: bool) -> None:
+def status(*, exit_code: bool = False, follow: bool = False, as_json: bool = False) -> int:
+    if follow:
+        from sploot.following import follow as it  # noqa: PLC0415 - see above
+
+        return it(as_json=as_json)
+    said = client().answer("GET", "/v1/status")
     if as_json:
-        print_json(encode(now))
+        print_json(said)
     else:
-        print("\n".join(render.status(now, style())))
+        print("\n".join(render.status(seen(said), style())))
+    return code_of(seen(said)) if exit_code else exits.DONE
 
 
 def code_of(now: Status) -> int:
@@ -36,31 +35,9 @@ def code_of(now: Status) -> int:
     return exits.WORK_LEFT if any(now.items.get(state) for state in render.UNENDED) else exits.DONE
 
 
-def follow(*, as_json: bool = False) -> int:
-    """Show the status again whenever there is news, at most once in REDRAW_S, until interrupted."""
-    asking = client()
-    while True:
-        try:
-            _follow(asking, lambda now: _redraw(now, as_json=as_json))
-        except LostError:
-            continue  # it died; the next daemon has news too
-        raise NoDaemonError("the daemon was stopped", "sploot daemon start")
-
-
-def _follow(asking: Client, draw: Callable[[Status], None]) -> None:
-    with closing(client()) as following:
-        news = following.follow(GetEvents(), lambda: REDRAW_S)
-        draw(asking.ask(GetStatus(), Status))
-        drawn_at, is_due = time.monotonic(), False
-        for entry in news:
-            is_due = is_due or entry is not None
-            if is_due and time.monotonic() - drawn_at >= REDRAW_S:
-                draw(asking.ask(GetStatus(), Status))
-                drawn_at, is_due = time.monotonic(), False
-
-
-def _redraw(now: Status, *, as_json: bool) -> None:
-    if sys.stdout.isatty() and not as_json:
-        print(_CLEAR, end="")
-    show(now, as_json=as_json)
-    sys.stdout.flush()
+def seen(said: dict[str, Any]) -> Status:
+    """What the daemon said, with the names that a Status has."""
+    parts = {name: SimpleNamespace(**said[name]) for name in ("daemon", "server", "rates")}
+    rows = {name: [SimpleNamespace(**each) for each in said[name]] for name in ("folders", "needs_you")}
+    now: Status = SimpleNamespace(**{**said, **parts, **rows})  # type: ignore[assignment]  # it has the same names
+    return now

@@ -1,18 +1,23 @@
 """Where output goes: a person at a terminal, or a program that reads a pipe."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys
-from typing import Any, TextIO
 
 from sploot.render import Style
 from sploot.text import safe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # see `render.py`
+    from typing import Any, TextIO
 
 
 def style(stream: TextIO | None = None) -> Style:
     """Colours on a terminal, unless NO_COLOR is set or the terminal has none."""
     stream = stream or sys.stdout
-    return Style(stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+    return Style(is_on=stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
 
 
 def print_json(value: Any) -> None:

@@ -1,7 +1,6 @@
 """What is written for the daemon to be there at login: systemd's units, an agent of launchd, an entry of a desktop."""
 
 import os
-import plistlib
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -73,6 +72,8 @@ def systemd_socket(place: Place) -> str:
 
 def launchd_agent(place: Place) -> str:
     """A property list. The minimal PATH of launchd would not find the command that prints a token."""
+    import plistlib  # noqa: PLC0415 - for macOS alone
+
     marks = {
         "@NAME@": agent_label(place),
         "@PYTHON@": place.python,

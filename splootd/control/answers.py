@@ -13,7 +13,7 @@ from splootd.control.scope import Scope
 from splootd.control.status import folder_rows, standing, status
 from splootd.control.story import Holdup, next_step
 from splootd.control.stream import News
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import Item, Priority
 from splootd.errors import RequestError
 from splootd.store.rescue import MISHAP

@@ -10,7 +10,7 @@ from typing import TypeVar
 from splootd import protocol
 from splootd.control import views
 from splootd.control.parts import Parts
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import State
 from splootd.errors import RequestError
 from splootd.store.listing import Filter, Page

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from splootd.control.keeping import Kept
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import Item, State
 from splootd.core.retry import TRIES_MAX
 from splootd.protocol import FolderRow, Need

@@ -15,8 +15,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from splootd import __version__
-from splootd.protocol import API, Problem
+from splootd import API, __version__
+from splootd.protocol import Problem
 from splootd.wire import encode
 
 HEAD_BYTES_MAX = 65_536

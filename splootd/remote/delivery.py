@@ -13,7 +13,7 @@ from typing import Protocol
 
 from splootd.budget import Budget
 from splootd.clock import Clock
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.errors import BadAnswer, BrokenOff, Refused, ServerError, ServerFault
 from splootd.metrics.traffic import Transfer
 from splootd.remote.answers import Found, Limits, Stored

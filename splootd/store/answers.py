@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from splootd.core.failure import Fault, Verdict
+from splootd.core.failure import Verdict
+from splootd.core.fault import Fault
 from splootd.core.item import Leased, Version
 from splootd.store.queries import SQL
 from splootd.store.rows import version_values

@@ -7,7 +7,8 @@ from typing import Any
 
 from splootd.bus import Bells
 from splootd.core.after import After
-from splootd.core.failure import Fault, Verdict
+from splootd.core.failure import Verdict
+from splootd.core.fault import Fault
 from splootd.core.item import Item, Version
 from splootd.store.answers import SUPERSEDED
 from splootd.store.database import Database

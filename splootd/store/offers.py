@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from splootd.core.after import After
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import Priority, State, Version, shard_of
 from splootd.store.answers import SUPERSEDED
 from splootd.store.queries import SQL

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from splootd.bus import Bells
-from splootd.core.failure import Fault, Verdict
+from splootd.core.failure import Verdict
+from splootd.core.fault import Fault
 from splootd.core.item import Leased, Priority, Version
 from splootd.store import answers
 from splootd.store.answers import Accepted

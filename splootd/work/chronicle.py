@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from splootd.bus import Bus
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import State
 from splootd.logs import logger
 from splootd.metrics import Traffic

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from splootd.clock import Clock
 from splootd.core.awaited import Patience, Step, ask_again_at, check_again_at
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.remote.answers import EmbeddingReport, EmbeddingStatus
 from splootd.remote.inbox import Inbox
 from splootd.store.queue import Embedding, Queue

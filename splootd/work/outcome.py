@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from secrets import token_bytes
 
 from splootd.clock import Clock
-from splootd.core.failure import HANDLING, Fault, Trouble, Verdict
+from splootd.core.failure import HANDLING, Trouble, Verdict
+from splootd.core.fault import Fault
 from splootd.core.item import Leased, Version
 from splootd.core.retry import delay_s, is_spent
 from splootd.errors import (

@@ -473,23 +473,3 @@ def test_version_and_help_need_no_daemon(home: Home):
     assert "add" in home.ok("--help")
     assert "--wait" in home.ok("add", "--help")
     assert home.daemon_pid() is None
-
-
-@pytest.mark.parametrize("module", ["typer", "pydantic", "httpx", "structlog", "asyncio", "rich", "subprocess"])
-def test_the_status_imports_nothing_heavy(shared: Home, module: str):
-    program = (
-        "import sys; sys.argv = ['sploot', 'status']; from sploot.app import main; code = main(); "
-        f"sys.exit(code or {module!r} in sys.modules)"
-    )
-    done = subprocess.run([*shared.command()[:1], "-c", program], env=shared.variables(), check=False)
-    assert done.returncode == 0
-
-
-@pytest.mark.parametrize("module", ["pydantic", "httpx", "structlog", "asyncio", "rich"])
-def test_other_commands_import_nothing_that_they_do_not_need(shared: Home, module: str):
-    program = (
-        "import sys; sys.argv = ['sploot', 'list']; from sploot.app import main; code = main(); "
-        f"sys.exit(code or {module!r} in sys.modules)"
-    )
-    done = subprocess.run([*shared.command()[:1], "-c", program], env=shared.variables(), check=False)
-    assert done.returncode == 0

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from sploot.paths import PATH_BYTES_MAX, absolute, listed, target
+from sploot.listing import PATH_BYTES_MAX, listed
+from sploot.paths import absolute, meant
 
 from splootd.errors import RequestError
 
@@ -33,9 +34,9 @@ def test_a_name_that_is_not_utf8_survives(here: Path):
 
 
 def test_digits_are_an_id_unless_there_is_such_a_file(here: Path):
-    assert target("17") == "17"
+    assert meant("17") == "17"
     (here / "17").touch()
-    assert target("17") == f"{here}/17"
+    assert meant("17") == f"{here}/17"
 
 
 @pytest.mark.parametrize(("by_null", "end"), [(False, b"\n"), (True, b"\0")])

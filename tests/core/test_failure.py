@@ -1,7 +1,8 @@
 import pytest
 
 from splootd import errors
-from splootd.core.failure import HANDLING, Fault, Verdict
+from splootd.core.failure import HANDLING, Verdict
+from splootd.core.fault import Fault
 
 
 @pytest.mark.parametrize("fault", Fault)

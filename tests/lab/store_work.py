@@ -19,7 +19,7 @@ from typing import TypeVar
 from lab.store_truth import digest, number_of, path_of, version_of
 from storekit import Store, opened, origin
 
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import SHARDS, Leased, Priority
 from splootd.errors import StoreError, StoreFailed, StoreFull
 from splootd.store.arrivals import Candidate

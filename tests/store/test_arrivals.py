@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from storekit import Store, origin, version
 
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import Item, Priority, State, Version, shard_of
 from splootd.store.arrivals import OFFER_MAX, Candidate, Outcome
 from splootd.store.ledger import server_id

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from storekit import Store, version
 
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import Leased, State
 
 

@@ -3,7 +3,7 @@ import os
 import pytest
 from storekit import Store, digest, origin, version
 
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import Priority, State
 from splootd.store import listing, upkeep
 from splootd.store.listing import Filter, Progress

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from storekit import Store, digest, origin, version
 
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import Priority, State, shard_of
 from splootd.errors import StoreFailed
 from splootd.store.queue import Queue

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from queue_model import Model, Row
 from storekit import Store, assert_sums_are_right, digest, opened, origin, version
 
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import Leased, Priority, State, Version, shard_of
 from splootd.store.queue import Queue
 from splootd.store.rows import item_of

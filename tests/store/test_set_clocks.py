@@ -2,7 +2,7 @@
 
 from storekit import Store
 
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import State
 
 NOW = 2_000_000_000.0

@@ -2,7 +2,7 @@
 
 from storekit import Store, origin, version
 
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import Priority, State
 
 

@@ -9,7 +9,7 @@ from scripted import dropping
 from walkkit import JumpClock, Walk, jpeg, walking
 
 from splootd.core.breaker import Mood
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import State
 from splootd.errors import RateLimited
 from splootd.work.routes import routes

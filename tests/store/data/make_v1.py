@@ -10,7 +10,7 @@ from pathlib import Path
 
 from storekit import Store, digest, opened, origin, version
 
-from splootd.core.failure import Fault
+from splootd.core.fault import Fault
 from splootd.core.item import Priority, State, Version
 
 HERE = Path(__file__).parent

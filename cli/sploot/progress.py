@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Self
 
 from sploot.render import Style
-from sploot.text import count, size, span
+from sploot.text import count, seconds_since, size, span
 from splootd.protocol import Progress
 
 WINDOW_S = 20.0  # what the rates look back on
@@ -34,6 +34,8 @@ class Meter:
     def note(self, progress: Progress, at: float) -> None:
         if not self._seen or self.now != progress:
             self._moved_at = at
+        if self._seen and self.now.due_at is not None and progress.due_at is None:
+            self._seen.clear()  # how long nothing could move says nothing of how fast it goes on
         self._seen.append((at, progress))
         while at - self._seen[0][0] > WINDOW_S:
             self._seen.popleft()
@@ -76,11 +78,19 @@ def line(meter: Meter, note: str, style: Style, *, with_bar: bool) -> str:
         count(now.duplicates, "duplicate") if now.duplicates else "",
         f"{now.states['embedding']:,} embedding" if now.states.get("embedding") else "",
         (style.bad if errors else str)(count(errors, "error")),
-        f"{size(rate)}/s" if rate else "",
-        f"{span(eta)} left" if eta is not None else "estimating",
+        f"{size(rate)}/s" if rate and now.due_at is None else "",
+        _left(now, eta),
         style.warn(note) if note else "",
     ]
     return "  ".join(part for part in parts if part)
+
+
+def _left(now: Progress, eta_s: float | None) -> str:
+    """How long it takes; at least until its time has come, for what waits for that, whatever the rate was before."""
+    wait_s = 0.0 if now.due_at is None else -seconds_since(now.due_at)
+    if wait_s > 0:
+        return f"{count(now.total - ended(now), 'file waits', 'files wait')} for at least {span(wait_s)}"
+    return f"{span(eta_s)} left" if eta_s is not None else "estimating"
 
 
 def bar(done: float) -> str:

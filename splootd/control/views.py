@@ -69,6 +69,7 @@ def progress(add: int, of: listing.Progress) -> protocol.Progress:
         bytes_total=of.bytes_total,
         bytes_done=of.bytes_done,
         ended=ended,
+        due_at=iso_or_none(of.due_at),
     )
 
 

@@ -67,3 +67,4 @@ class Progress:
     bytes_total: int
     bytes_done: int
     ended: bool
+    due_at: str | None = None  # the first, when all that has not ended waits for a time of its own

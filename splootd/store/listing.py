@@ -44,7 +44,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one add has come. Bytes are done once the library has them, or the item has ended otherwise."""
+    """How far one add has come. Bytes are done once the library has them, or the item has ended otherwise.
+
+    `due_at` is the first time of what is delayed, where nothing else is left.
+    """
 
     total: int
     by_state: Mapping[State, int]
@@ -52,6 +55,7 @@ class Progress:
     bytes_done: int
     duplicates: int
     walking: bool
+    due_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,8 @@ class Listing:
             rows = connection.execute(SQL["progress"], {"add_id": add_id}).fetchall()
             (walking,) = connection.execute(SQL["walking"], {"add_id": add_id}).fetchone()
             done = {State.EMBEDDING, *ENDED}
+            left = [row for row in rows if row["state"] not in ENDED]
+            waits = not walking and all(row["state"] == State.PENDING and row["delayed"] == row["n"] for row in left)
             return Progress(
                 total=sum(row["n"] for row in rows),
                 by_state={state: sum(row["n"] for row in rows if row["state"] == state) for state in State},
@@ -198,6 +204,7 @@ class Listing:
                 bytes_done=sum(row["bytes"] for row in rows if row["state"] in done),
                 duplicates=sum(row["n"] for row in rows if row["duplicate"]),
                 walking=bool(walking),
+                due_at=min((row["due_at"] for row in left), default=None) if waits else None,
             )
 
         return await self._database.read(query)

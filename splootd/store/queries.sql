@@ -532,7 +532,8 @@ SELECT at, fault, verdict, reason FROM attempts WHERE item_id = :id ORDER BY id;
 
 -- name: progress
 -- How far one add has come.
-SELECT state, duplicate, count(*) AS n, sum(size) AS bytes FROM items WHERE add_id = :add_id GROUP BY state, duplicate;
+SELECT state, duplicate, count(*) AS n, sum(size) AS bytes, count(next_at) AS delayed, min(next_at) AS due_at
+FROM items WHERE add_id = :add_id GROUP BY state, duplicate;
 
 -- name: walking
 -- Whether an add has still something to walk.

@@ -1,5 +1,8 @@
 """The progress of `add --wait`: what it shows while it runs, and the sentences it ends with."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 from hypothesis import given
 from hypothesis import strategies as st
 from sploot.progress import KNOWN_S, WINDOW_S, Meter, bar, ending, line
@@ -40,6 +43,19 @@ def test_while_folders_are_walked_nobody_knows_how_long_it_takes():
     meter.note(snapshot(ready=500, walking=True), at=10.0)
     assert "500 of 1,000 files so far" in line(meter, "", PLAIN, with_bar=False)
     assert meter.eta_s() is None
+
+
+def test_what_waits_for_its_time_is_never_said_to_be_nearly_done():
+    """A rate of the last seconds says nothing of a file whose end may still be being written."""
+    meter = Meter()
+    meter.note(snapshot(), at=0.0)
+    due_at = (datetime.now(UTC) + timedelta(seconds=15)).isoformat()
+    meter.note(replace(snapshot(ready=998), due_at=due_at), at=10.0)
+    assert line(meter, "", PLAIN, with_bar=False).endswith("  2 files wait for at least 15 s")
+    meter.note(replace(snapshot(ready=998), due_at="2026-01-01T00:00:00Z"), at=10.0)
+    assert line(meter, "", PLAIN, with_bar=False).endswith("  0 s left"), "its time has come"
+    meter.note(snapshot(ready=998), at=12.0)
+    assert line(meter, "", PLAIN, with_bar=False).endswith("  estimating")
 
 
 def test_what_stands_still_is_noticed_and_told():

@@ -88,9 +88,30 @@ async def test_progress_of_an_add(store: Store) -> None:
         bytes_done=10 + 11 + 12,
         duplicates=1,
         walking=True,
+        due_at=None,
     )
     await store.arrivals.root_done((await store.arrivals.roots_left())[0].id, now=2.0)
     assert not (await store.listing.progress(add)).walking
+
+
+async def test_an_add_of_which_only_what_is_delayed_is_left_is_due_when_the_first_of_it_is(store: Store) -> None:
+    options = {"priority": Priority.NORMAL, "tags": (), "force": False, "now": 1.0}
+    add = await store.arrivals.start_add("key", paths=[b"/m"], **options)
+    ids = [(await store.put(b"/m/%d" % n, version(n), origin(add_id=add))).item_id for n in range(3)]
+
+    async def due_at() -> float | None:
+        return (await store.listing.progress(add)).due_at
+
+    for item_id, next_at in zip(ids, (30.0, 20.0, 40.0), strict=True):
+        assert await due_at() is None
+        leased = await store.claim(item_id)
+        assert await due_at() is None
+        await store.queue.retry(leased, fault=Fault.UNREACHABLE, reason="r", next_at=next_at, now=1.0)
+    assert await due_at() is None, "who walks may still find more"
+    await store.arrivals.root_done((await store.arrivals.roots_left())[0].id, now=2.0)
+    assert await due_at() == 20.0
+    await store.accept(await store.claim(ids[0]))
+    assert await due_at() is None, "an embedding is under way, and has a time of another kind"
 
 
 async def test_events_tell_each_change_once_in_the_order_of_the_commits(store: Store) -> None:

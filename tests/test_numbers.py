@@ -59,6 +59,14 @@ async def test_the_report_has_uploads_calls_memory_and_errors(house: House):
     (call,), (upload,) = report.calls, report.uploads
     assert (call.call, call.count, call.errors, call.outcomes) == ("check", 2, 1, {"ok": 1, "unreachable": 1})
     assert (call.p50_s, call.p99_s) == (0.2, 0.4)
+    assert call.buckets is not None
+    assert {bound: call.buckets[bound] for bound in ("0.01", "0.1", "0.25", "0.5", "10.0")} == {
+        "0.01": 0,
+        "0.1": 0,
+        "0.25": 1,
+        "0.5": 2,
+        "10.0": 2,
+    }
     assert (upload.path, upload.size, upload.sent_bytes, upload.pieces, upload.retries) == ("/a.png", 10, 10, 1, 1)
     assert report.errors == {"unreachable": 1}
     assert report.memory.peak_bytes >= report.memory.now_bytes > 1_000_000

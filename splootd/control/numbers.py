@@ -12,7 +12,7 @@ from splootd.control.views import iso
 from splootd.core.bottleneck import Measures, bottleneck
 from splootd.core.item import State
 from splootd.metrics.calls import Call
-from splootd.metrics.exposition import text
+from splootd.metrics.exposition import SHOWN_S, text
 from splootd.metrics.families import Measured, families
 from splootd.metrics.histogram import Histogram
 from splootd.metrics.memory import SAMPLE_INTERVAL_S, Memory
@@ -137,6 +137,7 @@ def _call(name: str, call: Call) -> protocol.CallRow:
         p95_s=seconds.quantile(0.95),
         p99_s=seconds.quantile(0.99),
         total_s=seconds.sum,
+        buckets=dict(zip(map(str, SHOWN_S), seconds.at_most(SHOWN_S), strict=True)),
     )
 
 

@@ -50,6 +50,7 @@ class CallRow:
     p95_s: float
     p99_s: float
     total_s: float
+    buckets: dict[str, int] | None = None  # how many took at most so many seconds, from 0.01 to 10
 
 
 @dataclass(frozen=True, slots=True)

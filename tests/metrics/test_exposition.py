@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+import promtool
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +77,10 @@ def test_the_parser_of_prometheus_reads_what_was_measured(measured: Measured):
     assert samples["sploot_breaker_state", (("state", "closed"),)] == 0
     assert samples["sploot_memory_average_bytes", ()] == 50_000_000
     assert samples["sploot_build_info", (("sqlite", "3.40.1"), ("version", '0.1 "dev" \\ \n'))] == 1
+
+
+def test_prometheus_itself_finds_nothing_to_complain_about(measured: Measured):
+    promtool.check(text(families(measured)))
 
 
 def test_every_kind_is_what_it_is_said_to_be(measured: Measured):

@@ -5,6 +5,7 @@ import re
 import shutil
 
 import httpx
+import promtool
 from prometheus_client.parser import text_string_to_metric_families
 from sploot_server.config import Config
 from sploot_server.metrics import EDGES_S, Metrics
@@ -43,6 +44,11 @@ async def test_requests_are_counted_by_route_and_status(client: httpx.AsyncClien
     assert seen["sploot_server_requests_total['/api/assets', '200', 'GET']"] == 1
     assert seen["sploot_server_request_seconds_count['/api/assets/{id}']"] == 3
     assert seen["sploot_server_request_seconds_bucket['+Inf', '/api/assets/{id}']"] == 3
+
+
+async def test_prometheus_itself_finds_nothing_to_complain_about(client: httpx.AsyncClient) -> None:
+    await client.get("/api/assets")
+    promtool.check((await client.get("/metrics")).text)
 
 
 async def test_no_client_can_make_the_series_grow(client: httpx.AsyncClient) -> None:

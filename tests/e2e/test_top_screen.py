@@ -79,10 +79,14 @@ async def test_the_screen_follows_a_daemon_that_changes_stops_dies_and_comes_bac
     link.join()
 
 
-def test_the_command_needs_a_terminal_and_leaves_it_as_it_was(home: Home):
+def test_the_command_needs_a_terminal(home: Home):
     done = home.run("top")
     assert done.returncode == 2
     assert "sploot status --follow" in done.stderr
+
+
+@pytest.mark.parametrize("is_ended", [False, True], ids=["by a key", "by a signal"])
+def test_however_it_ends_the_terminal_is_left_as_it_was(home: Home, is_ended: bool):
     mine, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     before = termios.tcgetattr(theirs)
@@ -96,7 +100,10 @@ def test_the_command_needs_a_terminal_and_leaves_it_as_it_was(home: Home):
         if select.select([mine], [], [], 0.1)[0]:
             said += os.read(mine, 65_536)
         if b"cat.png" in said and not has_quit:
-            os.write(mine, b"q")
+            if is_ended:
+                screen.terminate()
+            else:
+                os.write(mine, b"q")
             has_quit = True
     assert screen.returncode == 0
     assert termios.tcgetattr(theirs) == before

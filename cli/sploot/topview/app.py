@@ -1,6 +1,8 @@
 """The screen: what stands where, and what each key does."""
 
+import asyncio
 import contextlib
+import signal
 import time
 from dataclasses import replace
 from typing import ClassVar, TypeVar
@@ -99,9 +101,11 @@ class Top(App[None]):
         for each in (self._feed, self._counting, self._measuring):
             self.run_worker(each.run())
         self.set_interval(TICK_S, self._tick)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)  # else the terminal stays as it is now
         self._daemon.open(self._hear)
 
     def on_unmount(self) -> None:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
         self._daemon.close()
 
     def _print_error_renderables(self) -> None:

@@ -276,9 +276,8 @@ class RealSploot:
         return {"hasEmbedding": has_row, "status": "ready" if has_row else "pending"}
 
     def _list(self, request: Request) -> Reply:
-        found = re.search(r"limit=(\d+)", request.target)
         live = [asset for asset in self.assets.values() if not asset.removed]
-        newest = sorted(live, key=lambda asset: asset.created_at, reverse=True)[: int(found[1]) if found else 50]
+        newest = sorted(live, key=lambda asset: asset.created_at, reverse=True)[request.stretch]
         return Reply(body={"assets": [{"id": each.id, "embedding": self._embedding(each)} for each in newest]})
 
     def _asset(self, request: Request) -> Reply:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 TYPES = ["image/jpeg", "image/png", "image/webp", "image/gif"]
 BYTES_MAX = 10 * 1024 * 1024
@@ -46,6 +47,13 @@ class Request:
 
     def json(self) -> Any:
         return json.loads(self.body)
+
+    @property
+    def stretch(self) -> slice:
+        """Which part of a list is asked for."""
+        asked = dict(parse_qsl(self.target.partition("?")[2]))
+        first = int(asked.get("offset", "0"))
+        return slice(first, first + int(asked.get("limit", "50")))
 
 
 @dataclass(frozen=True)
@@ -233,8 +241,7 @@ class Scripted:
         return {"hasEmbedding": True, "status": "ready"}  # Sploot says so of any row
 
     def _assets(self, request: Request) -> Reply:
-        found = re.search(r"limit=(\d+)", request.target)
-        newest = list(reversed(self.assets.values()))[: int(found[1]) if found else 50]
+        newest = list(reversed(self.assets.values()))[request.stretch]
         return Reply(body={"assets": [{"id": each.id, "embedding": each.embedding} for each in newest]})
 
     def _asset(self, request: Request) -> Reply:

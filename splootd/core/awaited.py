@@ -10,6 +10,7 @@ ASK_AGAIN_MAX_S = 60.0
 CHECK_AGAIN_MAX_S = 600.0
 TRIES_MAX = 3  # to have a stuck embedding made after all
 STUCK_MAX = 10_000  # items that are tried at a time
+BARREN_MAX = 5  # pages of a list: so much may have come in between from elsewhere
 
 
 def ask_again_at(*, accepted_at: float, now: float) -> float:
@@ -42,6 +43,28 @@ class Pace:
 
     def asked(self, now: float, *, calm: bool = False) -> None:
         self._next_at = now + (CALM_INTERVAL_S if calm else REQUEST_INTERVAL_S)
+
+
+class Pages:
+    """Which page of a long list of `size` rows a page to read after the first one, while much is looked for in it.
+
+    None after its end, or once BARREN_MAX pages in a row had nothing: `begin` starts over.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.begin()
+
+    def begin(self) -> None:
+        self.offset: int | None = self._size
+        self._barren = 0
+
+    def read(self, *, rows: int, found: int) -> None:
+        """The page at `offset` had so many rows, and so many of them were looked for."""
+        assert self.offset is not None
+        self._barren = 0 if found else self._barren + 1
+        is_over = rows < self._size or self._barren >= BARREN_MAX
+        self.offset = None if is_over else self.offset + self._size
 
 
 class Step(enum.Enum):

@@ -152,9 +152,9 @@ class Server:
         return reports_of(await self._ask(self._control, "POST", path, {"assetIds": list(asset_ids)}), asset_ids)
 
     @measured
-    async def newest(self, limit: int) -> Mapping[str, EmbeddingReport]:
-        """The truth about the embeddings of the newest assets."""
-        path = f"/api/assets?limit={limit}&offset=0&sortBy=createdAt&sortOrder=desc"
+    async def newest(self, limit: int, offset: int = 0) -> Mapping[str, EmbeddingReport]:
+        """The truth about the embeddings of the newest assets, or of those that follow the newest `offset`."""
+        path = f"/api/assets?limit={limit}&offset={offset}&sortBy=createdAt&sortOrder=desc"
         return page_of(await self._ask(self._control, "GET", path))
 
     @measured

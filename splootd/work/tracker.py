@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from splootd.bus import Bells
 from splootd.clock import Clock
-from splootd.core.awaited import ASK_MAX, CHECK_AGAIN_MAX_S, Pace
+from splootd.core.awaited import ASK_MAX, CHECK_AGAIN_MAX_S, Pace, Pages
 from splootd.core.failure import Trouble
 from splootd.core.retry import delay_s
 from splootd.errors import BadAnswer, Exhausted, RateLimited, ServerError, ServerFault
@@ -56,6 +56,7 @@ class Tracker:
         self._epoch = self._inbox.epoch
         self._hints: set[str] = set()
         self._pace = Pace()
+        self._pages = Pages(NEWEST_MAX)
         self._failures = 0
         self._log = logger("tracker")
 
@@ -147,13 +148,29 @@ class Tracker:
         return [each for each in await self._queue.embeddings_of(asset_ids) if each.item_id not in known]
 
     async def _find_out(self, due: Sequence[Embedding]) -> None:
-        """Where statuses say `ready` of what has failed, and `failed` of what was removed, assets tell the truth."""
-        await self._paced()
-        newest = await self._server.newest(NEWEST_MAX)
-        await self._settle([each for each in due if each.asset_id in newest], newest)
-        older = [each for each in due if each.asset_id not in newest][:ASK_MAX]
-        if not older:
+        """Where statuses say `ready` of what has failed, and `failed` of what was removed, assets tell the truth.
+
+        A page of the list tells of many. What is on none of its pages was removed, or is asked about alone.
+        """
+        newest, _ = await self._read(0)
+        older = [each for each in due if each.asset_id not in newest]
+        if len(older) > SINGLE_MAX and self._pages.offset is not None:
+            page, found = await self._read(self._pages.offset)
+            self._pages.read(rows=len(page), found=found)
             return
+        self._pages.begin()
+        if older:
+            await self._find_out_alone(older[:ASK_MAX])
+
+    async def _read(self, offset: int) -> tuple[Collection[str], int]:
+        """The assets on one page of the list, and how many of them were waited for."""
+        await self._paced()
+        page = await self._server.newest(NEWEST_MAX, offset)
+        found = await self._queue.embeddings_of(page)
+        await self._settle(found, page)
+        return page, len(found)
+
+    async def _find_out_alone(self, older: Sequence[Embedding]) -> None:
         claimed = await self._ask(older)
         doubtful = [each for each in older if _is_an_end(claimed.get(each.asset_id))]
         await self._settle([each for each in older if each not in doubtful], claimed)

@@ -3,7 +3,15 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splootd.core.awaited import ASK_AGAIN_MAX_S, ASK_MAX, REQUEST_INTERVAL_S, Pace, ask_again_at
+from splootd.core.awaited import (
+    ASK_AGAIN_MAX_S,
+    ASK_MAX,
+    BARREN_MAX,
+    REQUEST_INTERVAL_S,
+    Pace,
+    Pages,
+    ask_again_at,
+)
 
 times = st.floats(0, 1e10)
 
@@ -49,3 +57,24 @@ def test_whoever_waits_as_long_as_told_may_ask() -> None:
     pace.asked(100.0)
     assert pace.wait_s(100.5) == 1.5
     assert pace.wait_s(102.0) == 0
+
+
+def test_the_pages_of_a_list_are_read_to_its_end_and_then_from_the_start() -> None:
+    pages = Pages(200)
+    for offset, rows in ((200, 200), (400, 200), (600, 150)):
+        assert pages.offset == offset
+        pages.read(rows=rows, found=1)
+    assert pages.offset is None
+    pages.begin()
+    assert pages.offset == 200
+
+
+def test_pages_of_what_others_have_sent_are_passed_over_but_not_for_ever() -> None:
+    pages = Pages(200)
+    for _ in range(BARREN_MAX - 1):
+        pages.read(rows=200, found=0)
+    pages.read(rows=200, found=1)
+    for _ in range(BARREN_MAX):
+        assert pages.offset is not None
+        pages.read(rows=200, found=0)
+    assert pages.offset is None

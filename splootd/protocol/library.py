@@ -16,7 +16,10 @@ class Search(Request):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A match; a larger `score` is better. `path` is None without a file here, `url` without a way for a browser."""
+    """One meme that matches; a larger `score` is better, and `path` is None where no local file is known.
+
+    `url` opens it in a browser; what only the daemon may fetch is on the page, so None before the first `sploot ui`.
+    """
 
     asset_id: str
     score: float | None
@@ -33,7 +36,10 @@ class Hits:
 
 @dataclass(frozen=True, slots=True)
 class OpenPage(Request):
-    """Where the page, or an asset on it, is for a browser, once and for a minute. `reset` shuts out all others."""
+    """Where the page is for a browser, once and for a minute. `reset` makes every browser of before a stranger.
+
+    With an `asset` the address leads to its picture.
+    """
 
     method: ClassVar[str] = "POST"
     path: ClassVar[str] = "/v1/ui"

@@ -28,7 +28,7 @@ function fed(total) {
     const items = older.slice(0, limit);
     return { items, before: items.length < older.length ? items.at(-1).id : null, after: null };
   };
-  const view = { lookedAt: () => looked, isFollowing: () => false, moved: () => {}, failed: (error) => assert.fail(error) };
+  const view = { isShown: () => true, lookedAt: () => looked, isFollowing: () => false, moved: () => {}, failed: (error) => assert.fail(error) };
   const feed = new Feed(ask, window, view, { now: () => 0, later: () => {} });
   const settled = async () => {
     feed.look();

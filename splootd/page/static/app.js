@@ -24,7 +24,7 @@ new Now(news, (choice) => {
   go("queue");
   queue.choose({ ...EVERYTHING, ...choice });
 });
-const overlay = new Overlay();
+const overlay = new Overlay(news);
 const parts = { queue, library: shelf, now: { show() {}, hide() {} } };
 /** @type {"queue" | "library" | "now" | null} */
 let view = null;

@@ -1,6 +1,6 @@
 /** Sheets over the page: a question, a story, the keys. The browser holds the focus in them and gives it back. */
 
-import { button, element } from "./element.js";
+import { button, element, prose } from "./element.js";
 
 /**
  * @param {string} title
@@ -43,7 +43,7 @@ export function asked(question, says, more = "") {
 export function facts(pairs) {
   const list = element("dl", { class: "facts" });
   for (const [name, meaning] of pairs) {
-    if (meaning) list.append(element("dt", {}, name), element("dd", {}, meaning));
+    if (meaning) list.append(element("dt", {}, name), element("dd", {}, ...prose(meaning)));
   }
   return list;
 }

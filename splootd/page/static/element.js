@@ -49,6 +49,15 @@ export function button(says, does, attributes = {}) {
 }
 
 /**
+ * A sentence in which commands stand between backticks.
+ * @param {string} sentence
+ * @returns {(string | HTMLElement)[]}
+ */
+export function prose(sentence) {
+  return sentence.split(/`([^`]+)`/).map((part, at) => (at % 2 ? element("code", {}, part) : part));
+}
+
+/**
  * The element of the page with this id.
  * @param {string} id
  */

@@ -41,8 +41,10 @@ export function shown({ id, path, state, priority, size, updated_at, reason }) {
 }
 
 /**
- * Whoever looks at the rows: which, whether the newest are wanted, what to do when they have moved or cannot be read.
+ * Whoever looks at the rows: whether now, at which, whether the newest are wanted, what to do when they have moved or
+ * cannot be read.
  * @typedef {object} View
+ * @property {() => boolean} isShown
  * @property {() => {top: number, height: number}} lookedAt
  * @property {() => boolean} isFollowing
  * @property {(by: number) => void} moved
@@ -95,7 +97,7 @@ export class Feed {
   }
 
   async #run() {
-    if (this.#isReading) return;
+    if (this.#isReading || !this.view.isShown()) return;
     this.#isReading = true;
     try {
       for (let ask = this.#next(); ask !== null; ask = this.#next()) await this.#read(ask);

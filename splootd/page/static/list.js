@@ -8,6 +8,7 @@ import { Scroller } from "./scroller.js";
 import { ScrollMap } from "./scrollmap.js";
 import { Selection } from "./selection.js";
 
+const OVERSCAN = 5;
 const CHECK_PX = 36; // from the edge: there a click chooses one more
 
 /** @typedef {import("./feed.js").Shown} Shown */
@@ -40,7 +41,7 @@ export class List {
     });
     this.rows.resized();
     this.map = new ScrollMap(this.rows.rowPx, (row) => this.rows.measured(row));
-    this.scroller = new Scroller(view, canvas, this.map, (placed, at) => this.#draw(placed, at));
+    this.scroller = new Scroller(view, canvas, this.map, (placed, at) => this.#draw(placed, at), OVERSCAN);
     let width = 0;
     new ResizeObserver(() => {
       if (view.clientWidth === width) return;
@@ -106,7 +107,7 @@ export class List {
   #draw(placed, at) {
     if (this.rows.draw(placed, at)) {
       this.map.hold();
-      this.rows.draw(this.map.placed(5), at);
+      this.rows.draw(this.map.placed(OVERSCAN), at);
     }
     const isInView = placed.some(({ row }) => row === this.cursor);
     put(this.view, "aria-activedescendant", isInView ? `row-${this.cursor}` : null);

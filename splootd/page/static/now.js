@@ -5,7 +5,7 @@ import { asked, sheet } from "./dialog.js";
 import { button, byId, element, put, write } from "./element.js";
 import { isolated, nameOf, safe } from "./names.js";
 import { STATES } from "./protocol.js";
-import { say, tried } from "./say.js";
+import { hush, say, tried } from "./say.js";
 import { leftS, Speeds } from "./speeds.js";
 import { count, moment, number, size, span } from "./words.js";
 
@@ -14,6 +14,12 @@ import { count, moment, number, size, span } from "./words.js";
 /** @typedef {import("./protocol.js").Need} Need */
 
 const GOOD = new Set(["watching", "polling", "scanning"]);
+const PUSH = { websocket: "WebSocket", sse: "server-sent events", polling: "none: asked in batches" };
+const BREAKER = {
+  closed: "closed: nothing is held back",
+  open: "open: nothing is sent until the next try",
+  half_open: "half open: one file tries whether it works again",
+};
 
 export class Now {
   #speeds = new Speeds();
@@ -45,22 +51,21 @@ export class Now {
 
   /** @param {Status} now */
   #show(now) {
-    const { items, rates, daemon } = now;
+    const { items } = now;
     for (const state of STATES) {
       const { bar, value } = this.#shown.get(state);
       bar.style.flexGrow = String(items[state]);
       write(value, number(items[state]));
       put(value, "aria-label", `${number(items[state])} ${state}: show them`);
-      put(value.parentElement, "data-none", items[state] === 0);
+      for (const each of [bar, value.parentElement]) put(each, "data-none", items[state] === 0);
     }
     write(byId("sum-total"), number(items.total));
     const duplicates = now.ready_of_which_duplicates ? count(now.ready_of_which_duplicates, "duplicate") : "";
     const delayed = now.pending_of_which_delayed ? `${number(now.pending_of_which_delayed)} wait for another try` : "";
     write(byId("sum-notes"), [duplicates && `${duplicates} among the ready`, delayed].filter(Boolean).join(" · "));
-    const isBusy = items.pending + items.uploading > 0 && daemon.state === "running";
-    const left = rates.eta_s === null ? "time left: estimating" : `about ${span(rates.eta_s)} left`;
-    const speed = `${size(rates.bytes_per_s)}/s · ${rates.items_per_s.toFixed(1)} files/s · ${left}`;
-    write(byId("rates"), isBusy ? speed : items.total ? "Nothing waits to be sent." : "");
+    write(byId("rates"), pace(now));
+    byId("slowness").hidden = items.pending + items.uploading + items.embedding === 0;
+    write(byId("transfers-none"), items.uploading ? "Files so small that they are sent before they could be shown." : "Nothing is being sent.");
     this.#server(now);
     this.#folders(now.folders);
     this.#needs(now);
@@ -72,12 +77,11 @@ export class Now {
     const lines = [
       ["Library", server.embedded ? "embedded" : safe(server.url), true],
       ["State", server.state.replace("_", " "), server.state === "ok"],
-      ["Breaker", server.breaker.replace("_", " "), server.breaker === "closed"],
-      ["News by", server.push, server.push !== "polling" || server.state !== "ok"],
+      ["Breaker", said(BREAKER, server.breaker), server.breaker === "closed"],
+      ["Push channel", said(PUSH, server.push), server.push !== "polling" || server.state !== "ok"],
       ["Next try", server.retry_at ? moment(server.retry_at) : "", false],
       ["Trouble", server.detail ? safe(server.detail) : "", false],
       ["Daemon", `${daemon.state}, version ${daemon.version}, process ${daemon.pid}`, daemon.state === "running"],
-      ["Memory", size(daemon.rss_bytes), true],
     ];
     const shown = lines.filter(([, value]) => value).flatMap(([name, value, isWell]) => [
       element("dt", {}, name),
@@ -185,12 +189,14 @@ export class Now {
     /** @type {import("./protocol.js").Findings | null} */
     const said = await tried(get("/v1/doctor"));
     if (!said) return;
+    hush();
     const sign = { ok: "✓", note: "!", bad: "✗" };
     const rows = said.findings.map(({ state, check, says, command }) =>
       element("li", { "data-state": state },
-        element("b", {}, `${sign[/** @type {keyof typeof sign} */ (state)] ?? "?"} ${check}`), ` ${safe(says)}`,
-        command ? element("code", {}, command) : null));
-    const made = sheet("Is all well?", element("ul", { class: "findings" }, ...rows),
+        element("b", {}, `${sign[/** @type {keyof typeof sign} */ (state)] ?? "?"} ${check}`),
+        element("span", {}, safe(says), command ? element("code", {}, command) : null)));
+    const isWell = said.findings.every(({ state }) => state !== "bad");
+    const made = sheet(isWell ? "All is well" : "Not all is well", element("ul", { class: "findings" }, ...rows),
       element("div", { class: "actions" }, button("Close", () => made.close(), { class: "main" })));
   }
 
@@ -199,6 +205,29 @@ export class Now {
     const said = await tried(get("/v1/slow"));
     if (said) write(byId("slow-said"), `${capital(said.because)}. ${said.helps ? `What helps: ${said.helps}` : ""}`);
   }
+}
+
+/**
+ * How fast it goes and how long it still takes, or why nothing moves.
+ * @param {Status} now
+ */
+function pace({ items, rates, daemon }) {
+  const waiting = items.pending + items.uploading;
+  if (daemon.state !== "running" && waiting) return `Paused: ${count(waiting, "file waits", "files wait")}.`;
+  if (waiting) {
+    const left = rates.eta_s === null ? "time left: estimating" : `about ${span(rates.eta_s)} left`;
+    return `${size(rates.bytes_per_s)}/s · ${rates.items_per_s.toFixed(1)} files/s · ${left}`;
+  }
+  if (items.embedding) return `Everything is sent; ${count(items.embedding, "file is", "files are")} being made searchable.`;
+  return items.total ? "Nothing waits to be sent." : "";
+}
+
+/**
+ * @param {Record<string, string>} words
+ * @param {string} name
+ */
+function said(words, name) {
+  return words[name] ?? name.replaceAll("_", " ");
 }
 
 /** @param {string} sentence */

@@ -102,6 +102,8 @@
  * @property {MemoryRow} memory
  * @property {Record<string, number>} errors
  *
+ * @typedef {Report & {rates: Rates}} Numbers once a second
+ *
  * @typedef {object} Slow
  * @property {string} cause
  * @property {string} because

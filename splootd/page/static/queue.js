@@ -3,7 +3,7 @@
 import { changed, pagesOf } from "./changes.js";
 import { get, sentenceOf } from "./client.js";
 import { asked, facts, sheet } from "./dialog.js";
-import { button, byId, element, put, write } from "./element.js";
+import { button, byId, element, prose, put, write } from "./element.js";
 import { EVERYTHING, Feed, totalOf } from "./feed.js";
 import { Filters } from "./filters.js";
 import { List } from "./list.js";
@@ -20,6 +20,9 @@ const DONE = {
   forget: { done: "out of the queue", not: "it is not in the queue any more" },
 };
 
+/** How a try ended. */
+const VERDICTS = { retry: "Put off", wait: "Waits", bury: "Given up", drop: "Gone" };
+
 export class Queue {
   /** @type {import("./protocol.js").Status | null} */
   #status = null;
@@ -33,6 +36,7 @@ export class Queue {
       opened: (item) => void this.#why(item),
     });
     this.feed = new Feed((wanted) => get("/v1/items", wanted), this.list.window, {
+      isShown: () => this.#isShown,
       lookedAt: () => this.list.lookedAt,
       isFollowing: () => this.list.isFollowing,
       moved: (by) => this.#moved(by),
@@ -42,6 +46,10 @@ export class Queue {
     for (const wish of /** @type {const} */ (["retry", "bump", "forget"])) {
       byId(wish).addEventListener("click", () => void this.change(wish));
     }
+    byId("rows-all").addEventListener("click", () => {
+      this.choose(EVERYTHING);
+      this.list.view.focus();
+    });
     byId("choose-none").addEventListener("click", () => {
       this.list.chooseNone();
       this.list.view.focus();
@@ -113,7 +121,9 @@ export class Queue {
     byId("rows-empty").hidden = !isEmpty;
     if (isEmpty) {
       write(byId("rows-said"), isAll ? "The queue is empty." : "Nothing here matches.");
-      write(byId("rows-hint"), isAll ? "Drop images on this page, or watch a folder: sploot add FOLDER" : "");
+      const hint = isAll ? "Drop images on this page, or watch a folder: `sploot add FOLDER`" : "";
+      byId("rows-hint").replaceChildren(...prose(hint));
+      byId("rows-all").hidden = isAll;
     }
     this.feed.look();
   }
@@ -121,6 +131,7 @@ export class Queue {
   #chose() {
     const chosen = this.list.selection.count(this.list.window.length);
     put(byId("chosen"), "data-any", chosen > 0);
+    for (const wish of Object.keys(DONE)) put(byId(wish), "disabled", chosen === 0);
     write(byId("chosen-count"), chosen ? `${number(chosen)} selected` : "");
     byId("choose-none").hidden = chosen === 0;
   }
@@ -143,7 +154,9 @@ export class Queue {
     const done = await tried(changed(wish, pages, (so_far) => chosen > 1000 && say(`${number(so_far)} done ...`)));
     if (done === null) return;
     say(done ? `${count(done, "file")} ${DONE[wish].done}.` : `Nothing to do: ${DONE[wish].not}.`);
+    const isLost = document.activeElement === byId(wish); // a button that does nothing any more cannot hold the focus
     list.chooseNone();
+    if (isLost) list.view.focus();
   }
 
   /** @param {Shown} item */
@@ -151,8 +164,8 @@ export class Queue {
     const story = /** @type {import("./protocol.js").Story | null} */ (await tried(get("/v1/why", { target: item.id })));
     if (!story) return;
     const { item: row, attempts } = story;
-    const at = (/** @type {string} */ iso) => new Date(iso).toLocaleString();
-    const tries = attempts.map((each) => element("li", {}, `${at(each.at)}: ${each.verdict}. ${safe(each.reason)}`));
+    const at = (/** @type {string} */ iso) => new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+    const tries = attempts.map((each) => element("li", {}, `${at(each.at)} · ${verdict(each.verdict)}: `, ...prose(safe(each.reason))));
     const versions = story.versions > 1 ? `the newest of ${story.versions}` : null;
     const act = (/** @type {string} */ says, /** @type {import("./changes.js").Wish} */ wish) =>
       button(says, () => {
@@ -182,4 +195,9 @@ export class Queue {
         button("Close", () => made.close(), { class: "main" })),
     );
   }
+}
+
+/** @param {string} name */
+function verdict(name) {
+  return VERDICTS[/** @type {keyof typeof VERDICTS} */ (name)] ?? name;
 }

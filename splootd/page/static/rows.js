@@ -6,7 +6,7 @@
  */
 
 import { element, put, write } from "./element.js";
-import { isolated, nameOf, safe } from "./names.js";
+import { folderOf, isolated, nameOf, safe } from "./names.js";
 import { moment, size } from "./words.js";
 
 const HEIGHTS_MAX = 2000; // remembered; then all are measured again as they are seen
@@ -127,6 +127,7 @@ export class Rows {
       ["data-state", "data-says", "data-meta", "title"].forEach((each) => put(used, each, null));
       put(used, "aria-label", "not read yet");
       write(name, "");
+      put(name, "data-in", null);
       this.#reason(used, null);
       return;
     }
@@ -141,6 +142,7 @@ export class Rows {
     const said = item.reason === null ? shown : `${shown} ${safe(item.reason)}`; // what can be seen, as it is seen
     put(used, "aria-label", `${said}, ${word}, ${size(item.size)}`);
     write(name, shown);
+    put(name, "data-in", isolated(nameOf(folderOf(item.path))));
     this.#reason(used, item.reason);
   }
 

@@ -25,6 +25,11 @@ export function say(sentence, { undo, ms = SAY_MS } = {}) {
   setTimeout(end, ms);
 }
 
+/** What was said is over. */
+export function hush() {
+  byId("said").replaceChildren();
+}
+
 /**
  * Do what was asked for, and say why when it cannot be done. Null where it could not.
  * @template T

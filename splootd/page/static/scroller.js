@@ -1,6 +1,5 @@
 /** Ties a scrolling element to the map of a long list: whoever draws is told which rows stand where. */
 
-const OVERSCAN = 5;
 const REST_MS = 150;
 
 export class Scroller {
@@ -12,12 +11,14 @@ export class Scroller {
    * @param {HTMLElement} canvas in it, as high as the list
    * @param {import("./scrollmap.js").ScrollMap} map
    * @param {(placed: import("./scrollmap.js").Placed[], at: number) => void} draw at: the scroll bar's number
+   * @param {number} overscan rows that are drawn beyond the view, above and below
    */
-  constructor(view, canvas, map, draw) {
+  constructor(view, canvas, map, draw, overscan) {
     this.view = view;
     this.canvas = canvas;
     this.map = map;
     this.draw = draw;
+    this.overscan = overscan;
     view.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.resized()).observe(view);
   }
@@ -67,6 +68,6 @@ export class Scroller {
   }
 
   show() {
-    this.draw(this.map.placed(OVERSCAN), this.map.at);
+    this.draw(this.map.placed(this.overscan), this.map.at);
   }
 }

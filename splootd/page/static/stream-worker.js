@@ -5,6 +5,8 @@ import { Stream } from "./stream.js";
 
 /** @type {Set<MessagePort>} */
 const tabs = new Set();
+/** @type {Set<MessagePort>} those that show what is measured */
+const measuring = new Set();
 
 /** @type {Stream | null} */
 let stream = null;
@@ -13,18 +15,28 @@ function opened() {
   const opening = new Stream({
     open: (url) => new EventSource(url),
     status: () => get("/v1/status"),
-    tell: (told) => tabs.forEach((tab) => tab.postMessage(told)),
+    tell: (told) => (told.kind === "numbers" ? measuring : tabs).forEach((tab) => tab.postMessage(told)),
     later: (work, ms) => void setTimeout(work, ms),
   });
   opening.start();
   return opening;
 }
 
+/** @type {Record<import("./news.js").Wish, (tab: MessagePort) => void>} what a tab may say */
+const WISHES = {
+  measure: (tab) => measuring.add(tab),
+  rest: (tab) => measuring.delete(tab),
+  leave: (tab) => [tabs, measuring].forEach((all) => all.delete(tab)),
+};
+
 addEventListener("connect", (event) => {
   const [tab] = /** @type {MessageEvent} */ (event).ports;
   if (!tab) return;
   tabs.add(tab);
-  tab.onmessage = () => tabs.delete(tab); // the only thing that a tab ever says is that it leaves
-  stream ??= opened();
-  stream.present.forEach((told) => tab.postMessage(told));
+  const line = (stream ??= opened());
+  tab.onmessage = ({ data }) => {
+    WISHES[/** @type {import("./news.js").Wish} */ (data)](tab);
+    line.measure(measuring.size > 0);
+  };
+  line.present.forEach((told) => tab.postMessage(told));
 });

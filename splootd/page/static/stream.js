@@ -2,11 +2,9 @@
  * The one line to the daemon over which it tells what happens, for all tabs together: a browser gives a host six
  * connections, and a line for each tab would use them up.
  *
- * Nothing is polled. The status is asked for when there is news, and again while its rates still change by themselves.
+ * Nothing is polled: the daemon sends how everything stands as it changes, and what it measures while somebody looks.
  */
 
-export const STATUS_MS = 500; // between two questions for the status
-const RATES_MS = 1000;
 const GATHER_MS = 100; // news of items travel together
 const NEWS_MAX = 500; // more than these at once, and whoever looks reads again
 const RETRY_MS = { first: 250, most: 4000 };
@@ -15,10 +13,11 @@ const RETRY_MS = { first: 250, most: 4000 };
  * @typedef {{item: number, state: import("./protocol.js").State, path: string, reason: string | null, at: string}} ItemNews
  *
  * What listeners are told: that there is a daemon, or none; that items have changed (null: unknown which); how far
- * transfers are; how everything stands.
+ * transfers are; how everything stands; once a second what is measured, while that is wanted.
  * @typedef {{kind: "online"} | {kind: "offline", sentence: string} | {kind: "items", news: ItemNews[] | null}
  *   | {kind: "transfers", transfers: import("./speeds.js").Moving[]}
- *   | {kind: "status", status: import("./protocol.js").Status}} Told
+ *   | {kind: "status", status: import("./protocol.js").Status}
+ *   | {kind: "numbers", numbers: import("./protocol.js").Numbers}} Told
  *
  * @typedef {object} Source
  * @property {(name: string, hear: (event: MessageEvent) => void) => void} addEventListener
@@ -32,8 +31,10 @@ export class Stream {
   /** @type {ItemNews[] | null} */
   #news = [];
   #isGathering = false;
-  #isAsking = false;
-  #isWanted = false;
+  #isMeasuring = false;
+  #isTakenUp = false; // where it was left: nothing can have been missed
+  /** @type {Source | null} */
+  #source = null;
   /** @type {Told | null} */
   #line = null;
   /** @type {import("./protocol.js").Status | null} */
@@ -63,33 +64,53 @@ export class Stream {
     return [...told, /** @type {Told} */ ({ kind: "transfers", transfers: this.#transfers })];
   }
 
+  /**
+   * Whether what is measured is wanted too: the line is taken up again where it was, with it or without.
+   * @param {boolean} isWanted
+   */
+  measure(isWanted) {
+    if (isWanted === this.#isMeasuring) return;
+    this.#isMeasuring = isWanted;
+    if (!this.#source) return; // the line is broken; the next one will be as it is wanted
+    this.#source.close();
+    this.#isTakenUp = this.#since !== null;
+    this.start();
+  }
+
   /** Listen from now on, or from where the line broke. */
   start() {
-    const source = this.open(this.#since === null ? "/v1/events" : `/v1/events?since=${this.#since}`);
+    const since = this.#since === null ? "" : `&since=${this.#since}`;
+    const source = (this.#source = this.open(`/v1/events?now=true${this.#isMeasuring ? "&numbers=true" : ""}${since}`));
     const hear = (/** @type {string} */ name, /** @type {(data: any) => void} */ what) =>
       source.addEventListener(name, (event) => {
         if (event.lastEventId) this.#since = Number(event.lastEventId);
         what(JSON.parse(event.data));
       });
-    hear("start", () => this.#online());
-    hear("fresh", () => this.#online());
+    hear("start", () => this.#online(true));
+    hear("fresh", () => this.#online(false));
     hear("item", (news) => this.#gather(news));
     hear("lost", () => this.#gather(null));
     hear("transfers", ({ transfers }) => this.#moving(transfers));
-    hear("status", () => this.#want());
+    hear("now", (status) => this.#stands(status));
+    hear("status", (standing) => this.#status && this.#stands(stood(this.#status, standing)));
+    hear("numbers", (numbers) => this.tell({ kind: "numbers", numbers }));
     source.addEventListener("error", () => {
       source.close();
-      void this.#broken();
+      if (source === this.#source) void this.#broken();
     });
   }
 
-  #online() {
+  /** @param {boolean} isWhole nothing between the last event and the next is lost */
+  #online(isWhole) {
     this.#delayMs = RETRY_MS.first;
     this.#say({ kind: "online" });
-    this.#gather(null);
+    if (!this.#isTakenUp || !isWhole) this.#gather(null);
+    this.#isTakenUp = false;
   }
 
   async #broken() {
+    this.#source = null;
+    this.#isTakenUp = false;
     this.#moving([]);
     let sentence = "The daemon cannot be reached. This page goes on as soon as it runs again.";
     try {
@@ -112,7 +133,12 @@ export class Stream {
   #moving(transfers) {
     this.#transfers = transfers;
     this.tell({ kind: "transfers", transfers });
-    this.#want();
+  }
+
+  /** @param {import("./protocol.js").Status} status */
+  #stands(status) {
+    this.#status = status;
+    this.tell({ kind: "status", status });
   }
 
   /** @param {ItemNews | null} news */
@@ -126,33 +152,19 @@ export class Stream {
       const gathered = this.#news;
       this.#news = [];
       this.tell({ kind: "items", news: gathered });
-      this.#want();
     }, GATHER_MS);
   }
+}
 
-  /** The status has changed. */
-  #want() {
-    this.#isWanted = true;
-    if (!this.#isAsking) void this.#ask();
-  }
-
-  async #ask() {
-    this.#isAsking = true;
-    this.#isWanted = false;
-    let pauseMs = STATUS_MS;
-    try {
-      const status = (this.#status = await this.status());
-      this.tell({ kind: "status", status });
-      if (status.items.uploading || status.rates.items_per_s || status.rates.bytes_per_s) {
-        this.#isWanted = true;
-        pauseMs = RATES_MS;
-      }
-    } catch {
-      this.#isWanted = false; // the line breaks too, and says it
-    }
-    this.later(() => {
-      this.#isAsking = false;
-      if (this.#isWanted) void this.#ask();
-    }, pauseMs);
-  }
+/**
+ * A status with what is told at once of daemon and server; the whole of it follows.
+ * @param {import("./protocol.js").Status} status
+ * @param {{daemon: string, server: string, breaker: string, push: string}} standing
+ */
+function stood(status, { daemon, server, breaker, push }) {
+  return {
+    ...status,
+    daemon: { ...status.daemon, state: daemon },
+    server: { ...status.server, state: server, breaker, push },
+  };
 }

@@ -9,7 +9,9 @@ import { ScrollMap } from "./scrollmap.js";
 
 const GAP_PX = 10;
 const TILE_PX = 176; // at least
-const THUMBNAIL_PX = 256;
+const LARGE = { screenPx: 2400, tilePx: 240 }; // on a screen so wide that small ones would be very many
+const OVERSCAN = 2; // rows of pictures
+const THUMBNAIL_PX = [256, 512];
 
 /** @typedef {import("./asset.js").Asset} Asset */
 
@@ -37,7 +39,7 @@ export class Tiles {
     this.pages = pages;
     this.owner = owner;
     this.map = new ScrollMap(TILE_PX + GAP_PX, () => null);
-    this.scroller = new Scroller(view, canvas, this.map, (placed, at) => this.#draw(placed, at));
+    this.scroller = new Scroller(view, canvas, this.map, (placed, at) => this.#draw(placed, at), OVERSCAN);
     new ResizeObserver(() => this.#resized()).observe(view);
     view.addEventListener("keydown", (event) => this.#pressed(event));
     view.addEventListener("click", (event) => this.#clicked(event));
@@ -58,7 +60,8 @@ export class Tiles {
     const width = this.canvas.clientWidth;
     if (!width) return;
     const first = this.map.anchor.row * this.#columns;
-    this.#columns = Math.max(2, Math.floor((width + GAP_PX) / (TILE_PX + GAP_PX)));
+    const leastPx = width < LARGE.screenPx ? TILE_PX : LARGE.tilePx;
+    this.#columns = Math.max(2, Math.floor((width + GAP_PX) / (leastPx + GAP_PX)));
     this.#tilePx = Math.floor((width - (this.#columns - 1) * GAP_PX) / this.#columns);
     this.map.estimatePx = this.#tilePx + GAP_PX;
     this.map.anchor = { row: Math.floor(first / this.#columns), px: 0 };
@@ -140,7 +143,13 @@ export class Tiles {
     put(used, "data-name", asset ? isolated(asset.name) : null);
     put(used, "data-favorite", asset?.favorite ?? null);
     put(used, "data-others", asset?.others ? `+${asset.others}` : null);
-    put(image, "src", asset ? thumbnail(asset, THUMBNAIL_PX) : null);
+    put(image, "src", asset ? thumbnail(asset, this.#thumbnailPx) : null);
+  }
+
+  /** As sharp as the screen is. */
+  get #thumbnailPx() {
+    const px = this.#tilePx * devicePixelRatio;
+    return THUMBNAIL_PX.find((each) => each >= px) ?? Math.max(...THUMBNAIL_PX);
   }
 
   refresh() {

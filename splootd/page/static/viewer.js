@@ -2,11 +2,12 @@
 
 import { described, original } from "./asset.js";
 import { change } from "./client.js";
+import { facts } from "./dialog.js";
 import { button, element, put, write } from "./element.js";
 import { isTyping } from "./keys.js";
 import { isolated, safe } from "./names.js";
 import { say, tried } from "./say.js";
-import { moment, size } from "./words.js";
+import { moment, number, size } from "./words.js";
 
 /** @typedef {import("./asset.js").Asset} Asset */
 
@@ -21,12 +22,12 @@ import { moment, size } from "./words.js";
 
 export class Viewer {
   #picture = element("img", { id: "picture" });
-  #facts = element("p", { class: "dim" });
+  #facts = element("div");
   #words = element("p", { class: "words" });
   #title = element("h2", { id: "viewer-title" });
   #star = button("Favourite", () => void this.toggleFavorite(), { "aria-pressed": "false" });
   #similar = button("Similar", () => this.around.similar?.(this.asset));
-  #tags = element("input", { id: "tags", type: "text", autocomplete: "off", maxlength: 500 });
+  #tags = element("input", { id: "tags", type: "text", autocomplete: "off", maxlength: 500, "aria-describedby": "tags-how" });
 
   /**
    * @param {Asset} asset
@@ -37,7 +38,8 @@ export class Viewer {
     this.around = around;
     const step = (/** @type {number} */ by, /** @type {string} */ says, /** @type {string} */ sign) =>
       button(sign, () => around.step(by), { class: "step", "aria-label": says });
-    const tags = element("form", { class: "tagging" }, element("label", { for: "tags" }, "Tags"), this.#tags);
+    const how = element("p", { id: "tags-how", class: "dim" }, "Commas part them; Enter keeps them.");
+    const tags = element("form", { class: "tagging" }, element("label", { for: "tags" }, "Tags"), this.#tags, how);
     tags.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#tag();
@@ -47,13 +49,14 @@ export class Viewer {
       { class: "viewer", "aria-labelledby": "viewer-title" },
       element("div", { class: "stage" }, step(-1, "previous picture", "‹"), this.#picture, step(1, "next picture", "›")),
       element("div", { class: "aside" },
-        this.#title, this.#facts, this.#words, tags,
-        element("div", { class: "actions" },
+        element("div", { class: "title" }, this.#title, button("×", () => this.close(), { class: "shut", "aria-label": "Close" })),
+        this.#words,
+        element("div", { class: "deeds" },
           this.#star, this.#similar,
           button("Copy image", () => void this.#copyImage()),
-          button("Copy link", () => void this.#copyLink()),
-          button("Delete", () => around.remove(this.asset), { class: "danger" }),
-          button("Close", () => this.close(), { class: "main" }))),
+          button("Copy link", () => void this.#copyLink())),
+        this.#facts, tags,
+        button("Delete", () => around.remove(this.asset), { class: "danger" })),
     );
     this.dialog.addEventListener("close", () => {
       this.dialog.remove();
@@ -64,7 +67,7 @@ export class Viewer {
     document.body.append(this.dialog);
     this.show(asset);
     this.dialog.showModal();
-    this.#star.focus();
+    this.#star.focus({ preventScroll: true });
   }
 
   /** @param {Asset} asset */
@@ -74,10 +77,12 @@ export class Viewer {
     put(this.#picture, "alt", described(asset));
     write(this.#title, isolated(asset.name));
     const pixels = asset.width && asset.height ? `${asset.width} × ${asset.height}` : "";
-    const added = asset.created_at ? `added ${moment(asset.created_at)}` : "";
-    const alike = asset.others ? `${asset.others} alike` : "";
-    const place = asset.path ? isolated(asset.path) : "";
-    write(this.#facts, [pixels, asset.size ? size(asset.size) : "", added, alike, place].filter(Boolean).join(" · "));
+    this.#facts.replaceChildren(facts([
+      ["Size", [pixels, asset.size ? size(asset.size) : ""].filter(Boolean).join(" · ")],
+      ["Added", asset.created_at && moment(asset.created_at)],
+      ["Alike", asset.others ? `${number(asset.others)} more` : null],
+      ["File", asset.path && isolated(asset.path)],
+    ]));
     write(this.#words, asset.text ? safe(asset.text.replace(/\s+/g, " ")) : "");
     put(this.#star, "aria-pressed", String(asset.favorite));
     this.#similar.hidden = this.around.similar === null;

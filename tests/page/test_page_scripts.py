@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from packages_of_npm import npm_package
 
+import splootd
 from splootd import protocol
 
 HERE = Path(__file__).parent
-STATIC = Path(protocol.__file__).parent / "page" / "static"
+STATIC = Path(splootd.__file__).parent / "page" / "static"
 MODULES = sorted(STATIC.glob("*.js"))
 LINES_MAX = 300
 OPTIONS = [

@@ -1,5 +1,5 @@
 /**
- * What the daemon says, as far as the page looks at it: the names of `splootd/protocol.py`.
+ * What the daemon says, as far as the page looks at it: the names of `splootd/protocol/`.
  *
  * @typedef {"pending" | "uploading" | "embedding" | "ready" | "dead" | "gone" | "skipped"} State
  *

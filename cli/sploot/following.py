@@ -1,5 +1,6 @@
 """`sploot status --follow`: the status again and again."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from contextlib import closing
 from sploot import render
 from sploot.client import Client, LostError
 from sploot.reach import NoDaemonError, client
+from sploot.start import comes_back, owner
 from sploot.terminal import print_json, style
+from splootd.config import Paths
 from splootd.protocol import GetEvents, GetStatus, Status
 from splootd.wire import encode
 
@@ -18,17 +21,20 @@ _CLEAR = "\x1b[H\x1b[J"
 
 def follow(*, as_json: bool) -> int:
     """Show the status again whenever there is news, at most once in REDRAW_S, until interrupted."""
-    asking = client()
+    asking, paths = client(), Paths.find(os.environ)
     while True:
         try:
-            _follow(asking, lambda now: _redraw(now, as_json=as_json))
+            pid = _follow(asking, paths, lambda now: _redraw(now, as_json=as_json))
         except LostError:
             continue  # it died; the next daemon has news too
-        raise NoDaemonError("the daemon was stopped", "sploot daemon start")
+        if not comes_back(paths, pid):
+            raise NoDaemonError("the daemon was stopped", "sploot daemon start")
 
 
-def _follow(asking: Client, draw: Callable[[Status], None]) -> None:
+def _follow(asking: Client, paths: Paths, draw: Callable[[Status], None]) -> str:
+    """Draw until the daemon says that it ends; the process that it is."""
     with closing(client()) as following:
+        pid = owner(paths) or ""
         news = following.follow(GetEvents(), lambda: REDRAW_S)
         draw(asking.ask(GetStatus(), Status))
         drawn_at, is_due = time.monotonic(), False
@@ -37,6 +43,7 @@ def _follow(asking: Client, draw: Callable[[Status], None]) -> None:
             if is_due and time.monotonic() - drawn_at >= REDRAW_S:
                 draw(asking.ask(GetStatus(), Status))
                 drawn_at, is_due = time.monotonic(), False
+    return pid
 
 
 def _redraw(now: Status, *, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from splootd.errors import ConfigError
 READY_S = 15.0
 STOP_S = 60.0
 LOOK_S = 0.02  # between looks at whether it has ended
+BACK_S = 5.0  # between the end of a daemon that is restarted and the start of the next one
 PID_CHARS_MAX = 20
 WORDS_BYTES_MAX = 65_536
 DAEMON_IS_CONFIGURED_WRONGLY = 78
@@ -167,6 +168,17 @@ def _wait_for_end(paths: Paths, pid: str) -> None:
         if time.monotonic() > ends_at:
             raise NoDaemonError(f"the daemon, process {pid}, does not end", f"its log is {paths.log}")
         time.sleep(LOOK_S)
+
+
+def comes_back(paths: Paths, pid: str) -> bool:
+    """Whether another daemon takes over from `pid`, which says that it ends: it was restarted, not stopped."""
+    _wait_for_end(paths, pid)
+    ends_at = time.monotonic() + BACK_S
+    while owner(paths) is None:
+        if time.monotonic() > ends_at:
+            return False
+        time.sleep(LOOK_S)
+    return True
 
 
 def replace(paths: Paths, version: str) -> bool:

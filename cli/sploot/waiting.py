@@ -1,5 +1,6 @@
 """`sploot add --wait`: the progress of what was queued, until all of it has ended."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -9,8 +10,10 @@ from sploot import exits
 from sploot.client import Client, LostError
 from sploot.progress import Meter, Screen, ending
 from sploot.reach import NoDaemonError, client
+from sploot.start import comes_back, owner
 from sploot.terminal import complain, print_json, style
 from sploot.text import safe
+from splootd.config import Paths
 from splootd.errors import RequestError
 from splootd.protocol import GetProgress, GetStatus, Progress, Status
 from splootd.wire import decode, encode
@@ -56,18 +59,22 @@ def _watch(asking: Client, add: int, ends_at: float, screen: Screen) -> Progress
 def _snapshots(add: int, ends_at: float) -> Iterator[Progress | None]:
     """How far it has come, again and again, None whenever it is time to draw without anything new.
 
-    It goes on until `ends_at`, over the death of a daemon too, but not when the user has stopped it.
+    It goes on until `ends_at`, over the death or a restart of the daemon too, but not when the user has stopped it.
     """
+    paths = Paths.find(os.environ)
     while time.monotonic() < ends_at:
         try:
             with closing(client()) as following:
+                pid = owner(paths) or ""
                 for entry in following.follow(GetProgress(add, follow=True), _until(ends_at)):
                     yield decode(Progress, entry[1]) if entry is not None else None
                     if time.monotonic() >= ends_at:
                         return
         except LostError:
             continue
-        raise NoDaemonError("the daemon was stopped; what is queued waits until it runs again", "sploot daemon start")
+        if not comes_back(paths, pid):
+            sentence = "the daemon was stopped; what is queued waits until it runs again"
+            raise NoDaemonError(sentence, "sploot daemon start")
 
 
 def _until(ends_at: float) -> Callable[[], float]:

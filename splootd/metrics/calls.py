@@ -44,6 +44,10 @@ class Calls:
     def __getitem__(self, name: str) -> Call:
         return self._calls[name]
 
+    def typical_s(self, name: str) -> float:
+        """How long one of this kind takes lately; 0 before the first."""
+        return self._calls[name].typical_s if name in self._calls else 0.0
+
     @property
     def by_name(self) -> Mapping[str, Call]:
         return self._calls

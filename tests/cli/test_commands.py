@@ -250,7 +250,7 @@ def test_waiting_for_what_is_dropped_meanwhile_ends(home: Home):
     assert "1 file was skipped" in out
 
 
-def test_waiting_goes_on_over_the_death_of_the_daemon_and_ends_with_its_stop(home: Home):
+def test_waiting_goes_on_over_the_death_and_a_restart_of_the_daemon_and_ends_with_its_stop(home: Home):
     home.ok("pause")
     waiting = subprocess.Popen(
         home.command("add", picture(home, "a.png"), "--wait"),
@@ -262,6 +262,9 @@ def test_waiting_goes_on_over_the_death_of_the_daemon_and_ends_with_its_stop(hom
     assert waiting.stderr is not None
     assert "0 of 1 file" in waiting.stderr.readline()
     assert home.kill_daemon(signal.SIGKILL)
+    assert "0 of 1 file" in waiting.stderr.readline()
+    assert "0 of 1 file" in waiting.stderr.readline()
+    home.ok("daemon", "restart")
     assert "0 of 1 file" in waiting.stderr.readline()
     assert "0 of 1 file" in waiting.stderr.readline()
     home.ok("daemon", "stop")
@@ -450,7 +453,7 @@ def test_the_log_is_readable(shared: Home):
     assert "daemon: started" not in shared.ok("logs", "--level", "error")
 
 
-def test_following_the_status_shows_news_as_they_come(home: Home):
+def test_following_the_status_shows_news_as_they_come_over_a_restart_too(home: Home):
     home.ok("pause")
     following = subprocess.Popen(
         home.command("status", "--follow", "--json"),
@@ -461,8 +464,10 @@ def test_following_the_status_shows_news_as_they_come(home: Home):
     assert following.stdout is not None
     assert json.loads(following.stdout.readline())["items"]["total"] == 0
     home.ok("add", picture(home, "news.png"))
-    totals = (json.loads(line)["items"]["total"] for line in following.stdout)  # other news redraw it, too
-    assert next(total for total in totals if total) == 1
+    shown = map(json.loads, following.stdout)  # other news redraw it, too
+    before = next(each for each in shown if each["items"]["total"] == 1)
+    home.ok("daemon", "restart")
+    assert next(each for each in shown if each["daemon"]["pid"] != before["daemon"]["pid"])["items"]["total"] == 1
     following.send_signal(signal.SIGINT)
     following.communicate(timeout=LIMIT_S)
     assert following.returncode == 130

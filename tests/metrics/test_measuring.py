@@ -95,7 +95,9 @@ def test_what_is_typical_is_of_the_last_calls():
     for _ in range(RECENT):
         calls.observe("check", "ok", 0.1)
     assert calls["check"].typical_s == 0.1
-    assert calls["upload"].typical_s == 0
+    assert calls.typical_s("check") == 0.1
+    assert calls.typical_s("upload") == 0
+    assert set(calls.by_name) == {"check"}, "whoever asks adds no series"
 
 
 def test_an_urgent_item_waits_from_its_add_to_its_claim():

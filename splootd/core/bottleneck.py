@@ -154,7 +154,7 @@ def _sending(of: Measures) -> Finding:
     numbers = {"sending_hands": of.sending_hands, "lanes": of.lanes, "bytes_per_s": of.bytes_per_s}
     if of.limit_bytes_per_s is not None and of.held_hands >= HELD_SHARE * of.sending_hands:
         numbers |= {"limit_bytes_per_s": of.limit_bytes_per_s, "held_hands": of.held_hands}
-        because = f"the limit of {of.limit_bytes_per_s / 1000:,.0f} KB/s: uploads wait for it most of the time"
+        because = f"the limit of {of.limit_bytes_per_s / 1000:,.0f} kB/s: uploads wait for it most of the time"
         return Finding(Cause.LIMIT, because, "a higher one: sploot config set limit 5M", numbers)
     numbers |= {"check_s": of.check_s, "upload_s": of.upload_s}
     if of.check_s >= LATENCY_SHARE * (of.check_s + of.upload_s):
@@ -164,7 +164,7 @@ def _sending(of: Measures) -> Finding:
         )
         return Finding(Cause.SERVER_LATENCY, because, "a server that is nearer or less busy", numbers)
     because = (
-        f"sending itself: {of.bytes_per_s / 1000:,.0f} KB/s over {of.lanes} connections, {of.upload_s:.1f} s for a"
+        f"sending itself: {of.bytes_per_s / 1000:,.0f} kB/s over {of.lanes} connections, {of.upload_s:.1f} s for a"
         f" typical file, where an answer without content takes {of.check_s * 1000:,.0f} ms"
     )
     return Finding(Cause.SENDING, because, "a faster line, or a server that takes files in faster", numbers)

@@ -49,17 +49,20 @@ class FakeDaemon:
 
     def open(self, hear: Callable[[Heard], None]) -> None:
         self._hear = hear
-        hear(Online())
+        self.tell(Online())
 
     def close(self) -> None:
         self.is_closed = True
 
     def tell(self, heard: Heard) -> None:
+        """As the daemon does, which begins with where everything stands."""
         self._hear(heard)
+        if isinstance(heard, Online):
+            self._hear(Told(has_changed=False, status=self._status()))
 
     def change(self, number: int, **values: Any) -> None:
         self.rows = [replace(each, **values) if each.id == number else each for each in self.rows]
-        self.tell(Told(has_changed=True, transfers=None))
+        self.tell(Told(has_changed=True, status=self._status()))
 
     async def ask(self, request: protocol.Request, reply: type[Any]) -> Any:
         self.asked.append(request)

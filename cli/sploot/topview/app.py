@@ -29,7 +29,6 @@ from sploot.topview.window import Window
 from splootd import protocol
 from splootd.errors import SplootError
 
-COUNT_S = 0.5  # between two counts, while something moves
 TICK_S = 1.0
 SAY_S = 6.0
 PARTS = ("head", "sending", "transfers", "title", "metrics", "foot")
@@ -81,7 +80,6 @@ class Top(App[None]):
         self._window = Window()
         self._table = Table(self._window)
         self._feed = Feed(daemon.ask, self._window, self._table)
-        self._counting = Pace(self._count, COUNT_S)
         self._measuring = Pace(self._measure, TICK_S)
         self._said, self._said_at = "", 0.0
         self._parts = {name: Static(id=name) for name in PARTS}
@@ -98,7 +96,7 @@ class Top(App[None]):
 
     def on_mount(self) -> None:
         self._table.focus()
-        for each in (self._feed, self._counting, self._measuring):
+        for each in (self._feed, self._measuring):
             self.run_worker(each.run())
         self.set_interval(TICK_S, self._tick)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)  # else the terminal stays as it is now
@@ -123,34 +121,26 @@ class Top(App[None]):
         match news.heard:
             case Online():
                 self._lost = self._said = ""
-                self._counting.want()
                 self._feed.changed()
             case Offline(sentence):
                 self._lost, self._moving = sentence, []
-            case Told(has_changed, transfers):
-                self._counting.want()
+            case Told(has_changed, transfers, status):
+                if status is not None:
+                    self._count(status)
                 if has_changed:
                     self._feed.changed()
                 if transfers is not None:
                     self._moving = self._speeds.note(transfers, time.monotonic())
         self._draw()
 
-    async def _count(self) -> None:
-        """Where everything stands: whenever there is news, and on and on for as long as something moves."""
-        try:
-            now = self._status = await self._daemon.ask(protocol.GetStatus(), protocol.Status)
-        except SplootError as error:
-            self._fail(error)
-            return
-        if now.items.get("uploading") or now.rates.bytes_per_s or now.rates.items_per_s:
-            self._counting.want()
-        shift = self._window.count(self._feed.choice.total(now))
-        self._table.moved(shift)
-        self._draw()
+    def _count(self, now: protocol.Status) -> None:
+        """Where everything stands."""
+        self._status = now
+        self._table.moved(self._window.count(self._feed.choice.total(now)))
 
     async def _measure(self) -> None:
         with contextlib.suppress(SplootError):  # the head of the screen says it
-            now = self._status = await self._daemon.ask(protocol.GetStatus(), protocol.Status)
+            now = await self._daemon.ask(protocol.GetStatus(), protocol.Status)  # its age and memory are no news
             report = await self._daemon.ask(protocol.GetReport(), protocol.Report)
             self._put("metrics", *lines.metrics(now, report, self._style))
 
@@ -286,7 +276,9 @@ class Top(App[None]):
             request = protocol.Resume() if self._status.daemon.state == "paused" else protocol.Pause()
             if done := await self._asked(request, protocol.Done):
                 self._say(done.message)
-                await self._count()
+                if now := await self._asked(protocol.GetStatus(), protocol.Status):  # it comes as news, too, but later
+                    self._count(now)
+                    self._draw()
 
     async def _asked(self, request: protocol.Request, reply: type[T]) -> T | None:
         """The daemon's answer, or None after saying why there is none."""

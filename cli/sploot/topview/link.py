@@ -4,6 +4,7 @@ The screen itself never waits. A daemon that died is started again; one that was
 """
 
 import asyncio
+import math
 import queue
 import threading
 import time
@@ -16,7 +17,8 @@ from sploot.client import Client, Connection, LostError, News
 from sploot.reach import NoDaemonError, connected, running
 from splootd.config import Paths
 from splootd.errors import SplootError
-from splootd.protocol import GetEvents, Request
+from splootd.protocol import GetEvents, Request, Status
+from splootd.wire import decode
 
 TELL_S = 0.25  # between two pieces of news for the screen
 LOOK_S = 1.0  # between two looks for a daemon that was stopped
@@ -41,10 +43,11 @@ class Offline:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Items have changed; and what is being sent, when that has."""
+    """Whether items have changed; what is being sent, and where everything stands, when that has."""
 
     has_changed: bool
-    transfers: list[dict[str, Any]] | None
+    transfers: list[dict[str, Any]] | None = None
+    status: Status | None = None
 
 
 Heard = Online | Offline | Told
@@ -123,7 +126,7 @@ class Link:
             sentence = STOPPED
             try:
                 with closing(Client(lambda: connected(self._paths), lambda _: None)) as client:
-                    self._tell(client.follow(GetEvents(), lambda: TELL_S))
+                    self._tell(client.follow(GetEvents(now=True), lambda: TELL_S))
             except LostError:
                 self._hear(Offline(DIED))
                 self._is_closed.wait(TELL_S)
@@ -136,7 +139,8 @@ class Link:
 
     def _tell(self, news: Iterator[News | None]) -> None:
         """Pass the news on, many at a time."""
-        has_changed, transfers, told_at = False, None, time.monotonic()
+        has_changed, transfers, status = False, None, None
+        told_at = -math.inf
         for entry in news:
             if self._is_closed.is_set():
                 return
@@ -145,12 +149,16 @@ class Link:
                     self._hear(Online())
                 case ("transfers", data):
                     transfers = data["transfers"]
+                case ("now", data):
+                    status = decode(Status, data)
                 case (_, _):
                     has_changed = True
             now = time.monotonic()
-            if (has_changed or transfers is not None) and now - told_at >= TELL_S:
-                self._hear(Told(has_changed, transfers))
-                has_changed, transfers, told_at = False, None, now
+            is_news = has_changed or transfers is not None or status is not None
+            if is_news and now - told_at >= TELL_S:
+                self._hear(Told(has_changed, transfers, status))
+                has_changed, transfers, status = False, None, None
+                told_at = now
 
     def _wait_for_daemon(self) -> None:
         while not self._is_closed.wait(LOOK_S):

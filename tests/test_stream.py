@@ -1,14 +1,19 @@
 """What streams: news without gaps, progress until the end."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from controlled import LIMIT_S, House, controlled, stream
+from simulated import JumpLoop
 
-from splootd.control.stream import Look
+from splootd.bus import Bell, Bus
+from splootd.control.stream import Look, News
 from splootd.errors import StoreFull
 from splootd.protocol import Done, GetProgress, Items, ListItems, Pause, Progress, Resume
 
@@ -263,6 +268,28 @@ async def test_the_progress_is_also_told_once(house: House):
     added = await house.add("a.png")
     progress = await house.ask(GetProgress(added.add), Progress)
     assert (progress.total, progress.bytes_total, progress.ended) == (1, 13, False)
+
+
+@pytest.mark.parametrize("query_s", [0.0, 0.01, 0.1, 0.4])
+def test_progress_is_told_at_least_once_a_second_however_long_it_takes_to_find_out(query_s: float):
+    told = Progress(1, walking=True, total=0, states={}, duplicates=0, bytes_total=0, bytes_done=0, ended=False)
+
+    async def watched() -> list[float]:
+        async def snapshot() -> Progress:
+            await asyncio.sleep(query_s)
+            return told
+
+        nothing: Any = None
+        told_at, loop = [], asyncio.get_running_loop()
+        async for _ in News(nothing, nothing, Bus(), Bell(), dict).progress(snapshot):
+            told_at.append(loop.time())
+            if len(told_at) == 20:
+                break
+        return told_at
+
+    with asyncio.Runner(loop_factory=lambda: JumpLoop(random.Random(1))) as runner:
+        at = runner.run(watched())
+    assert all(0.25 <= later - earlier <= 1.001 for earlier, later in pairwise(at))
 
 
 async def test_streams_end_when_the_daemon_does(house: House):

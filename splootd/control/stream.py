@@ -146,8 +146,10 @@ class News:
             if progress.ended or self._ended.is_set():
                 return
             took_s = loop.time() - asked_at
-            await asyncio.sleep(max(PROGRESS_INTERVAL_S, took_s / QUERY_SHARE))
-            await self._bell.wait(ticket, PROGRESS_HEARTBEAT_S - PROGRESS_INTERVAL_S)
+            left_s = max(PROGRESS_INTERVAL_S, PROGRESS_HEARTBEAT_S - took_s)
+            pause_s = min(max(PROGRESS_INTERVAL_S, took_s / QUERY_SHARE), left_s)
+            await asyncio.sleep(pause_s)
+            await self._bell.wait(ticket, left_s - pause_s)
 
 
 class _Shown:

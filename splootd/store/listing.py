@@ -195,8 +195,10 @@ class Listing:
             rows = connection.execute(SQL["progress"], {"add_id": add_id}).fetchall()
             (walking,) = connection.execute(SQL["walking"], {"add_id": add_id}).fetchone()
             done = {State.EMBEDDING, *ENDED}
-            left = [row for row in rows if row["state"] not in ENDED]
-            waits = not walking and all(row["state"] == State.PENDING and row["delayed"] == row["n"] for row in left)
+            left = {row["state"] for row in rows}.difference(ENDED)
+            due_at = None
+            if left == {State.PENDING} and not walking:
+                (due_at,) = connection.execute(SQL["first_due"], {"add_id": add_id}).fetchone()
             return Progress(
                 total=sum(row["n"] for row in rows),
                 by_state={state: sum(row["n"] for row in rows if row["state"] == state) for state in State},
@@ -204,7 +206,7 @@ class Listing:
                 bytes_done=sum(row["bytes"] for row in rows if row["state"] in done),
                 duplicates=sum(row["n"] for row in rows if row["duplicate"]),
                 walking=bool(walking),
-                due_at=min((row["due_at"] for row in left), default=None) if waits else None,
+                due_at=due_at,
             )
 
         return await self._database.read(query)

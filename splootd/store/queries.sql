@@ -532,8 +532,13 @@ SELECT at, fault, verdict, reason FROM attempts WHERE item_id = :id ORDER BY id;
 
 -- name: progress
 -- How far one add has come.
-SELECT state, duplicate, count(*) AS n, sum(size) AS bytes, count(next_at) AS delayed, min(next_at) AS due_at
-FROM items WHERE add_id = :add_id GROUP BY state, duplicate;
+SELECT state, duplicate, count(*) AS n, sum(size) AS bytes FROM items WHERE add_id = :add_id GROUP BY state, duplicate;
+
+-- name: first_due
+-- When the first pending item of an add is due, if all of them wait for a time of their own.
+SELECT CASE WHEN NOT EXISTS (
+  SELECT 1 FROM items INDEXED BY items_by_add WHERE add_id = :add_id AND state = 'pending' AND next_at IS NULL
+) THEN (SELECT min(next_at) FROM items INDEXED BY items_by_add WHERE add_id = :add_id AND state = 'pending') END;
 
 -- name: walking
 -- Whether an add has still something to walk.

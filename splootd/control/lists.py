@@ -14,7 +14,6 @@ from splootd.core.fault import Fault
 from splootd.core.item import State
 from splootd.errors import RequestError
 from splootd.store.listing import Filter, Page
-from splootd.wire import encode
 
 Words = TypeVar("Words", bound=StrEnum)
 
@@ -73,9 +72,9 @@ async def _lines(
     """The rows of `page` and of those that follow it. Each is read when the one before has been taken."""
     left = request.limit
     while True:
-        rows = views.item_rows(page.items, folders)
-        yield b"".join(json.dumps(encode(row)).encode("ascii") + b"\n" for row in rows)
-        left -= len(rows)
+        rows = (json.dumps(views.item_values(item, folders)) for item in page.items)
+        yield "".join(f"{row}\n" for row in rows).encode("ascii")
+        left -= len(page.items)
         if page.next is None or left <= 0:
             return
         page = await _page(parts, wanted, replace(request, before=page.next, limit=left))

@@ -18,6 +18,7 @@ from splootd.store.rows import after_of, seconds, signed, tags_of, unsigned
 __all__ = ["Arrival", "Arrivals", "Candidate", "Folder", "Origin", "Outcome", "Root"]
 
 OFFER_MAX = 1_000  # candidates in one transaction
+FEW = 100  # so many do not wait behind the thousands that a walk finds: a person may be waiting for them
 LEAVE_MAX = 1_000  # items that leave a folder in one transaction
 
 
@@ -75,11 +76,14 @@ class Arrivals:
             offer = Offer(connection, origin, server_id=self._server_id, still_there=still_there, now=now)
             return offer.place_all(candidates)
 
-        arrivals = await self._database.write(op, bulk=True, rows=len(candidates))
+        arrivals = await self._database.write(op, bulk=len(candidates) > FEW, rows=len(candidates))
+        self._ring_for(arrivals)
+        return arrivals
+
+    def _ring_for(self, arrivals: Sequence[Arrival]) -> None:
         if any(arrival.outcome is not Outcome.KNOWN for arrival in arrivals):
             self._bells.work.ring()
             self._bells.news.ring()
-        return arrivals
 
     async def rehearse(
         self, candidates: Sequence[Candidate], *, force: bool, still_there: Callable[[bytes, Version], bool], now: float
@@ -109,14 +113,19 @@ class Arrivals:
         after: After | None = None,
         paths: Sequence[bytes],
         now: float,
-    ) -> int:
+        files: Sequence[Candidate] = (),
+        still_there: Callable[[bytes, Version], bool] = lambda path, version: True,
+    ) -> tuple[int, list[Arrival]]:
         """Note the paths that a command named, to be walked, and return the number of its add.
 
-        The same key again gives the same add, and no path is walked twice. `add_id` goes on with an earlier add, whose
-        options hold; RequestError when there is none. A path that is a watched folder gives its items to that folder.
+        At most `OFFER_MAX` files that it named are placed in the same transaction, as by `offer`. The same key again
+        gives the same add, and no path is walked twice. `add_id` goes on with an earlier add, whose options hold;
+        RequestError when there is none. A path that is a watched folder gives its items to that folder.
         """
+        if len(files) > OFFER_MAX:
+            raise ValueError(f"{len(files)} files in one add; {OFFER_MAX} are allowed")
 
-        def op(connection: sqlite3.Connection) -> int:
+        def op(connection: sqlite3.Connection) -> tuple[int, list[Arrival]]:
             if add_id is None:
                 rows = (
                     connection.execute(SQL["add_by_key"], values).fetchall()
@@ -124,11 +133,10 @@ class Arrivals:
                 )
             else:
                 rows = connection.execute(SQL["add"], values).fetchall()
-            if not rows:
-                raise _no_add(add_id)
-            number = int(rows[0]["id"])
-            connection.executemany(SQL["insert_root"], [{"add_id": number, "path": path} for path in paths])
-            return number
+            origin = _origin_of(rows, add_id, None)
+            connection.executemany(SQL["insert_root"], [{"add_id": origin.add_id, "path": path} for path in paths])
+            offer = Offer(connection, origin, server_id=self._server_id, still_there=still_there, now=now)
+            return int(rows[0]["id"]), offer.place_all(files)
 
         values = {
             "server_id": self._server_id,
@@ -140,7 +148,9 @@ class Arrivals:
             "after": after and after.word,
             "now": now,
         }
-        return await self._database.write(op)
+        number, arrivals = await self._database.write(op, bulk=len(files) > FEW, rows=len(files))
+        self._ring_for(arrivals)
+        return number, arrivals
 
     async def roots_left(self) -> list[Root]:
         """What has still to be walked, the oldest first."""
@@ -153,18 +163,7 @@ class Arrivals:
 
     async def origin(self, add_id: int, folder_id: int | None) -> Origin:
         """As what an add's files are offered. RequestError when there is no such add."""
-        rows = await self._read("add", id=add_id)
-        if not rows:
-            raise _no_add(add_id)
-        (row,) = rows
-        return Origin(
-            add_id,
-            folder_id,
-            Priority(row["priority"]),
-            tags_of(row["tags"]),
-            bool(row["force"]),
-            after_of(row["after"]),
-        )
+        return _origin_of(await self._read("add", id=add_id), add_id, folder_id)
 
     async def reply(self, key: str) -> str | None:
         """The answer that the command with this key was given."""
@@ -232,8 +231,11 @@ class Arrivals:
         return await self._database.write(lambda connection: connection.execute(SQL[query], values).fetchall())
 
 
-def _no_add(add_id: int | None) -> RequestError:
-    return RequestError("no_such_add", f"There is no add {add_id} (any more).", status=404)
+def _origin_of(rows: Sequence[sqlite3.Row], add_id: int | None, folder_id: int | None) -> Origin:
+    if not rows:
+        raise RequestError("no_such_add", f"There is no add {add_id} (any more).", status=404)
+    number, priority, tags, force, after = rows[0]
+    return Origin(number, folder_id, Priority(priority), tags_of(tags), bool(force), after_of(after))
 
 
 def _folder_of(row: sqlite3.Row) -> Folder:

@@ -363,13 +363,13 @@ SELECT * FROM moves INDEXED BY moves_there WHERE state = 'there' ORDER BY id DES
 
 -- name: add_by_key
 -- The add of a command that was sent before.
-SELECT id FROM adds WHERE server_id = :server_id AND key = :key;
+SELECT id, priority, tags, force, after FROM adds WHERE server_id = :server_id AND key = :key;
 
 -- name: insert_add
 -- One command to add.
 INSERT INTO adds (server_id, key, priority, tags, force, after, added_at)
 VALUES (:server_id, :key, :priority, :tags, :force, :after, :now)
-RETURNING id;
+RETURNING id, priority, tags, force, after;
 
 -- name: insert_root
 -- One path that an add named. A folder that is watched owns what is found in it.

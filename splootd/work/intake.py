@@ -131,23 +131,30 @@ class Intake:
         )
         if request.dry_run:
             return await self._rehearse(named, force=request.force)
-        add_id, tallies = await self._promise(request, key, folders_of(named))
-        direct = Tally()
+        files = self._candidates(files_of(named))
+        add_id, arrived, tallies = await self._promise(request, key, folders_of(named), files[:BATCH_MAX])
+        direct = Tally(Counter(arrival.outcome.value for arrival in arrived))
         try:
-            items = await self._queue_named(named, add_id, direct)
+            arrived += await self._queue_more(files[BATCH_MAX:], add_id, direct)
+            items = {arrival.path: arrival for arrival in arrived}
             await self._wait_for(tallies.values())
         finally:
             for root in tallies:
                 self._tallies.pop(root.id, None)
         return _added(add_id, named, items, direct, {root.path: tally for root, tally in tallies.items()})
 
-    async def _promise(self, request: Add, key: str, folders: Sequence[Named]) -> tuple[int, dict[Root, Tally]]:
-        """Commit what is to be watched and walked. Returns the add, and a tally for each root that will be walked."""
+    async def _promise(
+        self, request: Add, key: str, folders: Sequence[Named], files: Sequence[Candidate]
+    ) -> tuple[int, list[Arrival], dict[Root, Tally]]:
+        """Commit what is to be watched and walked, and at once what is to be sent.
+
+        Returns the add, what became of the files, and a tally for each root that will be walked.
+        """
         priority = Priority.of(request.priority)
         if request.watch and folders:
             await self._watch(folders, priority, request)
         async with self._promising:
-            add_id = await self._arrivals.start_add(
+            add_id, arrived = await self._arrivals.start_add(
                 key,
                 add_id=request.add,
                 priority=priority,
@@ -155,12 +162,15 @@ class Intake:
                 force=request.force,
                 after=_after(request),
                 paths=[folder.path for folder in folders],
+                files=files,
+                still_there=is_still_there,
                 now=self._clock.now(),
             )
-            roots = [root for root in await self._arrivals.roots_left() if root.add_id == add_id]
-            tallies = {root: self._tallies.setdefault(root.id, Tally()) for root in roots}
-        self._promised.ring()
-        return add_id, tallies
+            left = await self._arrivals.roots_left() if folders else []
+            tallies = {root: self._tallies.setdefault(root.id, Tally()) for root in left if root.add_id == add_id}
+        if folders:
+            self._promised.ring()
+        return add_id, arrived, tallies
 
     async def _watch(self, folders: Sequence[Named], priority: Priority, request: Add) -> None:
         """Watch the folders, outermost first; what lies in one that is watched just so is watched already."""
@@ -182,13 +192,14 @@ class Intake:
                 )
             )
 
-    async def _queue_named(self, named: Sequence[Named], add_id: int, tally: Tally) -> dict[bytes, Arrival]:
-        origin = await self._arrivals.origin(add_id, None)
-        candidates = self._candidates(files_of(named))
+    async def _queue_more(self, candidates: Sequence[Candidate], add_id: int, tally: Tally) -> list[Arrival]:
+        """What did not fit into the first commit of an add."""
         arrived: list[Arrival] = []
-        for start in range(0, len(candidates), BATCH_MAX):
-            arrived += await self._queue(candidates[start : start + BATCH_MAX], origin, tally)
-        return {arrival.path: arrival for arrival in arrived}
+        if candidates:
+            origin = await self._arrivals.origin(add_id, None)
+            for start in range(0, len(candidates), BATCH_MAX):
+                arrived += await self._queue(candidates[start : start + BATCH_MAX], origin, tally)
+        return arrived
 
     async def _wait_for(self, tallies: Collection[Tally]) -> None:
         end = self._clock.monotonic() + REPLY_TIME_S

@@ -63,7 +63,7 @@ class Work:
     async def tour(self) -> None:
         """Every kind of write once, in an order that a reader can follow."""
         store, now = self._store, self._now
-        add = await store.arrivals.start_add(
+        add, _ = await store.arrivals.start_add(
             "key", priority=Priority.NORMAL, tags=["cat"], force=False, paths=[b"/memes"], now=now()
         )
         say("added", add)

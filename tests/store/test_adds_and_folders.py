@@ -9,24 +9,36 @@ from storekit import Store, opened, origin, version
 
 from splootd.core.item import Priority, State
 from splootd.errors import RequestError
-from splootd.store.arrivals import Outcome
+from splootd.store.arrivals import Candidate, Outcome
 
 
 async def test_an_add_sent_twice_is_one_add(store: Store) -> None:
     options: dict[str, Any] = {"priority": Priority.URGENT, "tags": ("t",), "force": True, "now": 1.0}
-    first = await store.arrivals.start_add("key", paths=[b"/a", b"/b"], **options)
-    assert await store.arrivals.start_add("key", paths=[b"/a", b"/b"], **options) == first
+    first, _ = await store.arrivals.start_add("key", paths=[b"/a", b"/b"], **options)
+    assert await store.arrivals.start_add("key", paths=[b"/a", b"/b"], **options) == (first, [])
     assert [(root.add_id, root.path) for root in await store.arrivals.roots_left()] == [(first, b"/a"), (first, b"/b")]
-    assert await store.arrivals.start_add("another", paths=[b"/a"], **options) != first
+    assert await store.arrivals.start_add("another", paths=[b"/a"], **options) != (first, [])
     assert await store.arrivals.origin(first, 5) == origin(
         Priority.URGENT, add_id=first, folder_id=5, tags=("t",), force=True
     )
 
 
+async def test_the_files_of_an_add_are_queued_with_it_under_its_options(store: Store) -> None:
+    options: dict[str, Any] = {"priority": Priority.URGENT, "tags": ("t",), "force": False, "now": 1.0}
+    files = [Candidate(b"/a.png", version(1), None), Candidate(b"/b.png", version(2), None)]
+    first, arrived = await store.arrivals.start_add("key", paths=[], files=files, **options)
+    assert [arrival.outcome for arrival in arrived] == [Outcome.QUEUED, Outcome.QUEUED]
+    items = await store.listing.items(limit=2)
+    assert {(item.priority, item.tags) for item in items} == {(Priority.URGENT, ("t",))}
+    assert (await store.listing.progress(first)).total == 2
+    again, arrived = await store.arrivals.start_add("key", paths=[], files=files, **options)
+    assert (again, [arrival.outcome for arrival in arrived]) == (first, [Outcome.KNOWN, Outcome.KNOWN])
+
+
 async def test_an_add_may_go_on_in_further_calls(store: Store) -> None:
     options: dict[str, Any] = {"tags": (), "force": False, "now": 1.0}
-    first = await store.arrivals.start_add("one", paths=[b"/a"], priority=Priority.URGENT, **options)
-    more = await store.arrivals.start_add("two", add_id=first, paths=[b"/b"], priority=Priority.NORMAL, **options)
+    first, _ = await store.arrivals.start_add("one", paths=[b"/a"], priority=Priority.URGENT, **options)
+    more, _ = await store.arrivals.start_add("two", add_id=first, paths=[b"/b"], priority=Priority.NORMAL, **options)
     assert more == first
     assert [root.path for root in await store.arrivals.roots_left()] == [b"/a", b"/b"]
     assert (await store.arrivals.origin(first, None)).priority is Priority.URGENT

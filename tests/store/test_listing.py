@@ -71,7 +71,7 @@ async def test_a_list_shows_what_it_is_asked_for(store: Store) -> None:
 
 async def test_progress_of_an_add(store: Store) -> None:
     options = {"priority": Priority.NORMAL, "tags": (), "force": False, "now": 1.0}
-    add = await store.arrivals.start_add("key", paths=[b"/m"], **options)
+    add, _ = await store.arrivals.start_add("key", paths=[b"/m"], **options)
     ids = [(await store.put(b"/m/%d" % n, version(n, size=10 + n), origin(add_id=add))).item_id for n in range(4)]
     await store.put(b"/other", version(50))
     await store.queue.accept(
@@ -96,7 +96,7 @@ async def test_progress_of_an_add(store: Store) -> None:
 
 async def test_an_add_of_which_only_what_is_delayed_is_left_is_due_when_the_first_of_it_is(store: Store) -> None:
     options = {"priority": Priority.NORMAL, "tags": (), "force": False, "now": 1.0}
-    add = await store.arrivals.start_add("key", paths=[b"/m"], **options)
+    add, _ = await store.arrivals.start_add("key", paths=[b"/m"], **options)
     ids = [(await store.put(b"/m/%d" % n, version(n), origin(add_id=add))).item_id for n in range(3)]
 
     async def due_at() -> float | None:
@@ -166,7 +166,7 @@ async def test_a_content_that_is_sent_again_is_no_longer_removed(store: Store) -
 
 async def test_what_is_kept_for_a_while_only_is_pruned(store: Store) -> None:
     options = {"priority": Priority.NORMAL, "tags": (), "force": False}
-    old = await store.arrivals.start_add("old", paths=[b"/a"], now=0.0, **options)
+    old, _ = await store.arrivals.start_add("old", paths=[b"/a"], now=0.0, **options)
     await store.arrivals.root_done((await store.arrivals.roots_left())[0].id, now=1.0)
     await store.arrivals.start_add("still walking", paths=[b"/b"], now=0.0, **options)
     await store.arrivals.start_add("new", paths=[], now=upkeep.ADDS_KEPT_S, **options)

@@ -59,7 +59,7 @@ async def test_a_known_file_that_is_named_again_takes_the_wish_and_one_that_is_o
     item = await ready(store, b"/a.png", 1, None)
     await store.offer(b"/a.png", as_=wishing(TRASH))  # as a watched folder's full look offers it
     assert await wished(moves) == []
-    add = await store.arrivals.start_add(
+    add, _ = await store.arrivals.start_add(
         "k", priority=Priority.NORMAL, tags=(), force=False, after=TRASH, paths=[], now=1.0
     )
     await store.offer(b"/a.png", as_=await store.arrivals.origin(add, None))

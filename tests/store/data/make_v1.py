@@ -21,7 +21,7 @@ async def fill(store: Store) -> None:
         b"/memes", device=1, inode=2**64 - 2, priority=Priority.BACKGROUND, tags=["from", "folder"], now=1_000.5
     )
     await store.arrivals.looked(folder.id, now=1_001.5)
-    add = await store.arrivals.start_add(
+    add, _ = await store.arrivals.start_add(
         "add-key",
         priority=Priority.NORMAL,
         tags=("\u00fc", "t"),

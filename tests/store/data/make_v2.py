@@ -25,7 +25,7 @@ async def fill(store: Store) -> None:
     folder = await store.arrivals.watch(
         b"/memes", device=1, inode=2, priority=Priority.NORMAL, tags=("t",), after=SHELF, now=1_000.0
     )
-    add = await store.arrivals.start_add(
+    add, _ = await store.arrivals.start_add(
         "add-key", priority=Priority.NORMAL, tags=(), force=False, after=TRASH, paths=[b"/walked"], now=1_001.0
     )
     for number, state in enumerate(State):

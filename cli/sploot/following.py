@@ -10,7 +10,7 @@ from sploot import render
 from sploot.client import Client, LostError
 from sploot.reach import NoDaemonError, client
 from sploot.start import comes_back, owner
-from sploot.terminal import print_json, style
+from sploot.terminal import obeys, print_json, style
 from splootd.config import Paths
 from splootd.protocol import GetEvents, GetStatus, Status
 from splootd.wire import encode
@@ -47,7 +47,7 @@ def _follow(asking: Client, paths: Paths, draw: Callable[[Status], None]) -> str
 
 
 def _redraw(now: Status, *, as_json: bool) -> None:
-    if sys.stdout.isatty() and not as_json:
+    if obeys(sys.stdout) and not as_json:
         print(_CLEAR, end="")
     if as_json:
         print_json(encode(now))

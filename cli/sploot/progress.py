@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Self
 
 from sploot.render import Style
+from sploot.terminal import obeys
 from sploot.text import count, seconds_since, size, span
 from splootd.protocol import Progress
 
@@ -123,7 +124,7 @@ class Screen:
     def __init__(self, style: Style, *, is_quiet: bool) -> None:
         self._style = style
         self._is_quiet = is_quiet
-        self._is_live = sys.stderr.isatty()
+        self._is_live = obeys(sys.stderr)
         self._next_line_at = time.monotonic()
 
     def draw(self, meter: Meter, note: str) -> None:

@@ -17,7 +17,12 @@ if TYPE_CHECKING:  # see `render.py`
 def style(stream: TextIO | None = None) -> Style:
     """Colours on a terminal, unless NO_COLOR is set or the terminal has none."""
     stream = stream or sys.stdout
-    return Style(is_on=stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+    return Style(is_on=obeys(stream) and not os.environ.get("NO_COLOR"))
+
+
+def obeys(stream: TextIO) -> bool:
+    """Whether it is a terminal that knows escape sequences, and does not show them."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def print_json(value: Any) -> None:

@@ -4,13 +4,14 @@ import os
 import sys
 
 from sploot import exits
+from sploot.terminal import obeys
 from splootd.config import Paths
 from splootd.errors import RequestError
 
 
 def top() -> int:
     """Show it until somebody quits; RequestError where there is no screen."""
-    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)) or os.environ.get("TERM") == "dumb":
+    if not (sys.stdin.isatty() and obeys(sys.stdout) and obeys(sys.stderr)):
         raise RequestError("bad_terminal", "a whole terminal is needed for this", "sploot status --follow")
     from sploot.topview.app import Top  # noqa: PLC0415 - Textual takes a fifth of a second to import
     from sploot.topview.link import Link  # noqa: PLC0415 - as above

@@ -1,11 +1,13 @@
 """The progress of `add --wait`: what it shows while it runs, and the sentences it ends with."""
 
+import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sploot.progress import KNOWN_S, WINDOW_S, Meter, bar, ending, line
+from sploot.progress import KNOWN_S, WINDOW_S, Meter, Screen, bar, ending, line
 from sploot.render import PLAIN
 
 from splootd.protocol import Progress
@@ -78,6 +80,23 @@ def test_rates_are_never_negative_and_the_memory_is_bounded(steps: list[tuple[fl
         assert (meter.eta_s() or 0) >= 0
         assert at - meter._seen[0][0] <= WINDOW_S
     assert KNOWN_S < WINDOW_S
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_a_line_is_drawn_in_place_only_where_that_can_be_done(monkeypatch: pytest.MonkeyPatch, term: str):
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    meter = Meter()
+    meter.note(snapshot(), at=0.0)
+    with Screen(PLAIN, is_quiet=False) as screen:
+        screen.draw(meter, "")
+    assert ("\x1b" in terminal.getvalue()) == (term == "xterm")
+    assert "0 of 1,000 files" in terminal.getvalue()
 
 
 @given(st.floats(0, 1))

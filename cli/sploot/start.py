@@ -21,7 +21,7 @@ from splootd.errors import ConfigError
 READY_S = 15.0
 STOP_S = 60.0
 LOOK_S = 0.02  # between looks at whether it has ended
-BACK_S = 5.0  # between the end of a daemon that is restarted and the start of the next one
+BACK_S = 10.0  # between the end of a daemon that is restarted and the start of the next one
 PID_CHARS_MAX = 20
 WORDS_BYTES_MAX = 65_536
 DAEMON_IS_CONFIGURED_WRONGLY = 78

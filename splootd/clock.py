@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+BEAT_S = 60.0
+
 
 class Clock:
     """Read time through this, so that a test can let a day pass in a moment."""
@@ -14,3 +16,7 @@ class Clock:
     def monotonic(self) -> float:
         """Seconds on the running loop's clock. Never jumps, means nothing after a restart."""
         return asyncio.get_running_loop().time()
+
+    def idle_s(self) -> float:
+        """Until the next beat: whoever has nothing to do looks up then, all at once, so that a core is woken once."""
+        return BEAT_S - self.monotonic() % BEAT_S

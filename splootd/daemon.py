@@ -116,7 +116,7 @@ async def serve(config: Config, paths: Paths, supervisor: Supervisor, ready: Cal
         log.info("started", version=__version__, pid=os.getpid(), server=config.server, handed_back=handed_back)
         workers: list[Worker] = [database, control, walk.intake, watcher, walk.uploader, walk.feed, walk.tracker]
         workers += [aftercare, janitor, timekeeper, page, drop]
-        workers += [Chronicle(bus, traffic), Sampler(memory), Heartbeat(supervisor, database.touch)]
+        workers += [Chronicle(bus, traffic), Sampler(memory, clock, bells.news), Heartbeat(supervisor, database.touch)]
         workers += listeners(config, control.answers, scrape)
         workers += hosts(gate, library) if config.is_local else guests(config, gate, courtesy, metered)
         async with asyncio.TaskGroup() as group:

@@ -84,6 +84,9 @@ def address_of(listener: socket.socket, scheme: str = "http") -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
+DATED_S = 1.0  # how old the date of an answer may be
+
+
 class Server(uvicorn.Server):
     """uvicorn, told by us when to stop: SIGTERM or SIGINT drains, a second one stops at once."""
 
@@ -93,11 +96,20 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._on_listening = on_listening
         self._on_draining = on_draining
+        self._stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Uvicorn looks ten times a second whether it is to stop. What it does besides is to date its answers."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DATED_S if self.config.date_header else None):
+                    await self._stopping.wait()
 
     def stop(self) -> None:
         if self.should_exit:
             self.force_exit = True
         self.should_exit = True
+        self._stopping.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -142,10 +142,11 @@ def server_of(app: Starlette, config: Config, on_listening: Callable[[], None]) 
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=config.uds is None,
         **uvicorn_settings(config),
         ws="websockets-sansio",
         ws_max_size=MESSAGE_BYTES_MAX,
-        ws_ping_interval=PING_S,
+        ws_ping_interval=None if config.uds else PING_S,  # on this machine a line never breaks unheard
         ws_ping_timeout=PING_S,
         ws_per_message_deflate=False,
         timeout_keep_alive=KEEP_ALIVE_S,

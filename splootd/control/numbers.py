@@ -6,6 +6,8 @@ import sqlite3
 from collections import Counter
 
 from splootd import __version__, protocol
+from splootd.bus import Bell
+from splootd.clock import Clock
 from splootd.control.parts import Parts
 from splootd.control.status import folder_rows, rss_bytes, server_status
 from splootd.control.views import iso
@@ -20,16 +22,19 @@ from splootd.metrics.traffic import Transfer
 
 
 class Sampler:
-    """Looks at the memory in use every SAMPLE_INTERVAL_S."""
+    """Looks at the memory in use every SAMPLE_INTERVAL_S, or when nothing happens, at each beat."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, clock: Clock, news: Bell) -> None:
         self._memory = memory
+        self._clock = clock
+        self._news = news
 
     async def run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            self._memory.observe(rss_bytes(), loop.time())
-            await asyncio.sleep(SAMPLE_INTERVAL_S)
+            ticket = self._news.ticket()
+            self._memory.observe(rss_bytes(), self._clock.monotonic())
+            if await self._news.wait(ticket, self._clock.idle_s()):
+                await asyncio.sleep(SAMPLE_INTERVAL_S)
 
 
 async def metrics(parts: Parts, started_at: float) -> str:

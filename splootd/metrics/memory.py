@@ -7,7 +7,7 @@ SAMPLE_INTERVAL_S = 10.0
 
 
 class Memory:
-    """Samples of the resident set in bytes, SAMPLE_INTERVAL_S apart."""
+    """Samples of the resident set in bytes, SAMPLE_INTERVAL_S apart or more."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque(maxlen=int(MEMORY_WINDOW_S / SAMPLE_INTERVAL_S) + 1)

@@ -116,7 +116,7 @@ class Feed:
                 user_agent_header="splootd",
                 compression=None,
                 open_timeout=OPEN_S,
-                ping_interval=PING_S,
+                ping_interval=None if self._socket else PING_S,  # on this machine a line never breaks unheard
                 ping_timeout=PING_S,
                 close_timeout=1.0,
                 max_size=MESSAGE_BYTES_MAX,

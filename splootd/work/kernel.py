@@ -3,6 +3,7 @@
 Linux tells by /proc. Elsewhere nothing is known, and nothing is concluded from that.
 """
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -47,19 +48,31 @@ def watched_inodes() -> set[int] | None:
 
     Whether a folder is watched need not be guessed from what went wrong: it is in this list or it is not.
     """
-    inodes: set[int] = set()
-    try:
-        handles = list(Path("/proc/self/fd").iterdir())
-    except OSError:
+    handles = inotify_handles()
+    if handles is None:
         return None
+    inodes: set[int] = set()
     for handle in handles:
         try:
-            if str(handle.readlink()) == "anon_inode:inotify":
-                with Path("/proc/self/fdinfo", handle.name).open("rb") as stream:
-                    inodes.update(int(inode, 16) for inode in _INODE.findall(stream.read(WATCHES_BYTES_MAX)))
+            with Path(f"/proc/self/fdinfo/{handle}").open("rb") as stream:
+                inodes.update(int(inode, 16) for inode in _INODE.findall(stream.read(WATCHES_BYTES_MAX)))
         except OSError:
             continue  # closed since it was listed
     return inodes
+
+
+def inotify_handles() -> set[int] | None:
+    """The descriptors by which this process watches; None where nobody tells."""
+    handles: set[int] = set()
+    try:
+        every = list(Path("/proc/self/fd").iterdir())
+    except OSError:
+        return None
+    for handle in every:
+        with contextlib.suppress(OSError):  # closed since it was listed
+            if str(handle.readlink()) == "anon_inode:inotify":
+                handles.add(int(handle.name))
+    return handles
 
 
 def allow_more_watches(missing: int) -> str:

@@ -9,7 +9,7 @@ from splootd.errors import SplootError
 from splootd.logs import logger
 from splootd.protocol import Need
 
-LOOK_INTERVAL_S = 30.0  # of what can go wrong, much rings no bell: a folder away, a token that ran out
+LOOK_INTERVAL_S = 60.0  # of what can go wrong, much rings no bell: a folder away, a token that ran out
 ANSWER_S = 10.0
 TITLE = "Sploot needs you"
 

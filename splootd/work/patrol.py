@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from splootd.clock import Clock
+from splootd.clock import BEAT_S, Clock
 from splootd.logs import logger
 from splootd.store.arrivals import Arrivals, Folder, Origin
 from splootd.work.ignore import Rules
@@ -204,7 +204,8 @@ class Patrol:
         return Walk(starts, rules=rules, now=self._clock.now(), skip=skip, folders_only=folders_only)
 
     def _check_again(self, after_s: float) -> None:
-        self._check_at = self._clock.monotonic() + after_s
+        """When that is about a minute, at a beat."""
+        self._check_at = self._clock.monotonic() + (self._clock.idle_s() if after_s == BEAT_S else after_s)
 
     async def _mend_watch(self) -> None:
         """Open the watch anew when it leaves out a folder; what even a new one leaves out is polled."""

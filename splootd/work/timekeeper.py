@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from splootd.bus import Bells
-from splootd.clock import Clock
+from splootd.clock import BEAT_S, Clock
 from splootd.core.awaited import CHECK_AGAIN_MAX_S
 from splootd.core.retry import DELAY_MAX_S
 from splootd.errors import StoreFull
@@ -21,7 +21,6 @@ from splootd.remote.api import Server
 from splootd.store.queue import Queue
 from splootd.work.routes import routes
 
-BEAT_S = 60.0  # between two looks at the clocks while nothing happens
 BREATH_S = 1.0  # the same, however much happens
 JUMP_S = 5.0  # what no slewing of a clock makes up in one beat
 STALL_S = 30.0  # so much later than it should have been: this process was stopped, or its machine
@@ -70,8 +69,8 @@ class Timekeeper:
         await self._bound()
         while True:
             await self.run_once()
-            await self._bells.news.wait(self._bells.news.ticket(), BEAT_S)
-            await asyncio.sleep(BREATH_S)
+            if await self._bells.news.wait(self._bells.news.ticket(), self._clock.idle_s()):
+                await asyncio.sleep(BREATH_S)
 
     async def run_once(self) -> Lost:
         """What was lost since the last call, made good."""

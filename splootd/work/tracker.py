@@ -22,7 +22,6 @@ from splootd.remote.inbox import Inbox
 from splootd.store.queue import Embedding, Queue
 from splootd.work.embeddings import Embeddings
 
-IDLE_S = 60.0
 NEWEST_MAX = 200  # assets of a listing: what was uploaded last is among the newest
 SINGLE_MAX = 10  # questions about one asset each, in one round
 STUCK_MAX = 5  # the same, of those that have been waited for too long
@@ -105,7 +104,7 @@ class Tracker:
         while True:
             ticket = self._bells.embedding.ticket()
             await self.follow()
-            await self._bells.embedding.wait(ticket, IDLE_S)
+            await self._bells.embedding.wait(ticket, self._clock.idle_s())
 
     async def _ask_on(self) -> None:
         while True:
@@ -113,7 +112,8 @@ class Tracker:
             ticket = self._bells.embedding.ticket()
             now, due = self._clock.now(), await self._queue.next_embedding_due()
             if not self._hints and (due is None or now < due <= now + CHECK_AGAIN_MAX_S):
-                await self._bells.embedding.wait(ticket, IDLE_S if due is None else min(due - now, IDLE_S))
+                idle_s = self._clock.idle_s()
+                await self._bells.embedding.wait(ticket, idle_s if due is None else min(due - now, idle_s))
                 continue
             try:
                 await self.run_once(as_of=max(now, due or now))  # later than now only after the clock was set back

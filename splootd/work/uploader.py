@@ -29,7 +29,6 @@ from splootd.work.outcome import Outcome
 UNFINISHED_S = 20.0  # a file without its end may still be being written; after so long at rest it is sent as it is
 DRAIN_S = 7.0  # for what is in flight to finish, of the 10 s that a stop may take
 HAND_BACK_S = 2.0
-IDLE_S = 60.0
 SEEN_S = 10.0  # for so long after the library said that it has a content, it is not asked again
 BREATH_S = 0.2  # between two looks at what is delayed, however much news there is
 STORE_FULL_S = 5.0
@@ -129,8 +128,11 @@ class Uploader:
             if due is not None and (due <= now or due > now + WAIT_S_MAX):
                 with contextlib.suppress(StoreFull):
                     await self._queue.promote(now=max(now, due))
-            elif not await self._bells.news.wait(ticket, IDLE_S if due is None else min(due - now, IDLE_S)):
-                self._bells.work.ring()
+            else:
+                idle_s = self._clock.idle_s()
+                if not await self._bells.news.wait(ticket, idle_s if due is None else min(due - now, idle_s)):
+                    self._bells.work.ring()
+                    continue
             await asyncio.sleep(BREATH_S)
 
     async def _claim(self, shard: int | None) -> Leased | None:

@@ -16,15 +16,17 @@ from splootd.errors import SplootError
 from splootd.logs import logger
 from splootd.store.arrivals import Arrivals, Folder
 from splootd.work.inbox import Taker
-from splootd.work.kernel import allow_more_instances, is_remote, watched_inodes
+from splootd.work.kernel import allow_more_instances, inotify_handles, is_remote, watched_inodes
 from splootd.work.lookout import Lookout
 from splootd.work.patrol import OpenWatch, Rhythm, Watch, WatchRefused
+from splootd.work.stirring import Sleeper
 from splootd.work.walk import Stamp, Tree
 
 DEBOUNCE_MS = 50
 STEP_MS = 10  # how often watchfiles looks whether the kernel said anything
-QUIET_MS = 60_000  # after which nothing is going on
-QUIET_STEP_MS = 40
+QUIET_MS = 1_000  # after which nothing is going on
+LAST_MS = 100  # for what had been told before the kernel was asked to wake us
+QUIET_STEP_MS = 250  # where it cannot be asked; a file has to rest for longer than that anyway
 WATCHES_MAX = 32  # each has a thread and an inotify instance, of which a user has 128
 TROUBLE_PAUSE_S = 10.0
 
@@ -47,7 +49,9 @@ class NotifyWatch:
         if is_remote(tree.root):
             raise WatchRefused("it lies on another machine, from where no changes are reported")
         self._named = {tree.root} if recursive else {folder for folder in tree.folders if _is_utf8(folder)}
-        self._notify = _open(sorted(self._named), recursive=recursive)
+        self._notify, handle = _open(sorted(self._named), recursive=recursive)
+        self._sleeper = Sleeper.of(handle)
+        self.is_asleep = False  # until the kernel wakes it
         threading.Thread(target=self._listen, name="watch", daemon=True).start()
 
     def missed(self, folders: Mapping[bytes, Stamp]) -> set[bytes]:
@@ -61,19 +65,42 @@ class NotifyWatch:
     def close(self) -> None:
         """No more is told. The thread ends within a step."""
         self._stop.set()
+        if self._sleeper:
+            self._sleeper.wake()
 
     def _listen(self) -> None:
-        step_ms = STEP_MS
         with self._notify:
-            while not self._stop.is_set():
-                try:
-                    heard = self._notify.watch(DEBOUNCE_MS, step_ms, QUIET_MS, self._stop)
-                except RuntimeError as error:
-                    self._call(self._died, _cause_of_death(error))
-                    return
-                step_ms = QUIET_STEP_MS if heard == "timeout" else STEP_MS
-                if not isinstance(heard, str):
-                    self._call(self._told, {os.fsencode(path) for _, path in heard})
+            try:
+                while not self._stop.is_set():
+                    if self._is_quiet(STEP_MS, QUIET_MS):
+                        self._sleep()
+            except RuntimeError as error:
+                self._call(self._died, _cause_of_death(error))
+        if self._sleeper:
+            with contextlib.suppress(RuntimeError):  # the loop has ended; so does the program
+                self._loop.call_soon_threadsafe(self._sleeper.close)
+
+    def _sleep(self) -> None:
+        """Until something happens, or it is to end."""
+        if self._sleeper is None:
+            while not self._stop.is_set() and self._is_quiet(QUIET_STEP_MS, QUIET_MS):
+                pass
+            return
+        self._sleeper.arm()
+        try:
+            if self._is_quiet(STEP_MS, LAST_MS):
+                self.is_asleep = True
+                self._sleeper.sleep()
+        finally:
+            self.is_asleep = False
+            self._sleeper.disarm()
+
+    def _is_quiet(self, step_ms: int, for_ms: int) -> bool:
+        """Pass on what is heard; whether nothing was for so long. Looks every `step_ms`."""
+        heard = self._notify.watch(DEBOUNCE_MS, step_ms, for_ms, self._stop)
+        if not isinstance(heard, str):
+            self._call(self._told, {os.fsencode(path) for _, path in heard})
+        return heard == "timeout"
 
     def _call(self, function: Callable[..., None], argument: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits for news
@@ -84,9 +111,11 @@ class NotifyWatch:
             function(argument)
 
 
-def _open(folders: list[bytes], *, recursive: bool) -> RustNotify:
+def _open(folders: list[bytes], *, recursive: bool) -> tuple[RustNotify, int | None]:
+    """A watch of the folders, and the descriptor by which the kernel tells it, where that is known."""
+    before = inotify_handles() or set()
     try:
-        return RustNotify(
+        notify = RustNotify(
             [os.fsdecode(folder) for folder in folders],
             debug=False,
             force_polling=False,
@@ -101,6 +130,8 @@ def _open(folders: list[bytes], *, recursive: bool) -> RustNotify:
         if "Too many open files" in str(error):
             raise WatchRefused(f"the system opens no more watches; {allow_more_instances()}") from error
         raise WatchRefused(f"the system does not watch it ({error})") from error
+    added = (inotify_handles() or set()) - before
+    return notify, added.pop() if len(added) == 1 else None
 
 
 def _cause_of_death(error: RuntimeError) -> str:

@@ -8,12 +8,13 @@ import pytest
 from scripted import dropping
 from walkkit import JumpClock, Walk, jpeg, walking
 
+from splootd.clock import BEAT_S
 from splootd.core.breaker import Mood
 from splootd.core.fault import Fault
 from splootd.core.item import State
 from splootd.errors import RateLimited
 from splootd.work.routes import routes
-from splootd.work.timekeeper import BEAT_S, JUMP_S, STALL_S, Timekeeper
+from splootd.work.timekeeper import JUMP_S, STALL_S, Timekeeper
 
 YEAR_S = 365 * 86_400.0
 HOUR_S = 3_600.0

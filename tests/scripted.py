@@ -140,7 +140,7 @@ class Scripted:
                 handler.cancel()
             await asyncio.gather(*self._handlers, return_exceptions=True)
             if socket is not None:
-                socket.unlink()  # noqa: ASYNC240 - of no length
+                socket.unlink(missing_ok=True)  # noqa: ASYNC240 - of no length
 
     async def act(self, request: Request) -> Reply:
         """What Sploot would do."""

@@ -371,6 +371,6 @@ async def test_a_half_dead_server_is_noticed(
     listener = await asyncio.start_unix_server(accept, str(tmp_path / "s"))
     async with listener, running(feed_to(inbox, tmp_path / "s")):
         await pauses.until(2)
-    assert len(silent) >= 4  # each time for a WebSocket, then for a stream
-    for writer in silent:
-        writer.transport.abort()
+        assert len(silent) >= 4  # each time for a WebSocket, then for a stream
+        for writer in silent:  # before the listener, which waits for them
+            writer.transport.abort()

@@ -46,8 +46,18 @@ class Server:
     @contextlib.asynccontextmanager
     async def serving(self, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
         server = await asyncio.start_server(self._play, "127.0.0.1", 0, ssl=tls)
-        try:
+        async with self._ended(server):
             yield f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    @contextlib.asynccontextmanager
+    async def serving_on(self, path: Path) -> AsyncIterator[None]:
+        async with self._ended(await asyncio.start_unix_server(self._play, path)):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _ended(self, server: asyncio.Server) -> AsyncIterator[None]:
+        try:
+            yield
         finally:
             server.close()
             for task in self._playing:
@@ -484,8 +494,7 @@ async def test_closing_breaks_off_what_is_under_way() -> None:
 
 async def test_over_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    server = await asyncio.start_unix_server(saying(SIZED), path)
-    async with server:
+    async with Server(saying(SIZED)).serving_on(path):
         client = Direct("http://library", socket=path, verify=trust("http:"), connections=1, read_s=LIMIT_S)
         assert await asked(client) == b"200 " + BODY
         await client.aclose()

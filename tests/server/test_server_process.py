@@ -97,7 +97,7 @@ def test_a_successor_waits_for_its_predecessor(start: Start) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--host", "0.0.0.0"], "nobody has a token yet"),
+        (["--host", "0.0.0.0", "--port", "0"], "nobody has a token yet"),
         (["--port", "70000"], "--port 70000 is not a port"),
         (["--types", "image/jpeg,image/tiff"], "--types has 'image/tiff'; allowed are image/jpeg,"),
         (["--max-upload-bytes", "0"], "--max-upload-bytes 0 leaves no room"),

@@ -25,9 +25,9 @@ class SqliteEnds:
         def run(connection: sqlite3.Connection) -> Sequence[Ended]:
             rows = connection.execute(
                 "SELECT w.*, e.ended_order FROM embeddings e JOIN whole_assets w ON w.row = e.asset "
-                "WHERE e.ended_order > ?1 AND w.deleted_at IS NULL AND (?2 IS NULL OR w.owner = ?2) "
-                "ORDER BY e.ended_order LIMIT ?3",
-                (order, owner, limit),
+                "WHERE e.ended_order > :order AND w.deleted_at IS NULL AND (:owner IS NULL OR w.owner = :owner) "
+                "ORDER BY e.ended_order LIMIT :limit",
+                {"order": order, "owner": owner, "limit": limit},
             )
             return [Ended(row["ended_order"], row["id"], row["owner"], asset_of(row).embedding) for row in rows]
 

@@ -1,8 +1,8 @@
-"""How cost grows with what is in the store: `python benchmarks/growth.py [--sizes 1000,10000,100000,1000000]`.
+"""How cost grows with what is in the store: `python benchmarks/growth.py [--sizes N,N,...] [--plot FILE]`.
 
 Per size: seconds a thousand enqueued rows took while filling, a claim with its acknowledgement, what a status reads,
 the memory of a process that has the store open, and the bytes on the disk. Every figure beyond the first size is also
-given as a ratio to the first: flat is 1 x, and disk grows by item or not at all.
+given as a ratio to the first: flat is 1 x, and disk grows by item or not at all. `--plot` draws them as SVG.
 """
 
 import argparse
@@ -18,12 +18,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from panels import drawn
 from storekit import Store, opened, origin, version
 
 from splootd.core.item import SHARDS
 from splootd.store.arrivals import OFFER_MAX, Candidate
 
 TRIES = 100
+NAMES = {
+    "enqueue_us_per_item": "enqueue, µs an item",
+    "claim_and_accept_us": "claim and acknowledge, µs",
+    "status_us": "status, µs",
+    "memory_mb": "memory, MB",
+    "disk_bytes_per_item": "disk, bytes an item",
+}
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ def table(costs: dict[int, Cost]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="1000,10000,100000,1000000", help="how many items, thousands of them")
+    parser.add_argument("--plot", type=Path, help="where to draw it")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -100,6 +109,9 @@ def main() -> None:
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         costs[items] = Cost(*map(float, done.stdout.split()))
     table(costs)
+    if arguments.plot:
+        measures = {title: [getattr(cost, name) for cost in costs.values()] for name, title in NAMES.items()}
+        arguments.plot.write_text(drawn(list(costs), measures), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -219,6 +219,10 @@ class Arrivals:
         """All watched folders, by path."""
         return [_folder_of(row) for row in await self._read("folders")]
 
+    async def upheavals(self) -> int:
+        """While this number stays, files that were at rest in a look, and are as they were, are at rest."""
+        return int((await self._read("upheavals"))[0][0])
+
     async def looked(self, folder_id: int, *, now: float) -> None:
         """A full look at a folder has ended."""
         await self._write("looked", id=folder_id, now=now)

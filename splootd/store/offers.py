@@ -54,6 +54,11 @@ class Arrival:
     item_id: int
     state: State
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing was to be done about it, nor will be when it is found again, unchanged."""
+        return self.outcome is Outcome.KNOWN and self.state in _LEFT_AS_IT_IS
+
 
 _LEFT_AS_IT_IS = frozenset({State.READY, State.DEAD, State.SKIPPED})  # when such a file is found again, unchanged
 

@@ -427,6 +427,10 @@ SELECT * FROM folders ORDER BY path;
 -- A full look at the folder has ended.
 UPDATE folders SET scanned_at = :now WHERE id = :id;
 
+-- name: upheavals
+-- How often what may be remembered of folders was changed.
+SELECT n FROM upheavals;
+
 -- name: content
 -- What the server has, or had, of these bytes.
 SELECT sha256, asset_id, ready, removed_at, seen_at FROM contents WHERE server_id = :server_id AND sha256 = :sha256;

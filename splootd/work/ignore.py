@@ -43,6 +43,10 @@ class Rules:
         self._root = root
         self._specs: dict[bytes, GitIgnoreSpec] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._specs)
+
     def enter(self, folder: bytes) -> None:
         """Read the rules of `folder` afresh. OSError when it has some that cannot be read."""
         self._specs.pop(folder, None)

@@ -16,6 +16,7 @@ from splootd.logs import logger
 from splootd.protocol import Add, Added, PathOutcome
 from splootd.store.arrivals import Arrival, Arrivals, Candidate, Origin, Root
 from splootd.work.ignore import Rules
+from splootd.work.memory import Memory
 from splootd.work.named import Named, examine, files_of, folders_of, is_inside
 from splootd.work.walk import Found, Tally, Walk, is_candidate, is_still_there
 
@@ -40,6 +41,7 @@ class Intake:
         self._promising = asyncio.Lock()  # no walk begins between a promise and its tally
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._tallies: dict[int, Tally] = {}  # by root, as long as its `add` has not been answered
+        self._memory = Memory()
         self._log = logger("intake")
 
     async def run(self) -> None:
@@ -88,9 +90,19 @@ class Intake:
 
     async def walk(self, walk: Walk, origin: Origin, tally: Tally) -> None:
         """Queue all that `walk` finds, one commit for each batch as it goes on."""
+        upheavals, is_watched = await self._arrivals.upheavals(), origin.folder_id is not None
+        is_plain = not origin.force and origin.after is None  # else even what is at rest may be wanted
+        if is_plain:
+            walk.recall = self._memory.recall(upheavals=upheavals, is_watched=is_watched)
+        restless: set[bytes] = set()
         while not walk.is_done:
+            known = walk.known
             found = await asyncio.to_thread(walk.take, BATCH_MAX, BATCH_TIME_S)
-            await self._queue(self._candidates(found), origin, tally)
+            tally.counts += Counter(known=walk.known - known)
+            arrived = await self._queue(self._candidates(found), origin, tally)
+            restless.update(each.path.rpartition(b"/")[0] or b"/" for each in arrived if not each.is_at_rest)
+        if is_plain:
+            self._memory.remember(walk.seen, but=restless, upheavals=upheavals, is_watched=is_watched)
         tally.counts += Counter(unreadable=walk.unreadable)
         tally.sentences += walk.sentences
 

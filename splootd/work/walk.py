@@ -4,7 +4,7 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +12,11 @@ from splootd.core.item import Version
 from splootd.core.magic import HEAD_BYTES, sniff
 from splootd.remote.answers import printable
 from splootd.work.ignore import Rules, is_ignored_name
+from splootd.work.memory import Seen
 
 SENTENCES_MAX = 5
 PATH_CHARS_MAX = 4_096
+NAMES_A_STEP = 64  # between two looks at the clock, where nothing else is done about a name
 RACY_NS = 2_000_000_000  # FAT counts modification times in steps of two seconds, the coarsest of all
 
 MEDIA_SUFFIXES = (
@@ -95,7 +97,8 @@ class Walk:
     """One pass through the folders `starts` and all below them, except what is in any of `skip`. Every method blocks.
 
     `folders` fills with what was entered, `rules` with the rules that hold there. What cannot be read is counted, and
-    the first few are told in `sentences`. With `folders_only` nothing is found but folders.
+    the first few are told in `sentences`. With `folders_only` nothing is found but folders. A folder that is as
+    `recall` remembers it is passed over, and its files are counted as `known`; `seen` fills with the others.
     """
 
     def __init__(
@@ -113,6 +116,9 @@ class Walk:
         self.sentences: list[str] = []
         self.is_done = False
         self.rules = rules
+        self.recall: Callable[[bytes], Seen | None] = lambda _: None
+        self.known = 0
+        self.seen: dict[bytes, Seen] = {}
         self._now = now
         self._skip = skip
         self._folders_only = folders_only
@@ -144,30 +150,71 @@ class Walk:
     def _read(self, folder: bytes) -> Iterator[tuple[Found, ...]]:
         self.folders[folder] = stamp_of(os.lstat(folder), now=self._now)
         self.rules.enter(folder)
+        remembered = None if self._folders_only else self.recall(folder)
+        if remembered and (yield from self._is_as_remembered(folder, remembered)):
+            return
+        mark, files, is_clear = 0, 0, not self._folders_only
         with os.scandir(folder) as entries:
             for entry in entries:
                 try:
-                    found = self._weigh(entry)
+                    version, found = self._weigh(entry)
                 except FileNotFoundError:
-                    found = None  # gone since it was listed
+                    version = found = None  # gone since it was listed
                 except OSError as error:
-                    found = None
+                    version, found, is_clear = None, None, False
                     self._note(entry.path, error)
+                if version:
+                    facts = (entry.name, version.size, version.mtime_ns, version.device, version.inode)
+                    mark = hash((mark, facts))
+                    files += found is not None
+                    is_clear = is_clear and version.size > 0  # whether an empty file counts, its neighbours say
                 yield (found,) if found else ()
+        if is_clear:
+            self.seen[folder] = Seen(mark, files)
 
-    def _weigh(self, entry: os.DirEntry[bytes]) -> Found | None:
+    def _is_as_remembered(self, folder: bytes, remembered: Seen) -> Generator[tuple[()], None, bool]:
+        """Look at every file as `_read` does, but make nothing of it: that takes half as long."""
+        mark, below = 0, []
+        with os.scandir(folder) as entries:
+            for number, entry in enumerate(entries):
+                if number % NAMES_A_STEP == 0:
+                    yield ()
+                if is_ignored_name(entry.name):
+                    continue
+                if not entry.is_file(follow_symlinks=False):
+                    below.append(entry)
+                elif not (self.rules and self.rules.ignores(entry.path)):
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except OSError:
+                        return False
+                    facts = (entry.name, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+                    mark = hash((mark, facts))
+        if mark != remembered.mark:
+            return False
+        for entry in below:
+            self._weigh_other(entry)
+        self.known += remembered.files
+        return True
+
+    def _weigh(self, entry: os.DirEntry[bytes]) -> tuple[Version | None, Found | None]:
+        """The version of a file that counts, and the file if it is worth queueing."""
         if is_ignored_name(entry.name):
-            return None
+            return None, None
         if entry.is_file(follow_symlinks=False):  # as nearly all are: asked first
             if self._folders_only or self.rules.ignores(entry.path):
-                return None
+                return None, None
             version = version_of(entry.stat(follow_symlinks=False))
-            return Found(entry.path, version) if is_candidate(entry.path, version) else None
+            return version, Found(entry.path, version) if is_candidate(entry.path, version) else None
+        self._weigh_other(entry)
+        return None, None
+
+    def _weigh_other(self, entry: os.DirEntry[bytes]) -> None:
+        """What is no file: a FIFO, a socket, a device are nothing to send."""
         if entry.is_symlink():
             self.has_folder_links = self.has_folder_links or Path(os.fsdecode(entry.path)).is_dir()
         elif entry.is_dir(follow_symlinks=False) and not self._leaves_out(entry.path):
             self._waiting.append(entry.path)
-        return None  # a FIFO, a socket, a device are nothing to send
 
     def _leaves_out(self, folder: bytes) -> bool:
         return self.rules.ignores(folder, is_folder=True) or any(folder in skipped for skipped in self._skip)

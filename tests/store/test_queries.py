@@ -57,7 +57,7 @@ HOT = {
     "items_by_fault_after", "dead_after", "dead_of_fault_after", "events", "progress", "wishes",
 }  # fmt: skip
 # Small tables. Of others than the items, a partial index may be walked too: it holds what is wanted and nothing else.
-MAY_SCAN = {"json_each", "folders", "adds", "roots", "moves", "CONSTANT", "temp"}
+MAY_SCAN = {"json_each", "upheavals", "folders", "adds", "roots", "moves", "CONSTANT", "temp"}
 # Indexes so small that all their rows of one server may be looked at.
 MAY_WALK = {"items_urgent", "items_delayed", "items_embedding", "items_to_ask", "items_wished"}
 # Indexes for whoever looks at the queue with a tool of their own.

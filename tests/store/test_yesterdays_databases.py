@@ -149,3 +149,12 @@ async def test_version_4_has_the_groups_that_were_written(tmp_path: Path) -> Non
         counts = (await store.listing.counts()).by_state
         assert counts == {**dict.fromkeys(State, 1), State.PENDING: 31, State.UPLOADING: 3, State.EMBEDDING: 9}
         await store.assert_sums_are_right()
+
+
+async def test_version_5_goes_on_counting_upheavals(tmp_path: Path) -> None:
+    async with opened(copy_of("v5.db", tmp_path)) as store:
+        assert await store.arrivals.upheavals() == 3
+        (dead, *_) = await store.listing.items(state=State.DEAD, limit=1)
+        await store.queue.revive(ids=[dead.id], now=2_000.0)
+        assert await store.arrivals.upheavals() == 4
+        await store.assert_sums_are_right()

@@ -12,8 +12,9 @@ from typing import Any
 import typer.main
 from sploot import manual
 from sploot.commands import app
+from sploot_server import openapi
 
-from splootd import API, config, daemon, protocol
+from splootd import API, config, protocol
 from splootd.clock import Clock
 from splootd.core import failure, lifecycle
 from splootd.core import fault as faults
@@ -42,6 +43,7 @@ def pages() -> dict[str, str]:
         "states.md": _states(),
         "metrics.md": _metrics(),
         "control-api.md": _control_api(),
+        "library-api.md": _library_api(),
     }
     return {name: DO_NOT_EDIT + "\n".join(lines).strip() + "\n" for name, lines in written.items()}
 
@@ -101,7 +103,6 @@ def _states() -> Iterator[str]:
     yield "\n## Exit codes\n"
     yield from _table("code", "means")
     yield from (_row(code, about) for code, about in manual.EXITS)
-    yield f"\nThe daemon itself exits {daemon.EXIT_CONFIG} when its configuration is wrong."
 
 
 def _metrics() -> Iterator[str]:
@@ -161,6 +162,19 @@ def _control_api() -> Iterator[str]:
             yield from _table("field", "type", "default")
             yield from (_row(f"`{each.name}`", f"`{_type(each.type)}`", _default(each)) for each in asked)
             yield ""
+
+
+def _library_api() -> Iterator[str]:
+    document = openapi.document()
+    yield f"# HTTP API of the library\n\n{document['info']['description']}\n"
+    yield f"The whole document, with the schemas of all that travels, is at `{openapi.PATH}` of every server.\n"
+    yield from _table("request", "does", "query", "answers")
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                asked = (f"`{each['name']}`" for each in operation.get("parameters", ()) if each["in"] == "query")
+                answers = ", ".join(operation["responses"])
+                yield _row(f"`{method.upper()} {path}`", operation["summary"], ", ".join(asked), answers)
 
 
 def _type(annotation: Any) -> str:

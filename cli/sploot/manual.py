@@ -28,13 +28,16 @@ ENVIRONMENT = (
 )
 EXITS = (
     ("0", "done"),
-    ("1", "done, but something failed or was not found"),
+    ("1", "done, but something failed or was not found, or work is left (status --exit-code)"),
     ("2", "wrong usage"),
     ("3", "the daemon cannot be reached or started"),
     ("4", "it needs you: signed out, or the configuration is wrong"),
+    ("70", "a fault of the program itself"),
     ("75", "another daemon already runs here"),
+    ("78", "the daemon is configured wrongly"),
     ("124", "--timeout ran out"),
     ("130", "interrupted"),
+    ("141", "whoever read the output has left"),
 )
 
 _KINDS = {"integer": "N", "integer range": "N", "float": "N", "float range": "N"}

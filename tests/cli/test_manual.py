@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import typer.main
-from sploot import manual
+from sploot import exits, manual
 from sploot.commands import app
+
+from splootd import daemon
 
 PAGES = manual.pages()
 COMMANDS: dict[str, Any] = dict(manual._commands(typer.main.get_command(app), ""))
@@ -23,6 +25,12 @@ def test_every_command_has_a_page_with_all_its_options(name: str):
     for option in manual._options(COMMANDS[name]):
         for spelling in option.opts:
             assert spelling.replace("-", "\\-") in page
+
+
+def test_every_exit_code_of_the_programs_is_told():
+    there_are = {value for name, value in vars(exits).items() if name.isupper()}
+    there_are |= {daemon.EXIT_ALREADY_RUNNING, daemon.EXIT_CONFIG}
+    assert [int(code) for code, _ in manual.EXITS] == sorted(there_are)
 
 
 def test_the_programs_own_page_names_every_command():

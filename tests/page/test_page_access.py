@@ -13,6 +13,7 @@ from packages_of_npm import npm_package
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 pytestmark = pytest.mark.models
+ALBUM = Path(__file__).parents[2] / "build" / "page"
 VIEWS = ("queue", "library", "now")
 THEMES = ("light", "dark")
 HEBREW = "\u05e7\u05e4\u05d4 \u05e9\u05d7\u05d5\u05e8.png"
@@ -44,6 +45,13 @@ def context(home: Home, browser: Browser) -> BrowserContext:
     return entered(home, browser, viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
 
 
+@pytest.fixture(scope="module")
+def album() -> Path:
+    """Where the pictures of every view stay for whoever wants to look at them."""
+    ALBUM.mkdir(parents=True, exist_ok=True)
+    return ALBUM
+
+
 @pytest.fixture
 def page(context: BrowserContext, home: Home) -> Iterator[Page]:
     page = shown(context, home, "queue")
@@ -73,31 +81,32 @@ def violations(page: Page, axe: str) -> list[tuple[str, list[Any]]]:
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_axe_finds_nothing_serious_in_any_view(page: Page, theme: str, tmp_path: Path):
+def test_axe_finds_nothing_serious_in_any_view(page: Page, theme: str, album: Path):
     axe = (npm_package("axe-core", "4.14.1") / "axe.min.js").read_text("utf-8")
     page.emulate_media(color_scheme=theme)
     for view in VIEWS:
         settled(page, view)
-        page.screenshot(path=tmp_path / f"{view}-{theme}.png")
+        page.screenshot(path=album / f"{view}-{theme}.png")
         assert violations(page, axe) == [], view
     page.keyboard.press("Control+Shift+M")
     expect(page.locator("#overlay tbody tr").first).to_be_visible()
-    page.screenshot(path=tmp_path / f"metrics-{theme}.png")
+    page.screenshot(path=album / f"metrics-{theme}.png")
     assert violations(page, axe) == []
     page.keyboard.press("Control+Shift+M")
     page.locator("#to-library").click()
     page.locator("#tile-0").click()
-    page.screenshot(path=tmp_path / f"large-{theme}.png")
+    page.wait_for_function("() => document.getElementById('picture').naturalWidth > 100")
+    page.screenshot(path=album / f"large-{theme}.png")
     assert violations(page, axe) == []
 
 
 @pytest.mark.parametrize("size", [(360, 640), (3840, 2160)], ids=("360", "4K"))
-def test_nothing_is_wider_than_the_screen(page: Page, size: tuple[int, int], tmp_path: Path):
+def test_nothing_is_wider_than_the_screen(page: Page, size: tuple[int, int], album: Path):
     width, height = size
     page.set_viewport_size({"width": width, "height": height})
     for view in VIEWS:
         settled(page, view)
-        page.screenshot(path=tmp_path / f"{view}-{width}.png")
+        page.screenshot(path=album / f"{view}-{width}.png")
         wide = page.evaluate(
             """() => [...document.querySelectorAll("body *")]
             .filter(each => each.checkVisibility() && !each.closest(".unseen, #states"))
@@ -110,6 +119,11 @@ def test_names_are_shown_and_not_obeyed(page: Page):
     names = [name[1:-1] for name in page.locator(".row bdi").all_text_contents()]
     assert HEBREW in names, "what is written from the right is left alone"
     assert "photo\\u202egnp.exe.png" in names
+    left_edges = page.evaluate(
+        """() => [...document.querySelectorAll(".row bdi")].map(name => { const text = document.createRange();
+        text.selectNodeContents(name); return Math.round(text.getBoundingClientRect().left) })"""
+    )
+    assert max(left_edges) - min(left_edges) < 300, "in one column with all others, its folder beside it"
     assert "red \\x1b[31m alert\\n.png" in names
     assert "not-\\xff-utf8.png" in names
     row = page.locator(".row", has_text="not-")

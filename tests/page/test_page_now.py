@@ -40,6 +40,11 @@ def test_an_upload_goes_from_pending_to_ready_without_a_reload(context: BrowserC
     row = page.locator(".row", has_text=meme.path.name)
     expect(row).to_have_attribute("data-state", "pending")
     expect(page.locator("#standing")).to_have_text("paused")
+    row.click()
+    page.locator("#bump").click()
+    expect(page.locator("#said")).to_contain_text("1 file now first in line.")
+    expect(row).to_have_attribute("data-says", "urgent")
+    expect(page.locator("#rows")).to_be_focused()
     page.locator("#pause").click()
     expect(row).to_have_attribute("data-state", "ready", timeout=60_000)
     expect(page.locator("#states [data-state=ready]")).to_contain_text("1")
@@ -54,6 +59,27 @@ def test_files_dropped_on_the_page_are_queued_and_get_into_the_library(
     drawn = memes.make(tmp_path, count=3, seed=32)
     page.locator("#picker").set_input_files([meme.path for meme in drawn])
     expect(page.locator("#said")).to_contain_text("3 files queued.")
+    for meme in drawn:
+        row = page.locator(".row", has_text=meme.path.stem)
+        expect(row).to_have_attribute("data-state", "ready", timeout=60_000)
+    page.close()
+
+
+def test_a_folder_dropped_on_the_page_is_queued_with_all_that_lies_in_it(
+    context: BrowserContext, home: Home, tmp_path: Path
+):
+    page = shown(context, home, "queue")
+    drawn = memes.make(tmp_path / "trip" / "day 2" / "evening", count=3, seed=37)
+    drawn[0].path.rename(tmp_path / "trip" / drawn[0].path.name)
+    (tmp_path / "trip" / ".hidden.png").write_bytes(b"left alone")
+    mouse = context.new_cdp_session(page)
+    load = {"items": [], "files": [str(tmp_path / "trip")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        mouse.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 400, "data": load})
+        if kind == "dragOver":
+            expect(page.locator("#drop-here")).to_be_visible()
+    expect(page.locator("#said")).to_contain_text("3 files queued.")
+    expect(page.locator("#drop-here")).to_be_hidden()
     for meme in drawn:
         row = page.locator(".row", has_text=meme.path.stem)
         expect(row).to_have_attribute("data-state", "ready", timeout=60_000)
@@ -94,8 +120,14 @@ def test_watched_folders_show_their_health(context: BrowserContext, home: Home, 
     folder = tmp_path / "holiday"
     folder.mkdir()
     home.ok("add", str(folder))
+    memes.make(folder, count=2, seed=38)
     line = page.locator("#folders li", has_text="holiday")
     expect(line).to_contain_text("watching")
+    expect(line).to_contain_text("2 files")
+    line.locator(".path").click()
+    expect(page.locator("#folder")).to_have_value(str(folder))
+    expect(page.locator("#rows-count")).to_have_text("2 items")
+    page.locator("#to-now").click()
     line.locator("button", has_text="Stop watching").click()
     page.locator("dialog button.main").click()
     expect(line).to_have_count(0)

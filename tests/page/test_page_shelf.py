@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from browser import chromium, entered, pictures_shown, shown
@@ -143,6 +144,40 @@ def test_others_like_it_are_found(page: Page):
     expect(page.locator("#tiles-count")).to_contain_text("match")
     page.locator("#like-none").click()
     expect(page.locator("#tiles-count")).to_have_text(f"{PICTURES} memes")
+
+
+def test_ten_thousand_pictures_are_as_few_elements(tab: Page):
+    """A library that says it has as many: only those in view exist, and what is scrolled to is read."""
+    many, read = 10_000, set[int]()
+
+    def listed(route: Route) -> None:
+        at = int(parse_qs(urlsplit(route.request.url).query).get("offset", ["0"])[0])
+        read.add(at)
+        row = {"favorite": False, "tags": [], "others": 0, "state": "ready", "size": 1000, "width": 9, "height": 9}
+        rest = ("mime", "created_at", "score", "text", "why", "path", "link")
+        rows = [
+            {"id": f"p{number}", "name": f"picture-{number}.png", **row, **dict.fromkeys(rest)}
+            for number in range(at, min(at + 60, many))
+        ]
+        offers = {"similar": False, "thumbnails": True}
+        route.fulfill(json={"assets": rows, "total": many, "has_more": at + 60 < many, "offers": offers})
+
+    page = tab.context.new_page()
+    page.route("**/v1/library?*", listed)
+    page.route("**/thumbnail?*", lambda route: route.fulfill(body=(EXAMPLES / "meme-7-0000.jpg").read_bytes()))
+    page.goto(tab.url)
+    expect(page.locator("#tiles-count")).to_have_text("10,000 memes")
+    elements = page.evaluate(
+        """async () => { const view = document.getElementById("tiles"); let most = 0;
+        for (let step = 0; step < 60; step += 1) { view.scrollTop += 150; await new Promise(requestAnimationFrame);
+          most = Math.max(most, document.querySelectorAll("#tiles-canvas *").length) } return most }"""
+    )
+    assert elements < 200
+    page.locator("#tiles").focus()
+    page.keyboard.press("End")
+    expect(page.locator(f"#tile-{many - 1}")).to_have_attribute("data-name", re.compile(f"picture-{many - 1}"))
+    assert len(read) < 30, "what is passed by is not read"
+    page.close()
 
 
 def test_what_was_deleted_and_not_brought_back_leaves_the_library(home: Home, tab: Page):

@@ -111,7 +111,7 @@ export function takeFiles() {
     document.body.classList.remove("dropping");
     if (!event.dataTransfer || !hasFiles(event)) return;
     event.preventDefault();
-    void filesOf(event.dataTransfer).then(sendAll);
+    void filesOf(event.dataTransfer).then((files) => (files.length ? sendAll(files) : say("There is no file in what was dropped.")));
   });
   addEventListener("paste", (event) => void sendAll([...(event.clipboardData?.files ?? [])]));
 }

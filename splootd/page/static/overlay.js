@@ -21,6 +21,9 @@ export class Overlay {
   /** @type {{calls: number, errors: number, at: number} | null} the sums a second ago */
   #before = null;
 
+  /** @type {HTMLElement | null} what had the focus, and gets it back */
+  #cameFrom = null;
+
   /** @param {import("./news.js").News} news */
   constructor(news) {
     this.news = news;
@@ -46,8 +49,9 @@ export class Overlay {
     const isOpen = (this.#panel.hidden = !this.#panel.hidden) === false;
     this.#before = null;
     this.news.measure(isOpen);
-    if (isOpen) this.#panel.focus();
-    else byId("metrics").focus();
+    if (!isOpen) return this.#cameFrom?.focus();
+    this.#cameFrom = /** @type {HTMLElement | null} */ (document.activeElement);
+    this.#panel.focus();
   }
 
   #interrupt() {

@@ -115,7 +115,9 @@ export class Queue {
     const { window } = this.list;
     const isKnown = window.rows.length > 0 || window.isNewest;
     const more = this.feed.choice.text && !window.isOldest ? "+" : "";
-    write(byId("rows-count"), isKnown ? `${number(window.length)}${more} ${window.length === 1 ? "item" : "items"}` : "looking ...");
+    // The number that the filters show too, though rows may be ahead of it by a moment.
+    const total = (this.#status && totalOf(this.feed.choice, this.#status)) ?? window.length;
+    write(byId("rows-count"), isKnown ? `${number(total)}${more} ${total === 1 ? "item" : "items"}` : "looking ...");
     const isEmpty = isKnown && window.length === 0;
     const isAll = this.feed.choice === EVERYTHING || !Object.values(this.feed.choice).some(Boolean);
     byId("rows-empty").hidden = !isEmpty;

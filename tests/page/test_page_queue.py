@@ -27,21 +27,23 @@ async ([steps, byPx]) => {
     for (const walk = document.createTreeWalker(canvas); walk.nextNode(); ) n += 1; // elements and texts
     return n;
   };
-  const frames = []; const seen = new Set();
+  const moving = [], resting = [], seen = new Set();
   let nodes = 0, elements = 0, before = performance.now();
-  for (let step = 0; step < steps; step += 1) {
-    list.scrollTop += byPx;
+  for (let step = 0; step < 2 * steps; step += 1) {
+    const isMoving = step % 40 < 20; // the machine is as busy for the one as for the other
+    if (isMoving) list.scrollTop += byPx;
     await new Promise(requestAnimationFrame);
     const now = performance.now();
-    frames.push(now - before);
+    (isMoving ? moving : resting).push(now - before);
     before = now;
     nodes = Math.max(nodes, all());
     elements = Math.max(elements, count());
     for (const row of canvas.children) seen.add(row);
   }
-  frames.sort((a, b) => a - b);
-  return {nodes, elements, rows: seen.size, frames: frames.length, p50: frames[frames.length >> 1],
-          p95: frames[Math.floor(frames.length * 0.95)], p99: frames[Math.floor(frames.length * 0.99)]};
+  const [sorted, rested] = [moving, resting].map(frames => frames.sort((a, b) => a - b));
+  const share = (frames, part) => frames[Math.floor(frames.length * part)];
+  return {nodes, elements, rows: seen.size, frames: moving.length, p50: share(sorted, 0.5), p95: share(sorted, 0.95),
+          p99: share(sorted, 0.99), p95_at_rest: share(rested, 0.95)};
 }
 """
 
@@ -77,7 +79,7 @@ def page(tab: Page) -> Page:
 
 
 def scrolled(page: Page, *, steps: int, by_px: int) -> dict[str, float]:
-    """What so many movements of the list cost, beside what as many frames of a list at rest do."""
+    """What so many movements of the list cost, and how long its frames take, beside those of a list at rest."""
     spent = page.context.new_cdp_session(page)
     spent.send("Performance.enable", {"timeDomain": "threadTicks"})  # of the page's own thread, not of the clock
 
@@ -85,11 +87,9 @@ def scrolled(page: Page, *, steps: int, by_px: int) -> dict[str, float]:
         metrics = {each["name"]: each["value"] for each in spent.send("Performance.getMetrics")["metrics"]}
         return float(metrics["TaskDuration"])
 
-    rest = page.evaluate(SCROLL, [steps, 0])
     before = cpu_s()
     figures: dict[str, float] = page.evaluate(SCROLL, [steps, by_px])
     figures["cpu_ms"] = round((cpu_s() - before) * 1000 / steps, 2)
-    figures["p95_at_rest"] = rest["p95"]
     spent.detach()
     return {name: round(value, 2) for name, value in figures.items()}
 
@@ -98,6 +98,9 @@ def held_to_budget(figures: dict[str, float]) -> None:
     assert figures["nodes"] < NODES_MAX
     assert figures["rows"] <= ROWS_MAX
     assert figures["cpu_ms"] < FRAME_MS
+
+
+def smooth(figures: dict[str, float]) -> None:
     assert figures["p95"] < max(SLOW_FRAME_MS, 2 * figures["p95_at_rest"])
 
 
@@ -127,6 +130,7 @@ def test_ten_thousand_rows_are_few_nodes_and_scroll_smoothly(page: Page, capsys:
     with capsys.disabled():
         print(f"\n10,000 rows, 240 frames of 90 px: {figures}")
     held_to_budget(figures)
+    smooth(figures)
     assert figures["frames"] == 240
     names = filled(page)
     numbers = [int(name[5:12]) for name in names]
@@ -239,7 +243,7 @@ def test_all_that_a_filter_shows_goes_back_into_the_queue(page: Page, home: Home
 def test_a_very_large_screen_needs_fewer_than_200_nodes_too(page: Page):
     page.set_viewport_size({"width": 3840, "height": 2160})
     filled(page)
-    figures = scrolled(page, steps=10, by_px=500)
+    figures = scrolled(page, steps=20, by_px=500)
     page.set_viewport_size(SCREEN)
     held_to_budget(figures)
 
@@ -255,6 +259,7 @@ def test_a_million_rows_are_no_more_work(browser: Browser, tmp_path: Path, capsy
         with capsys.disabled():
             print(f"\n1,000,000 rows, 120 frames of 90 px: {figures}")
         held_to_budget(figures)
+        smooth(figures)
         page.evaluate("document.getElementById('rows').scrollTop = document.getElementById('rows').scrollHeight / 2")
         page.wait_for_function("() => document.querySelector('.row bdi').textContent === ''")
         middle = int(filled(page)[0][5:12])

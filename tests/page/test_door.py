@@ -23,6 +23,7 @@ from splootd.errors import RequestError
 from splootd.page import door as page_door
 from splootd.page import files
 from splootd.page.door import Door, bound
+from splootd.page.drop import PART
 from splootd.page.session import Note
 
 
@@ -448,15 +449,22 @@ async def test_a_body_may_take_its_time_while_it_keeps_coming(house: House, brow
 async def test_a_body_that_stops_coming_is_hung_up_on_and_leaves_nothing(
     house: House, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(transport, "ARRIVAL_S", 0.05)
     head = (
         f"PUT /v1/drop?name=half.png HTTP/1.1\r\nHost: 127.0.0.1:{browser.port}\r\nCookie: {browser.cookie}\r\n"
         f"Origin: {browser.origin}\r\nX-Sploot-Page: 1\r\nContent-Length: 100\r\n\r\n\x89PNG"
     )
-    assert await browser.raw(head.encode("latin-1")) == b""
+    dropped = house.folder.parent / "dropped"
+    reader, writer = await asyncio.open_connection("127.0.0.1", browser.port)
     async with asyncio.timeout(LIMIT_S):
-        while [each for each in (house.folder.parent / "dropped").iterdir() if each.name != ".sent"]:  # noqa: ASYNC110 - a folder rings no bell
+        writer.write(head.encode("latin-1"))
+        while not list(dropped.glob(f"{PART}*")):  # noqa: ASYNC110 - a folder rings no bell
             await asyncio.sleep(0)
+        monkeypatch.setattr(transport, "ARRIVAL_S", 0.05)
+        writer.write(b"\r")  # the last that comes
+        assert await reader.read() == b""
+        while [each for each in dropped.iterdir() if each.name != ".sent"]:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+    writer.close()
 
 
 async def test_too_many_connections_are_refused(browser: Browser, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,93 @@
+"""How long commands take beside bare Python: python benchmarks/commands.py [--items 1000000] [--rounds 21].
+
+All run against one daemon with so many items in its queue. Ratios are those of each round, so a busy machine, which
+slows both sides, matters little.
+"""
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from homes import Home, home_in
+from paired import ratio, rounds, show, timed
+from storekit import origin, version
+
+from splootd.bus import Bells
+from splootd.config import LOCAL
+from splootd.store.arrivals import OFFER_MAX, Arrivals, Candidate
+from splootd.store.database import Database
+from splootd.store.ledger import server_id
+
+HOT = ("status", "status --json", "add FILE")
+OTHERS = (
+    *("list", "why FILE", "failed", "folders", "bump FILE", "retry --all", "pause", "metrics", "logs", "why --slow"),
+    *("--version", "--help", "list --help", "retry 17", "config get server", "config list", "service status"),
+    *("doctor --no-self-test", "undo --last", "ui --no-open"),
+)
+
+
+async def fill(path: Path, count: int) -> None:
+    """So many items that wait, as a walk would have queued them."""
+    database = await Database.open(path)
+    try:
+        arrivals = Arrivals(database, server_id=await server_id(database, LOCAL), bells=Bells())
+        for start in range(0, count, OFFER_MAX):
+            numbers = range(start, min(start + OFFER_MAX, count))
+            batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in numbers]
+            await arrivals.offer(batch, origin(), still_there=lambda path, version: True, now=1.0)
+    finally:
+        await database.close()
+
+
+def running(command: list[str], environ: dict[str, str]) -> Callable[[], float]:
+    def run() -> float:
+        return timed(lambda: subprocess.run(command, env=environ, capture_output=True, check=False))
+
+    return run
+
+
+def measure(home: Home, turns: int) -> None:
+    picture = home.folder / "picture.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
+    (home.folder / "memes").mkdir()
+    home.ok("pause")
+    home.ok("add", str(home.folder / "memes"))
+    home.ok("add", str(picture))
+    program = Path(sys.executable).with_name("sploot")
+    environ = {name: value for name, value in home.variables().items() if name != "PYTHONDONTWRITEBYTECODE"}
+    for targets, limit in ((HOT, 2.5), (OTHERS, 8.0)):
+        contenders = {"": running([sys.executable, "-c", "pass"], environ)}
+        for line in targets:
+            contenders[line] = running(
+                [str(program), *(str(picture) if word == "FILE" else word for word in line.split())], environ
+            )
+        rounds(2, contenders)  # to write what Python keeps of the modules
+        took = rounds(turns, contenders)
+        for line in targets:
+            show(f"sploot {line}, beside bare Python", f"{ratio(took[line], took['']):.2f} x", f"at most {limit:g} x")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=21)
+    arguments = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory() as name, home_in(Path(name) / "home") as home:
+        home.ok("daemon", "start")
+        home.ok("pause")
+        home.ok("daemon", "stop")
+        asyncio.run(fill(home.state / "queue.db", arguments.items))
+        show("items", f"{home.json('status')['items']['total']:,}")
+        measure(home, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

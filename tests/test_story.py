@@ -109,14 +109,17 @@ def folder(path: str, state: str) -> FolderRow:
 
 
 def test_nobody_is_needed_while_all_is_well():
-    assert needs(0, "ok", [folder("/a", "watching"), folder("/b", "polling"), folder("/c", "scanning")]) == []
-    assert needs(0, "unreachable", []) == []
+    assert needs(0, None, [folder("/a", "watching"), folder("/b", "polling"), folder("/c", "scanning")]) == []
 
 
 def test_what_only_the_user_can_mend_comes_with_a_command():
-    found = needs(2, "signed_out", [folder("/a", "missing"), folder("/b", "missing"), folder("/c", "unreadable")])
+    found = needs(
+        2,
+        "the server does not know who you are",
+        [folder("/a", "missing"), folder("/b", "missing"), folder("/c", "unreadable")],
+    )
     assert [(need.what, need.count, need.command) for need in found] == [
-        ("the server does not know you", 1, "sploot login"),
+        ("the server does not know who you are", 1, "sploot login"),
         ("2 files could not be sent", 2, "sploot failed"),
         ("2 folders: /a and others are not there", 2, "sploot folders"),
         ("the folder /c cannot be read", 1, "sploot folders"),

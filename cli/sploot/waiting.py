@@ -87,7 +87,8 @@ def _stalled(asking: Client, meter: Meter) -> str:
         return ""
     now = asking.ask(GetStatus(), Status)
     if now.server.state == "signed_out":
-        raise RequestError("signed_out", "the server does not know you; what is queued waits", "sploot login")
+        why = safe(now.server.detail or "the server does not know who you are")
+        raise RequestError("signed_out", f"{why}; what is queued waits", "sploot login")
     if now.daemon.state == "paused":
         return "sending is paused: sploot resume"
     if now.server.state != "ok":

@@ -18,6 +18,7 @@ async def status(parts: Parts, started_at: float, *, draining: bool) -> protocol
     counts, folders = await parts.listing.counts(), await folder_rows(parts)
     items = {state.value: counts.by_state.get(state, 0) for state in State}
     left, speed = items[State.PENDING] + items[State.UPLOADING], parts.traffic.items_per_s
+    signed_out = parts.gate.detail if parts.gate.signed_out else None
     eta_s = left / speed if left and speed and not parts.gate.paused else None
     return protocol.Status(
         daemon=protocol.DaemonStatus(
@@ -33,7 +34,7 @@ async def status(parts: Parts, started_at: float, *, draining: bool) -> protocol
         pending_of_which_delayed=counts.delayed,
         rates=protocol.Rates(speed, parts.traffic.bytes_per_s, eta_s),
         folders=folders,
-        needs_you=(*await _mishaps(parts), *parts.more_needs(), *needs(items[State.DEAD], parts.gate.state, folders)),
+        needs_you=(*await _mishaps(parts), *parts.more_needs(), *needs(items[State.DEAD], signed_out, folders)),
     )
 
 

@@ -109,11 +109,11 @@ def _skipped(item: Item) -> str:
             return "It will not be sent."
 
 
-def needs(dead: int, server_state: str, folders: Iterable[FolderRow]) -> list[Need]:
-    """What only the user can mend, most urgent first."""
+def needs(dead: int, signed_out: str | None, folders: Iterable[FolderRow]) -> list[Need]:
+    """What only the user can mend, most urgent first; `signed_out` says why the server lets nothing in, if so."""
     found = []
-    if server_state == "signed_out":
-        found.append(Need("the server does not know you", 1, "sploot login"))
+    if signed_out is not None:
+        found.append(Need(signed_out, 1, "sploot login"))
     if dead:
         found.append(Need(f"{dead} {'file' if dead == 1 else 'files'} could not be sent", dead, "sploot failed"))
     for state, one, many in (

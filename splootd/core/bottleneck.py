@@ -90,7 +90,7 @@ def _standstill(of: Measures) -> Finding | None:
     said = f" ({of.server_detail})" if of.server_detail else ""
     match of.server_state:
         case "signed_out":
-            return Finding(Cause.SIGNED_OUT, "the server does not know you", "sploot login", numbers)
+            return Finding(Cause.SIGNED_OUT, f"the server lets nothing in{said}", "sploot login", numbers)
         case "rate_limited":
             because = f"the server asks for patience{said}{again}"
             return Finding(Cause.RATE_LIMITED, because, "nothing: it goes on by itself", numbers)

@@ -68,6 +68,9 @@ def error_of(answer: Answer) -> ServerError | None:
     said = f"{status}: {answer.words}" if status >= HTTPStatus.BAD_REQUEST and answer.words else str(status)
     if answer.is_signed_out:
         return SignedOut("the server does not know who you are", "sign in: `sploot login`", status=status)
+    if status == HTTPStatus.FORBIDDEN and answer.words:
+        hint = "sign in with a token that allows it: `sploot login`"
+        return SignedOut(f"your token does not allow this ({said})", hint, status=status)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (
         status == HTTPStatus.SERVICE_UNAVAILABLE and answer.patience_s is not None
     ):

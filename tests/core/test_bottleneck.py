@@ -17,7 +17,7 @@ VERDICTS = [
     (Measures(embedding=3, paused=True), Cause.EMBEDDING, "making 3 files searchable"),
     (Measures(embedding=1, embedding_p50_s=2.5), Cause.EMBEDDING, "1 file searchable, which takes 2.5 s"),
     (replace(SENDING, embedding=900, lanes=1), Cause.EMBEDDING, "1 of 3 connections"),
-    (replace(SENDING, server_state="signed_out"), Cause.SIGNED_OUT, "does not know you"),
+    (replace(SENDING, server_state="signed_out"), Cause.SIGNED_OUT, "lets nothing in"),
     (replace(SENDING, server_state="rate_limited", retry_in_s=12.4), Cause.RATE_LIMITED, "tried again in 12 s"),
     (replace(SENDING, server_state="unreachable", server_detail="refused"), Cause.UNREACHABLE, "(refused)"),
     (replace(SENDING, held_for="this network is metered"), Cause.METERED, "because this network is metered"),

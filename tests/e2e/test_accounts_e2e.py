@@ -1,5 +1,6 @@
 """A library server of one's own with accounts, as a user of the daemon meets it."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,3 +46,23 @@ def test_a_token_lets_the_daemon_in_and_its_end_is_told_and_mended_by_the_next(
         assert (status["server"]["state"], status["items"]["ready"]) == ("ok", 6)
         assert first not in home.log()
     assert told(server, "user", "list").endswith("6 pictures")
+
+
+def test_a_token_that_may_only_read_costs_no_file_a_try_and_is_told(tmp_path: Path, server: ServerProcess) -> None:
+    (file,) = memes.mass(tmp_path / "memes", count=1, size_bytes=5_000)
+    told(server, "user", "add", "anna")
+    with home_in(tmp_path / "home", SPLOOT_SERVER=server.address) as home:
+        home.ok("login", "--token-stdin", stdin=told(server, "token", "create", "anna", "--scopes", "read").encode())
+        assert home.run("add", str(file), "--wait", "--timeout", "30").returncode == 4
+        (row,) = home.rows()
+        assert (row["state"], row["attempts"]) == ("pending", 0)
+        (need,) = home.json("status")["needs_you"]
+        assert "has not the scope write" in need["what"]
+        assert need["command"] == "sploot login"
+        examined = home.run("doctor", "--json")
+        assert examined.returncode == 4
+        (token,) = [each for each in json.loads(examined.stdout)["findings"] if each["state"] == "bad"]
+        assert (token["check"], token["command"]) == ("token", "sploot login")
+        home.ok("login", "--token-stdin", stdin=told(server, "token", "create", "anna").encode())
+        home.ok("add", str(file), "--wait", "--timeout", "90")
+        assert home.rows()[0]["state"] == "ready"

@@ -267,6 +267,7 @@ def test_any_body_is_parsed_or_refused(body: bytes, content_type: str) -> None:
         (replying(429, b""), RateLimited),
         (replying(302, b"", {"location": "https://elsewhere.test/"}), BadAnswer),
         (replying(403, b"<html>", HTML), BadAnswer),
+        (replying(403, {"error": "This token may only read"}), SignedOut),
         (replying(404, b"<html>", HTML), BadAnswer),
     ],
 )

@@ -208,7 +208,7 @@ async def test_the_end_of_the_daemon_is_said_and_the_next_one_is_gone_on_with():
 async def test_nothing_is_asked_while_nothing_happens_and_not_much_while_much_does():
     daemon = memes(3)
     async with screen(daemon) as (app, pilot):
-        await until(app, pilot, lambda: daemon.count(ListItems) == 1)
+        await until(app, pilot, lambda: daemon.count(ListItems) > 0 and not app._feed._is_stale)
         before = len(daemon.asked)
         for _ in range(3):
             app._tick()

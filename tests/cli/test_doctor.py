@@ -1,8 +1,10 @@
 """`sploot doctor`: what is not well is found, the command that mends it is said, and a report gives nobody away."""
 
+import errno
 import json
 import os
 import shutil
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 from homes import Home, home_in
 from sploot.bundle import Mask, _log, _places_in
+
+from splootd.control import doctor
 
 NOBODY = "http://127.0.0.1:1"
 TOKEN = "hush-hush-and-never-tell"
@@ -119,6 +123,25 @@ def test_of_a_traceback_stays_where_it_went_and_not_what_it_said(tmp_path: Path)
     log.write_text("torn line\n" + json.dumps({"event": "it failed", "exception": trace, "item": 7}) + "\n[1]\n")
     (line,) = _log(log, Mask())
     assert json.loads(line) == {"event": "it failed", "item": 7, "exception": ["uploader.py:12 run"]}
+
+
+def test_a_folder_that_macos_protects_is_told_from_one_that_is_closed(monkeypatch: pytest.MonkeyPatch):
+    def refusing(number: int) -> None:
+        def scandir(folder: bytes) -> None:
+            raise OSError(number, os.strerror(number), folder)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    refusing(errno.EPERM)
+    protected = doctor._refusal(b"/Users/ann/Downloads")
+    assert protected is not None
+    assert f"allow {sys.executable} in System Settings" in protected.says
+    assert (protected.command or "").startswith("open 'x-apple.systempreferences:")
+    refusing(errno.EACCES)
+    closed = doctor._refusal(b"/Users/ann/Downloads")
+    assert closed is not None
+    assert closed.command == "chmod u+rx /Users/ann/Downloads"
 
 
 @pytest.mark.models

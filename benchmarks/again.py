@@ -72,6 +72,7 @@ def compare(scratch: Path, library_url: str, files: int, times: int) -> None:
         for peer, command in commands.items():
             contenders[peer] = partial(timed, partial(run, command))
         took = rounds(times, contenders)
+        show("the daemon's memory after it", f"{home.json('status')['daemon']['rss_bytes'] / 1e6:.0f} MB")
     targets = {"find -printf": "to reach: at most 2 x", "rclone check": "to reach: under 1 x"}
     for peer in commands:
         figure = f"{ratio(took['sploot'], took[peer]):.2f} x"

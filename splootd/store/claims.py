@@ -134,11 +134,14 @@ class Claims:
             query = "claim_urgent" if shard is None else "claim"
             left = [wish.limit - len(given[wish]) for wish in wishes]
             every = {**values, "shard": shard, "priority": priority, "limit": sum(left)}
-            rows = connection.execute(SQL[query], every).fetchall()
-            rows.sort(key=lambda row: (row["added_at"], row["id"]))  # RETURNING promises no order
-            leased = map(leased_of, rows)
-            for wish, count in zip(wishes, left, strict=True):
-                given[wish] += itertools.islice(leased, count)
+            rows = connection.execute(SQL[query], every)
+            leased = sorted(map(leased_of, rows), key=_coming)  # RETURNING promises no order
+            for wish, first, count in zip(wishes, itertools.accumulate(left, initial=0), left, strict=False):
+                given[wish] += leased[first : first + count]
+
+
+def _coming(leased: Leased) -> tuple[float, int]:
+    return leased.item.added_at, leased.item.id
 
 
 def _refuse(wish: _Wish, error: BaseException) -> None:

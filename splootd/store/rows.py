@@ -8,16 +8,17 @@ from splootd.core.after import After
 from splootd.core.item import Item, Leased, Priority, State, Version
 
 _SIGN = 1 << 63
+_UNSIGNED = 1 << 64
 
 
 def signed(number: int) -> int:
     """An unsigned 64-bit number as SQLite can keep it. Some file systems give inodes beyond 2^63."""
-    return (number + _SIGN) % (1 << 64) - _SIGN
+    return (number + _SIGN) % _UNSIGNED - _SIGN
 
 
 def unsigned(number: int) -> int:
     """The inverse of `signed`."""
-    return number % (1 << 64)
+    return number % _UNSIGNED
 
 
 def version_values(version: Version) -> dict[str, int]:
@@ -39,29 +40,29 @@ _PRIORITIES = {priority.value: priority for priority in Priority}
 
 
 def item_of(row: sqlite3.Row) -> Item:
-    """The item of a whole row. By position: by name, each column would be looked for anew in every row."""
-    item_id, _server_id, path, _latest, size, mtime_ns, device, inode, *others = row
-    state, priority, shard, added_at, updated_at, next_at, attempts, _lease, sha256, *others = others
-    asset_id, _accepted_at, duplicate, fault, reason, folder_id, _add_id, tags, force, _after = others
+    """The item of a whole row. By position: by name, each column and each field would be looked for in every row."""
+    item_id, _server_id, path, _latest, size, mtime_ns, device, inode, state, priority, shard, *others = row
+    added_at, updated_at, next_at, attempts, _lease, sha256, asset_id, _accepted_at, duplicate, *others = others
+    fault, reason, folder_id, _add_id, tags, force, _after = others
     return Item(
-        id=item_id,
-        path=path,
-        version=Version(size, mtime_ns, unsigned(device), unsigned(inode)),
-        state=_STATES[state],
-        priority=_PRIORITIES[priority],
-        shard=shard,
-        added_at=float(added_at),
-        updated_at=float(updated_at),
-        next_at=seconds(next_at),
-        attempts=attempts,
-        sha256=sha256,
-        asset_id=asset_id,
-        duplicate=bool(duplicate),
-        fault=fault,
-        reason=reason,
-        folder_id=folder_id,
-        tags=tags_of(tags),
-        force=bool(force),
+        item_id,
+        path,
+        Version(size, mtime_ns, device % _UNSIGNED, inode % _UNSIGNED),
+        _STATES[state],
+        _PRIORITIES[priority],
+        shard,
+        float(added_at),
+        float(updated_at),
+        None if next_at is None else float(next_at),
+        attempts,
+        sha256,
+        asset_id,
+        duplicate == 1,
+        fault,
+        reason,
+        folder_id,
+        () if tags == "[]" else tags_of(tags),
+        force == 1,
     )
 
 
@@ -70,7 +71,7 @@ def leased_of(row: sqlite3.Row) -> Leased:
 
 
 def tags_of(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text)) if text != "[]" else ()
+    return tuple(json.loads(text))
 
 
 def after_of(word: bytes | None) -> After | None:

@@ -1,6 +1,6 @@
 """How cost grows with what is in the store: `python benchmarks/growth.py [--sizes N,N,...] [--plot FILE]`.
 
-Per size: seconds a thousand enqueued rows took while filling, a claim with its acknowledgement, what a status reads,
+Per size: what a hundred more files take to be queued, a claim with its acknowledgement, what a status reads,
 the memory of a process that has the store open, and the bytes on the disk. Every figure beyond the first size is also
 given as a ratio to the first: flat is 1 x, and disk grows by item or not at all. `--plot` draws them as SVG.
 """
@@ -25,6 +25,7 @@ from splootd.core.item import SHARDS
 from splootd.store.arrivals import OFFER_MAX, Candidate
 
 TRIES = 100
+BATCH, BATCHES = 100, 20  # what is added to a store that is full
 NAMES = {
     "enqueue_us_per_item": "enqueue, µs an item",
     "claim_and_accept_us": "claim and acknowledge, µs",
@@ -47,14 +48,15 @@ class Cost:
 
 async def measure(database: Path, items: int) -> Cost:
     async with opened(database) as store:
-        batches = [await spent(lambda first=first: offer(store, first)) for first in range(0, items, OFFER_MAX)]
-        latest = batches[-max(1, min(TRIES, len(batches) // 2)) :]  # those that met the most rows
+        for first in range(0, items, OFFER_MAX):
+            await offer(store, first, OFFER_MAX)
+        ((pages, page_bytes),) = await store.rows("SELECT * FROM pragma_page_count, pragma_page_size")
+        batches = [await spent(lambda n=n: offer(store, items + n * BATCH, BATCH)) for n in range(BATCHES)]
         claims = [await spent(lambda shard=shard: claim(store, shard % SHARDS)) for shard in range(TRIES)]
         statuses = [await spent(store.listing.counts) for _ in range(TRIES)]
         memory_mb = rss_mb()
-        ((pages, page_bytes),) = await store.rows("SELECT * FROM pragma_page_count, pragma_page_size")
     return Cost(
-        quickest(latest) / OFFER_MAX * 1e6,
+        quickest(batches) / BATCH * 1e6,
         quickest(claims) * 1e6,
         quickest(statuses) * 1e6,
         memory_mb,
@@ -63,7 +65,7 @@ async def measure(database: Path, items: int) -> Cost:
 
 
 def quickest(seconds: Sequence[float]) -> float:
-    return statistics.quantiles(seconds, n=10)[0] if len(seconds) > 1 else seconds[0]
+    return statistics.quantiles(seconds, n=10)[0]
 
 
 async def spent(act: Callable[[], Awaitable[object]]) -> float:
@@ -72,8 +74,8 @@ async def spent(act: Callable[[], Awaitable[object]]) -> float:
     return time.perf_counter() - started
 
 
-async def offer(store: Store, first: int) -> None:
-    batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(first, first + OFFER_MAX)]
+async def offer(store: Store, first: int, count: int) -> None:
+    batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(first, first + count)]
     await store.arrivals.offer(batch, origin(), still_there=lambda path, of: True, now=1.0)
 
 

@@ -40,7 +40,7 @@ def _panel(name: str, sizes: Sequence[int], values: Sequence[float]) -> str:
     ]
     marks = "".join(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>'
-        f'<text x="{x:.1f}" y="{y - 8:.1f}" text-anchor="middle">{value:,.3g}</text>'
+        f'<text x="{x:.1f}" y="{y - 8:.1f}" text-anchor="middle">{_figure(value)}</text>'
         f'<text x="{x:.1f}" y="{floor + 16}" text-anchor="middle">{_short(size)}</text>'
         for (x, y), size, value in zip(points, sizes, values, strict=True)
     )
@@ -54,3 +54,7 @@ def _short(size: int) -> str:
         if size >= unit:
             return f"{size / unit:g}{name}"
     return str(size)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

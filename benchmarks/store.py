@@ -1,4 +1,4 @@
-"""The queue against its peers: `python benchmarks/store.py [--items 5000] [--rounds 5]`.
+"""The queue against its peers: `python benchmarks/store.py [--items 2000] [--rounds 5]`.
 
 Durable enqueue, claim and acknowledge, at `synchronous=FULL` everywhere, against litequeue, persist-queue's SQLite ack
 queue and huey on SQLite; these have no batches. Ours runs one item a call, with one caller and with the 16 that the
@@ -123,7 +123,7 @@ async def spent(callers: int, subjects: Sequence[T], act: Callable[[T], Awaitabl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--items", type=int, default=5_000)
+    parser.add_argument("--items", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     took: dict[str, list[Took]] = {name: [] for name in (*PEERS, *TO_REACH)}

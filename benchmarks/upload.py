@@ -1,8 +1,9 @@
-"""From `sploot add` to durably stored: `python benchmarks/upload.py [--files 10000] [--bytes 150000] [--rounds 5]`.
+"""From `sploot add` to durably stored: `python benchmarks/upload.py [--files 10000] [--bytes mix] [--rounds 5]`.
 
-Against `curl --parallel --parallel-max 4` posting the same files to the same kind of `sploot-server` (both sides get a
-fresh one whose pictures are never read, on a port of this machine), `rclone copy --transfers 4 --checksum` to a folder
-and to `rclone serve webdav`, and the floor: `cp -r`, `sha256sum` and `sync` of the same bytes.
+To the embedded library, as a user has it who has configured nothing. Against `curl --parallel --parallel-max 4` posting
+the same files to the same kind of `sploot-server` on a port of this machine (both are fresh, and read no picture),
+`rclone copy --transfers 4 --checksum` to a folder and to `rclone serve webdav`, and the floor: `cp -r`, `sha256sum` and
+`sync` of the same bytes.
 
 Our files are durable one by one when they count, and so are curl's, since the server answers after fsync; for rclone,
 which never asks for it, and for the floor a `sync` at the end is counted. The page cache is warm for everybody.
@@ -58,9 +59,25 @@ def library(folder: Path) -> Iterator[str]:
 
 def ours(source: Path, scratch: Path) -> float:
     count = sum(1 for _ in source.iterdir())
-    with library(scratch / "library") as url, home_in(scratch / "home", SPLOOT_SERVER=url) as home:
-        home.ok("status")
+    with home_in(scratch / "home") as home, daemon(home):
         return timed(lambda: add_until_stored(home, source, count))
+
+
+@contextlib.contextmanager
+def daemon(home: Home) -> Iterator[None]:
+    """A daemon that is ready, with its embedded library."""
+    reading, writing = os.pipe()
+    command = [sys.executable, str(HERE / "quiet_daemon.py"), "--ready-fd", str(writing)]
+    with subprocess.Popen(command, pass_fds=(writing,), env=home.variables(), stderr=subprocess.DEVNULL) as process:
+        os.close(writing)
+        try:
+            with os.fdopen(reading) as ready:
+                ready.readline()
+            while b'"state": "ok"' not in asked(home, "/v1/status"):
+                time.sleep(LOOK_S)
+            yield
+        finally:
+            process.terminate()
 
 
 def add_until_stored(home: Home, source: Path, count: int) -> None:

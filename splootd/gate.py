@@ -81,6 +81,10 @@ class Gate:
         is_open = self.breaker.mood is Mood.CLOSED or self._probe is passage
         return is_open and not self._is_held and self._wait_s(self._clock.monotonic()) == 0
 
+    def is_probe(self, passage: Passage) -> bool:
+        """Whether it is the one that finds out how the server fares."""
+        return self._probe is passage
+
     def succeeded(self) -> None:
         """An item got through: the server is well, and what it failed on before is sick itself."""
         self.breaker.succeeded()

@@ -5,9 +5,11 @@ can compare with the daemon's: what was stored how often, and how many lines and
 """
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import json
+import os
 import re
 import threading
 from collections import Counter, defaultdict, deque
@@ -23,6 +25,8 @@ SIGNED_OUT = {"x-clerk-auth-status": "signed-out", "x-clerk-auth-reason": "sessi
 HTML = {"content-type": "text/html; charset=utf-8"}
 OFFERS = {"embeddingStates": "true", "checkBatch": 500, "bundle": {"files": 64, "bytes": 2 * 1024 * 1024}}
 """The `features` of a Sploot that takes many questions, and many files, in one request."""
+OFFERS_HERE = {**OFFERS, "handOver": 64}
+"""The same of one that opens files of this machine itself."""
 
 ROUTES = {
     ("GET", "/api/health"): "health",
@@ -31,6 +35,7 @@ ROUTES = {
     ("POST", "/api/upload/check"): "check",
     ("POST", "/api/upload/check/batch"): "checks",
     ("POST", "/api/upload/bundle"): "bundle",
+    ("POST", "/api/upload/files"): "files",
     ("POST", "/api/assets/batch/embedding-status"): "statuses",
     ("GET", "/api/assets"): "assets",
     ("POST", "/api/search"): "search",
@@ -208,6 +213,17 @@ class Scripted:
     def _bundle(self, request: Request) -> Reply:
         replies = [self._taken(*file) for file in parsed_files(request)]
         return Reply(body={"success": True, "results": [{"status": each.status, **each.body} for each in replies]})
+
+    def _files(self, request: Request) -> Reply:
+        replies = [self._handed_over(each) for each in request.json()["files"]]
+        return Reply(body={"success": True, "results": [{"status": each.status, **each.body} for each in replies]})
+
+    def _handed_over(self, file: dict[str, Any]) -> Reply:
+        with contextlib.suppress(FileNotFoundError):
+            content = Path(os.fsdecode(base64.b64decode(file["path"]))).read_bytes()
+            if (len(content), hashlib.sha256(content).hexdigest()) == (file["size"], file["checksum"]):
+                return self._taken(content, "image/jpeg", file["tags"])
+        return Reply(412, {"success": False, "error": "The file holds other bytes than were announced"})
 
     def _upload(self, request: Request) -> Reply:
         form = parsed_form(request)

@@ -96,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     child = parser.add_argument_group("as the child of another program")
     child.add_argument("--exit-with-stdin", action="store_true", help="drain and exit when standard input ends")
     child.add_argument(
+        "--take-files", action="store_true", help="whoever may use the --uds may name files to be copied"
+    )
+    child.add_argument(
         "--ready-fd", type=int, metavar="N", help="descriptor that gets one line, the address, when ready"
     )
     child.add_argument(
@@ -178,6 +181,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         model=_usable(arguments.model),
         lock_wait_s=arguments.lock_wait,
         accounts=arguments.accounts,
+        takes_files=arguments.take_files,
         tls_cert=arguments.tls_cert,
         tls_key=arguments.tls_key,
         proxies=arguments.proxies,

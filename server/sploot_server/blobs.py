@@ -11,7 +11,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -83,7 +83,11 @@ class FileBlobs:
         _fsync_folder(self._blobs.parent)
 
     def incoming(self) -> "IncomingFile":
-        return IncomingFile(self._incoming / secrets.token_hex(16), self)
+        return IncomingFile(self.temporary(), self)
+
+    def temporary(self) -> Path:
+        """A new name for a file that is not whole yet; what bears one at the next start is thrown away."""
+        return self._incoming / secrets.token_hex(16)
 
     def path(self, checksum: str) -> Path:
         """The file that holds this content, whether or not it is there."""
@@ -106,6 +110,16 @@ class FileBlobs:
         if is_new:
             _fsync_folder(folder.parent)
             self._durable_folders.add(folder)  # at most 256 of them
+
+    def move(self, temporaries: Mapping[Path, str]) -> set[Path]:
+        """Move finished, fsynced files to the places of their contents; the folders to be fsynced next. Blocks."""
+        targets = {temporary: self._place(checksum) for temporary, checksum in temporaries.items()}
+        folders = {target.parent for target in targets.values()}
+        for folder in folders:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        for temporary, target in targets.items():
+            temporary.replace(target)
+        return folders | {self._blobs}
 
     @contextlib.asynccontextmanager
     async def local(self, checksum: str) -> AsyncIterator[Path]:

@@ -38,13 +38,13 @@ async def pieces(request: Request) -> AsyncIterator[bytes]:
             yield piece
 
 
-async def read_json(request: Request, *, malformed: str) -> Any:
-    """The body as JSON, at most JSON_BYTES_MAX. Raises Invalid with `malformed` if it is not JSON."""
+async def read_json(request: Request, *, malformed: str, bytes_max: int = JSON_BYTES_MAX) -> Any:
+    """The body as JSON, at most `bytes_max`. Raises Invalid with `malformed` if it is not JSON."""
     body = bytearray()
     async for piece in pieces(request):
         body += piece
-        if len(body) > JSON_BYTES_MAX:
-            raise TooLarge(f"The request body is larger than {JSON_BYTES_MAX // 1024} KB")
+        if len(body) > bytes_max:
+            raise TooLarge(f"The request body is larger than {bytes_max // 1024} KB")
     try:
         return parse_json(body)
     except ValueError as error:

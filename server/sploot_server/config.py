@@ -25,7 +25,8 @@ class Config:
     """Where the library lives, where it listens, and its limits. Sizes in bytes, times in seconds.
 
     `database`, `events` and `blobs` are addresses of what stands elsewhere, and may hold a password. `accounts` asks
-    for tokens even on a Unix socket; `proxies` are the addresses whose `X-Forwarded-*` is believed. `head_s_max` is for
+    for tokens even on a Unix socket; with `takes_files` the clients there may name files instead of sending them;
+    `proxies` are the addresses whose `X-Forwarded-*` is believed. `head_s_max` is for
     the head of a request to come in, from when it may be expected; `answer_s_max` for a client that takes nothing more
     of its answer.
     """
@@ -44,6 +45,7 @@ class Config:
     worker_idle_s: float = 30.0
     model: Path | None = None
     accounts: bool = False
+    takes_files: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
     proxies: str | None = None
@@ -61,12 +63,9 @@ class Config:
             raise ConfigError(
                 f"--uds {self.uds} is {len(bytes(self.uds))} bytes long; at most {UDS_PATH_BYTES_MAX} are allowed."
             )
-        for name, schemes in SCHEMES.items():
-            address = getattr(self, name)
-            if address is not None and not address.startswith(schemes):
-                raise ConfigError(f"--{name} begins with none of {', '.join(schemes)}.")
-        if self.events is not None and self.database is None:
-            raise ConfigError("--events is for libraries with a --database that several processes share.")
+        self._check_what_is_elsewhere()
+        if self.takes_files and (self.uds is None or self.accounts or self.database or self.blobs):
+            raise ConfigError("--take-files is for the user's own --uds, without --accounts, --database or --blobs.")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError("--tls-cert and --tls-key belong together; one of them is missing.")
         if not 0 <= self.port <= 65535:
@@ -82,6 +81,14 @@ class Config:
             raise ConfigError(f"--threads {self.embedding_threads}: allowed are 1 to 64.")
         if not 0 < self.worker_idle_s <= 86400:
             raise ConfigError(f"--worker-idle {self.worker_idle_s}: allowed is more than 0 and at most 86400 seconds.")
+
+    def _check_what_is_elsewhere(self) -> None:
+        for name, schemes in SCHEMES.items():
+            address = getattr(self, name)
+            if address is not None and not address.startswith(schemes):
+                raise ConfigError(f"--{name} begins with none of {', '.join(schemes)}.")
+        if self.events is not None and self.database is None:
+            raise ConfigError("--events is for libraries with a --database that several processes share.")
 
     @property
     def is_public(self) -> bool:

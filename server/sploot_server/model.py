@@ -125,6 +125,10 @@ class TooLarge(LibraryError):
     """More bytes than the configured limit."""
 
 
+class NotAsAnnounced(LibraryError):
+    """A file that was handed over is not, or no longer, what was said of it."""
+
+
 class TooSlow(LibraryError):
     """The body came in so slowly that waiting for the rest is not worth a connection."""
 

@@ -15,13 +15,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sploot_server.bodies import discard
-from sploot_server.model import Invalid, LibraryError, NotFound, NoThumbnail, TooLarge, TooSlow, Unreachable
+from sploot_server.model import (
+    Invalid,
+    LibraryError,
+    NotAsAnnounced,
+    NotFound,
+    NoThumbnail,
+    TooLarge,
+    TooSlow,
+    Unreachable,
+)
 
 STATUS: Mapping[type[LibraryError], HTTPStatus] = {
     Invalid: HTTPStatus.BAD_REQUEST,
     NotFound: HTTPStatus.NOT_FOUND,
     NoThumbnail: HTTPStatus.NOT_FOUND,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NotAsAnnounced: HTTPStatus.PRECONDITION_FAILED,
     TooSlow: HTTPStatus.REQUEST_TIMEOUT,
     Unreachable: HTTPStatus.SERVICE_UNAVAILABLE,
 }

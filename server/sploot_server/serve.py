@@ -15,9 +15,11 @@ from starlette.middleware import Middleware
 from sploot_server import __version__
 from sploot_server.accounts import AccountStore
 from sploot_server.accounts.guard import Guard
+from sploot_server.blobs import FileBlobs
 from sploot_server.config import Config, ConfigError
 from sploot_server.embedding import Embedder
 from sploot_server.errands import SOCKET, answering
+from sploot_server.handover import HandOver
 from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
 from sploot_server.lines import uvicorn_settings
@@ -28,6 +30,7 @@ from sploot_server.partial import Partials
 from sploot_server.process import Server, address_of, listening, owned, when_stdin_ends
 from sploot_server.refusals import HANDLERS, Door
 from sploot_server.routes import api
+from sploot_server.routes.handovers import HandOvers
 from sploot_server.routes.probes import Probes
 from sploot_server.search import Search
 from sploot_server.stores import opened
@@ -72,6 +75,10 @@ async def library_app(config: Config, embedder: Embedder | None = None) -> Async
             *Live(updates).routes(),
             *Probes(stores, updates, metrics).routes(),
         ]
+        if config.takes_files and isinstance(stores.blobs, FileBlobs):
+            hand_over = HandOver(library, stores.blobs)
+            stack.callback(hand_over.close)
+            routes += HandOvers(hand_over).routes()
         app = Starlette(
             routes=routes,
             middleware=[

@@ -40,6 +40,11 @@ class Limits:
         return _amount(bundle.get("files")) if isinstance(bundle, dict) else 0
 
     @property
+    def hand_over_max(self) -> int:
+        """How many files of this machine can be named in one request instead of being sent; 0 where none can."""
+        return _amount(self.features.get("handOver"))
+
+    @property
     def bundle_bytes_max(self) -> int:
         """The size of such a request, all of it."""
         bundle = self.features.get("bundle")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,7 +34,7 @@ from splootd.remote.answers import (
     reports_of,
     stored_of,
 )
-from splootd.remote.forms import Body, Enclosed, Form, form_of
+from splootd.remote.forms import Body, Enclosed, Form, form_of, named
 from splootd.remote.lines import Lines, Response, trust
 from splootd.remote.measured import measured
 from splootd.remote.throttle import Throttle
@@ -79,6 +79,7 @@ class Server:
         self.uploads_max = max(1, min(connections, CONNECTIONS_MAX) - 1)
         self.last_limits: Limits | None = None
         self._credentials = credentials
+        self._is_here = socket is not None
         self._name = "the library" if socket else printable(httpx.URL(url).host)
         base = "http://library" if socket else url
         verify = trust(base)
@@ -91,8 +92,11 @@ class Server:
     @measured
     async def limits(self) -> Limits:
         """What it takes. Sploot makes the row of a new user in this call: let it be the first, and alone."""
-        self.last_limits = limits_of(await self._ask(self._control, "GET", "/api/upload"))
-        return self.last_limits
+        limits = limits_of(await self._ask(self._control, "GET", "/api/upload"))
+        if not self._is_here:  # it cannot open our files, and need not know how they are called
+            limits = replace(limits, features={**limits.features, "handOver": 0})
+        self.last_limits = limits
+        return limits
 
     @measured
     async def check(self, sha256: bytes, *, aside: bool = False) -> Found | None:
@@ -139,11 +143,15 @@ class Server:
         outcomes = outcomes_of(_judged(answer), len(files))
         for each in files:
             each.sent(each.content.size)
-        contents = [each.content for each in files]
-        return [
-            stored_or_not(outcome, name=called(content.path), sha256=content.sha256)
-            for content, outcome in zip(contents, outcomes, strict=True)
-        ]
+        return _stored(files, outcomes)
+
+    @measured
+    async def hand_over(self, files: Sequence[Enclosed]) -> list[Stored | ServerError]:
+        """Name files of this machine, at most as many as `Limits` say; what has become of each."""
+        body = json.dumps({"files": [named(each) for each in files]}).encode()
+        deadline_s = READ_S + sum(each.content.size for each in files) / SLOWEST_BYTES_PER_S
+        question = _Question("POST", "/api/upload/files", {"content-type": "application/json"}, body, deadline_s)
+        return _stored(files, outcomes_of(_judged(await self._exchange(self._uploads, question)), len(files)))
 
     @measured
     async def statuses(self, asset_ids: Sequence[str]) -> Mapping[str, EmbeddingReport]:
@@ -262,6 +270,18 @@ async def _bounded(response: Response) -> bytes:
 
 def _sending(path: str, form: Form) -> _Question:
     return _Question("POST", path, form.headers, form.body, READ_S + form.size / SLOWEST_BYTES_PER_S)
+
+
+def _stored(files: Sequence[Enclosed], outcomes: Sequence[Mapping[str, Any]]) -> list[Stored | ServerError]:
+    """Those that it has have gone out in full."""
+    stored = [
+        stored_or_not(outcome, name=called(each.content.path), sha256=each.content.sha256)
+        for each, outcome in zip(files, outcomes, strict=True)
+    ]
+    for each, outcome in zip(files, stored, strict=True):
+        if isinstance(outcome, Stored):
+            each.sent(each.content.size)
+    return stored
 
 
 def _judged(answer: Answer) -> Any:

@@ -1,7 +1,9 @@
 """The bodies of uploads: one file, or a bundle of small ones, as they go out under the limit on bandwidth."""
 
+import base64
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from splootd.remote.multipart import Frame, Part, frame
 from splootd.remote.throttle import Throttle
@@ -27,6 +29,18 @@ class Form:
     headers: Mapping[str, str]
     body: Body
     size: int
+
+
+def named(file: Enclosed) -> dict[str, Any]:
+    """A file that is not sent: where it is, and how to tell that it is still the same."""
+    content = file.content
+    return {
+        "path": base64.b64encode(content.path).decode(),
+        "size": content.size,
+        "checksum": content.sha256.hex(),
+        "filename": content.name,
+        "tags": list(file.tags),
+    }
 
 
 async def form_of(files: Sequence[Enclosed], throttle: Throttle) -> Form:

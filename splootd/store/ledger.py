@@ -1,6 +1,7 @@
 """The ledger: what each server has, or had, or has a part of. A content is known by its SHA-256."""
 
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,16 @@ class Ledger:
         values = {"server_id": self._server_id, "sha256": sha256}
         row = await self._database.read(lambda connection: connection.execute(SQL["content"], values).fetchone())
         return row and Content(row["sha256"], row["asset_id"], bool(row["ready"]), row["removed_at"], row["seen_at"])
+
+    async def known(self, contents: Collection[bytes]) -> set[bytes]:
+        """Those of these contents that the server has, or had."""
+
+        def query(connection: sqlite3.Connection) -> set[bytes]:
+            values = ({"server_id": self._server_id, "sha256": each} for each in contents)
+            rows = (connection.execute(SQL["content"], each).fetchone() for each in values)
+            return {row["sha256"] for row in rows if row}
+
+        return await self._database.read(query)
 
     async def removed(self, content: str | bytes, *, now: float) -> None:
         """The server no longer has it; told by asset id or by SHA-256."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from splootd.config import Paths
@@ -17,6 +18,7 @@ RESTART_DELAY_MAX_S = 60.0
 STEADY_S = 60.0
 DRAIN_S = 10.0
 NOT_INSTALLED = 78
+PROGRAM: Sequence[str] = ("-m", "sploot_server")
 
 
 class EmbeddedLibrary:
@@ -95,13 +97,15 @@ class EmbeddedLibrary:
     async def _start(self, ready: int) -> asyncio.subprocess.Process:
         arguments = [
             *("--data", str(self._paths.library), "--uds", str(self._paths.library_socket)),
-            *("--worker-idle", str(self._idle_s), "--exit-with-stdin", "--ready-fd", str(ready)),
+            *("--worker-idle", str(self._idle_s), "--take-files", "--exit-with-stdin"),
+            *("--ready-fd", str(ready)),
         ]
         # Its last words go to a file of their own: the program itself logs there too, as soon as it can.
         with self._words.open("ab") as words:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "sploot_server", *arguments),
+                *PROGRAM,
+                *arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=words,
                 stderr=words,

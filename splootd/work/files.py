@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -56,7 +56,9 @@ class Content:
     mime: str
     extension: str
     is_whole: bool  # False: its end is missing, so it may still be being written
-    data: bytes | None  # all of it, or None where `pieces` reads it from `descriptor` again
+    data: (
+        bytes | None
+    )  # all of it, or None where `pieces` reads it from `descriptor` again; after a survey neither is there
     descriptor: int | None
 
     @property
@@ -137,6 +139,22 @@ async def read(
             yield content
 
 
+async def survey(
+    wanted: Sequence[tuple[bytes, Version]], *, budget: MemoryBudget, limits: Limits, rank: int = 0
+) -> list[Content | ItemError]:
+    """Read and hash several files, one after the other; what has become of each. Nothing of them is held."""
+
+    def each(path: bytes, version: Version) -> Content | ItemError:
+        try:
+            return _read(path, version, limits, min(piece_bytes, version.size + 1), None)
+        except ItemError as error:
+            return error
+
+    piece_bytes = min(READ_BYTES, budget.total)
+    async with budget.reserve(piece_bytes, rank):
+        return await _in_thread(lambda: [each(path, version) for path, version in wanted])
+
+
 def look(path: bytes) -> Version:
     """The version that lies at `path` now. Raises FileVanished, NotAFile, FileUnreadable or Exhausted."""
     with _explained(path):
@@ -162,9 +180,9 @@ def amount(size_bytes: int) -> str:
 
 
 def _read(
-    path: bytes, version: Version, limits: Limits, piece_bytes: int | None, closing: contextlib.ExitStack
+    path: bytes, version: Version, limits: Limits, piece_bytes: int | None, closing: contextlib.ExitStack | None
 ) -> Content:
-    """All of the reading, in a thread. With `piece_bytes` the file stays open and `closing` will close it."""
+    """All of the reading, in a thread. With `piece_bytes` the file stays open if there is a `closing` to close it."""
     with contextlib.ExitStack() as opened, _explained(path):
         descriptor = os.open(path, _OPEN_FLAGS)
         opened.callback(os.close, descriptor)
@@ -181,11 +199,11 @@ def _read(
         if _version(os.fstat(descriptor), path) != version or (data is not None and len(data) != version.size):
             raise _changed(path)
         is_whole = has_end(mime, tail, head=head, size=version.size)
-        if data is None:
+        kept = None
+        if data is None and closing is not None:
             closing.push(opened.pop_all())
-        return Content(
-            path, version, digest.digest(), mime, extension, is_whole, data, None if data is not None else descriptor
-        )
+            kept = descriptor
+        return Content(path, version, digest.digest(), mime, extension, is_whole, data, kept)
 
 
 def _read_all(descriptor: int, size: int) -> bytes:

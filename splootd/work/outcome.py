@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from secrets import token_bytes
 
 from splootd.clock import Clock
@@ -24,6 +25,7 @@ from splootd.gate import Gate
 from splootd.metrics import Traffic
 from splootd.remote.answers import printable
 from splootd.remote.delivery import Delivered
+from splootd.store.answers import Accepted
 from splootd.store.ledger import Ledger
 from splootd.store.queue import Queue
 from splootd.work.files import called, look_in_thread
@@ -70,6 +72,12 @@ class Outcome:
                     now=self._clock.now(),
                 )
             )
+
+    async def all_accepted(self, group: Sequence[Accepted]) -> None:
+        """The library has all of these."""
+        settled = [replace(each, duplicate=each.duplicate and each.leased.item.fault not in UNCLEAR) for each in group]
+        with self._traffic.load.at("writing"):
+            await _written(lambda: self._queue.accept_group(settled, now=self._clock.now()))
 
     async def removed(self, leased: Leased, sha256: bytes) -> None:
         """The library had it once, and its owner removed it there. The ledger learns it, if it did not know."""

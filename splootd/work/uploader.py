@@ -1,10 +1,9 @@
-"""Sixteen lanes and an express: each takes one item at a time from pending to the library, or says why not."""
+"""Sixteen lanes and an express: each takes items from pending to the library, or says why not."""
 
 import asyncio
 import contextlib
 import random
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from splootd.budget import Budget
@@ -19,12 +18,15 @@ from splootd.metrics import Traffic
 from splootd.remote.answers import Limits
 from splootd.remote.api import Server
 from splootd.remote.delivery import Delivered, Delivery, Parcel
+from splootd.remote.handover import HandOver
 from splootd.remote.resumable import Resumable
 from splootd.store.ledger import Content as Known
 from splootd.store.ledger import Ledger
 from splootd.store.queue import Queue
 from splootd.work.files import Content, MemoryBudget, called, look_in_thread, read
+from splootd.work.group import Groups
 from splootd.work.outcome import Outcome
+from splootd.work.turns import Turns
 
 UNFINISHED_S = 20.0  # a file without its end may still be being written; after so long at rest it is sent as it is
 DRAIN_S = 7.0  # for what is in flight to finish, of the 10 s that a stop may take
@@ -33,6 +35,11 @@ SEEN_S = 10.0  # for so long after the library said that it has a content, it is
 BREATH_S = 0.2  # between two looks at what is delayed, however much news there is
 STORE_FULL_S = 5.0
 WAIT_S_MAX = 3_600.0  # nothing is delayed for longer: a later time was written before the clock was set back
+
+
+TOGETHER_MAX = 4  # items of a lane whose questions and files share requests
+TURNED_BACK = "its turn came while sending was held back"
+STOPPED = "the daemon stopped while it was being sent"
 
 
 class _TurnedBack(Exception):
@@ -59,6 +66,8 @@ class Uploader:
         self._ledger = ledger
         self._lines = Budget(server.uploads_max)
         self._delivery = Delivery(server, clock, self._lines, Resumable(server, ledger, clock))
+        self._hand_over = HandOver(server, self._lines, clock)
+        self._server = server
         self._gate = gate
         self._budget = budget
         self._clock = clock
@@ -66,7 +75,8 @@ class Uploader:
         self._traffic = traffic
         self._outcome = Outcome(queue, ledger, gate, clock, traffic, settle_s=settle_s)
         self._log = logger("uploader")
-        self._turns = _Turns()
+        self._turns = Turns()
+        self._groups = Groups(ledger, self._outcome, self._hand_over, self._turns, gate, budget=budget, traffic=traffic)
         self._asking_limits = asyncio.Lock()
         self._busy: set[asyncio.Task[object]] = set()
         self._is_draining = False
@@ -80,17 +90,18 @@ class Uploader:
             group.create_task(self._wake_the_delayed(), name="alarm clock")
 
     async def run_once(self, shard: int | None) -> bool:
-        """Take one item of `shard`, or an urgent one of any if None, as far as it goes. False when there was none."""
+        """Take what comes next in `shard`, or an urgent item of any if None, as far as it goes. False for nothing."""
         async with self._gate.passage() as passage:
-            leased = None if self._is_draining else await self._claim(shard)
-            if leased is None:
+            group = [] if self._is_draining else await self._claim(shard, passage)
+            if not group:
                 return False
-            self._traffic.waits.claimed(leased.item, self._clock.now())
+            for leased in group:
+                self._traffic.waits.claimed(leased.item, self._clock.now())
             lane = asyncio.current_task()
             assert lane is not None
             self._busy.add(lane)
             try:
-                await self._take(leased, passage)
+                await self._take_all(group, passage)
             finally:
                 self._busy.discard(lane)
         return True
@@ -135,20 +146,59 @@ class Uploader:
                     continue
             await asyncio.sleep(BREATH_S)
 
-    async def _claim(self, shard: int | None) -> Leased | None:
+    async def _claim(self, shard: int | None, passage: Passage) -> Sequence[Leased]:
         with self._traffic.load.at("writing"):
             if shard is None:
-                return await self._queue.claim_urgent(now=self._clock.now())
-            return await self._queue.claim(shard, now=self._clock.now(), chance=random.random())
+                urgent = await self._queue.claim_urgent(now=self._clock.now())
+                return [urgent] if urgent else []
+            limit = 1 if self._gate.is_probe(passage) else self._together_max
+            return await self._queue.claim_group(shard, limit=limit, now=self._clock.now(), chance=random.random())
+
+    @property
+    def _together_max(self) -> int:
+        """How many items a lane takes at once: several only where several go into one request."""
+        if files_max := self._hand_over.files_max:
+            return files_max
+        limits = self._server.last_limits
+        return TOGETHER_MAX if limits and limits.checks_max and limits.bundle_files_max else 1
+
+    async def _take_all(self, group: Sequence[Leased], passage: Passage) -> None:
+        """A group, from its claim to its answers: together as far as the library lets them, the others side by side."""
+        left = {leased.item.id: leased for leased in group}
+        try:
+            if self._hand_over.files_max:
+                limits = await self._limits(passage)
+                await self._groups.take(
+                    left,
+                    limits,
+                    partial(self._stop_if_held, passage),
+                    lambda leased, content: self._parcel(leased, content, passage),
+                )
+        except asyncio.CancelledError:
+            await self._all_handed_back(left.values(), STOPPED)
+            raise
+        except _TurnedBack:
+            await self._all_handed_back(left.values(), TURNED_BACK)
+            return
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - alone, each of them meets its own part of it
+            self._log.warning("a group goes on one by one", error=str(error))
+        ended = await asyncio.gather(*(self._take(each, passage) for each in left.values()), return_exceptions=True)
+        for failed in filter(None, ended):
+            raise failed
+
+    async def _all_handed_back(self, group: Collection[Leased], reason: str) -> None:
+        await asyncio.gather(*(self._outcome.handed_back(leased, reason) for leased in group))
 
     async def _take(self, leased: Leased, passage: Passage) -> None:
         """One item, from its claim to its answer in the queue, whatever happens."""
         try:
             await self._upload(leased, passage)
         except _TurnedBack:
-            await self._outcome.handed_back(leased, "its turn came while sending was held back")
+            await self._outcome.handed_back(leased, TURNED_BACK)
         except asyncio.CancelledError:
-            await self._outcome.handed_back(leased, "the daemon stopped while it was being sent")
+            await self._outcome.handed_back(leased, STOPPED)
             raise
         except ItemError as error:
             await self._outcome.failed(leased, error)
@@ -229,23 +279,3 @@ class Uploader:
     def _stop_if_held(self, passage: Passage) -> None:
         if self._is_draining or not self._gate.admits(passage):
             raise _TurnedBack
-
-
-class _Turns:
-    """One at a time for each content: whoever comes second finds it in the ledger."""
-
-    def __init__(self) -> None:
-        self._locks: dict[bytes, asyncio.Lock] = {}
-        self._users: Counter[bytes] = Counter()
-
-    @contextlib.asynccontextmanager
-    async def of(self, sha256: bytes) -> AsyncIterator[None]:
-        lock = self._locks.setdefault(sha256, asyncio.Lock())
-        self._users[sha256] += 1
-        try:
-            async with lock:
-                yield
-        finally:
-            self._users[sha256] -= 1
-            if not self._users[sha256]:
-                del self._users[sha256], self._locks[sha256]

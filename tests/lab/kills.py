@@ -75,6 +75,7 @@ def _upload(work: Path, moment: Moment) -> tuple[bool, set[str]]:
         ):
             for number in range(UPLOADS):
                 going.send(connection, uploads.picture(0, number))
+            going.hand_over(connection, work / "sources", UPLOADS)
     except (uploads.NotReady, OSError, http.client.HTTPException):
         return True, going.acknowledged
     return server.returncode != 0, going.acknowledged

@@ -24,7 +24,7 @@ UPLOADS = 10
 CONNECTIONS = 3
 SCRATCH = Path("/dev/shm")  # states are many and small, and their syncs need not reach a disk
 
-_STORED = re.compile(rb'"isDuplicate":.*"checksum":"([0-9a-f]{64})"')
+_STORED = re.compile(rb'"isDuplicate":.*?"checksum":"([0-9a-f]{64})"')
 _PURGED = b"Asset permanently deleted"
 _ANSWERS = ("write", "writev", "sendto", "sendmsg")
 

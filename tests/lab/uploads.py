@@ -1,5 +1,6 @@
 """The library server at work: the real process, and several connections that upload at once and note what it said."""
 
+import base64
 import contextlib
 import hashlib
 import http.client
@@ -23,6 +24,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 SIZES = (60, 700, 5_000, 40_000, 300_000)  # bytes; the last one does not fit into the server's buffer of an upload
 TIMEOUT_S = 20.0
 STORED = (201, 409)
+GROUP = 4  # files that are handed over at once
+NUMBERS = 1_000_000  # more than there are pictures that are sent alone
 
 
 def picture(seed: int, number: int) -> bytes:
@@ -40,7 +43,7 @@ def serving(data: Path, socket_path: Path, *, prefix: Sequence[str] = ()) -> Ite
     """The server, ready; it drains at the end if it still runs. `prefix` goes before its command."""
     reading, writing = os.pipe()
     log = socket_path.with_suffix(".log")
-    command = [*prefix, *LIBRARY, "--data", str(data), "--uds", str(socket_path), "--log", str(log)]
+    command = [*prefix, *LIBRARY, "--data", str(data), "--uds", str(socket_path), "--log", str(log), "--take-files"]
     process = subprocess.Popen(
         [*command, "--exit-with-stdin", "--ready-fd", str(writing)],
         cwd=TESTS,
@@ -84,6 +87,21 @@ class Connection(http.client.HTTPConnection):
         answer = self.getresponse()
         return answer.status, json.loads(answer.read())
 
+    def hand_over(self, files: Sequence[Path]) -> tuple[int, dict[str, Any]]:
+        """The same for files that the server takes itself."""
+        named = [
+            {
+                "path": base64.b64encode(os.fsencode(file)).decode(),
+                "size": file.stat().st_size,
+                "checksum": checksum(file.read_bytes()),
+                "filename": "a.png",
+            }
+            for file in files
+        ]
+        self.request("POST", "/api/upload/files", json.dumps({"files": named}))
+        answer = self.getresponse()
+        return answer.status, json.loads(answer.read())
+
     def delete(self, asset_id: object, *, permanently: bool) -> int:
         self.request("DELETE", f"/api/assets/{asset_id}" + ("?permanent=true" if permanently else ""))
         answer = self.getresponse()
@@ -102,8 +120,8 @@ class Uploads:
 
     @contextmanager
     def going_on(self, socket_path: Path, connections: int) -> Iterator[None]:
-        """Upload new pictures over so many connections, until the end of the block."""
-        stop, numbers, lock = threading.Event(), iter(range(1_000_000)), threading.Lock()
+        """Upload new pictures over so many connections, and hand others over, until the end of the block."""
+        stop, numbers, lock = threading.Event(), iter(range(NUMBERS)), threading.Lock()
 
         def work() -> None:
             connection = Connection(socket_path)
@@ -111,7 +129,10 @@ class Uploads:
                 with lock:
                     number = next(numbers)
                 try:
-                    self.send(connection, picture(self.seed, number))
+                    if number % 2:
+                        self.hand_over(connection, socket_path.with_name("sources"), number)
+                    else:
+                        self.send(connection, picture(self.seed, number))
                 except (OSError, http.client.HTTPException):
                     connection.close()  # the outcome is unknown
                     stop.wait(0.01)
@@ -136,6 +157,21 @@ class Uploads:
                 self.refused.append((status, answer))
             self._answered.notify_all()
         return status
+
+    def hand_over(self, connection: Connection, folder: Path, number: int) -> None:
+        """A group of new pictures, from files in `folder`."""
+        folder.mkdir(exist_ok=True)
+        files = [folder / f"{number}-{each}" for each in range(GROUP)]
+        for each, file in enumerate(files):
+            file.write_bytes(picture(self.seed, NUMBERS * (number + 1) + each))
+        status, answer = connection.hand_over(files)
+        with self._answered:
+            for file, outcome in zip(files, answer.get("results", [answer] * GROUP), strict=True):
+                if outcome.get("status", status) in STORED:
+                    self.acknowledged.add(checksum(file.read_bytes()))
+                else:
+                    self.refused.append((status, outcome))
+            self._answered.notify_all()
 
     def wait_for(self, acknowledged: int, timeout_s: float) -> None:
         """Until so many uploads are acknowledged."""

@@ -89,6 +89,15 @@ async def test_the_same_content_added_at_once_is_created_once(stores: Stores) ->
     assert len({each.asset.id for each in added}) == 1
 
 
+async def test_many_are_added_as_one_by_one(stores: Stores) -> None:
+    first = await stores.add("b")
+    added = await stores.assets.add_all([new("a", "t"), new("b", "t"), new("a")], now_ms=1)
+    assert [each.created for each in added] == [True, False, False]
+    assert added[1].asset.id == first
+    assert added[0].asset.id == added[2].asset.id
+    assert [[tag.name for tag in each.asset.tags] for each in added] == [["t"]] * 3
+
+
 async def test_a_deleted_asset_comes_back_under_its_old_id(stores: Stores) -> None:
     asset_id = await stores.add("a", tags=["old"])
     assert await stores.assets.delete(asset_id, now_ms=2)

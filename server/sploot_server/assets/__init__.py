@@ -32,6 +32,9 @@ class AssetStore(Protocol):
         Tags are added in every case. Any number of calls with the same checksum create it once.
         """
 
+    async def add_all(self, new: Sequence[NewAsset], *, now_ms: int) -> Sequence[Added]:
+        """`add` for each of them."""
+
     async def find(self, checksum: str) -> Asset | None:
         """The live asset with this content."""
 

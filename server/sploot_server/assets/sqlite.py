@@ -58,12 +58,13 @@ class SqliteAssets:
     async def add(self, new: NewAsset, *, now_ms: int) -> Added:
         return await self._database.write(lambda connection: _add(connection, self._owner, new, now_ms))
 
-    async def find(self, checksum: str) -> Asset | None:
-        def run(connection: sqlite3.Connection) -> Asset | None:
-            found = "SELECT * FROM whole_assets WHERE checksum = ? AND owner = ? AND deleted_at IS NULL"
-            return _one(connection.execute(found, (checksum, self._owner)))
+    async def add_all(self, new: Sequence[NewAsset], *, now_ms: int) -> Sequence[Added]:
+        return await self._database.write(
+            lambda connection: [_add(connection, self._owner, each, now_ms) for each in new]
+        )
 
-        return await self._database.read(run)
+    async def find(self, checksum: str) -> Asset | None:
+        return (await self.find_all([checksum])).get(checksum)
 
     async def find_all(self, checksums: Sequence[str]) -> Mapping[str, Asset]:
         def run(connection: sqlite3.Connection) -> Mapping[str, Asset]:

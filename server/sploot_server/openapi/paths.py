@@ -5,6 +5,7 @@ from typing import Any
 
 from sploot_server.openapi.schemas import ASKED_TIME, COUNT, TEXT, Schema, ref
 from sploot_server.routes.bundles import BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, CHECKS_MAX
+from sploot_server.routes.handovers import HANDOVER_FILES_MAX
 
 JSON = "application/json"
 SAYINGS = {
@@ -116,6 +117,13 @@ PATHS: Mapping[str, Any] = {
             {200: answer("An outcome for each, in their order, with the status of an upload of its own.", "Bundle")},
             body="BundleForm",
             kind=FORM,
+        ),
+    },
+    "/api/upload/files": {
+        "post": operation(
+            f"Hand over at most {HANDOVER_FILES_MAX} files of this machine by name, where `handOver` is announced",
+            {200: answer("An outcome for each, in their order; 412 if it is not what was said of it.", "Bundle")},
+            body="HandOverRequest",
         ),
     },
     "/api/assets": {"get": operation("List", {200: answer("A page.", "Assets")}, 400, parameters=LIST)},

@@ -6,6 +6,7 @@ from typing import Any
 from sploot_server.model import EmbeddingState
 from sploot_server.routes.bundles import CHECKS_MAX
 from sploot_server.routes.embeddings import STATUS_IDS_MAX
+from sploot_server.routes.handovers import HANDOVER_FILES_MAX
 from sploot_server.routes.searches import OFFSET_MAX, QUERY_CHARS_MAX
 
 Schema = Mapping[str, Any]
@@ -92,6 +93,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "push": many({"enum": ["websocket", "sse"]}),
             "checkBatch": COUNT,
             "bundle": of({"files": COUNT, "bytes": COUNT}),
+            "handOver": COUNT,
         },
     },
     "UploadForm": {
@@ -108,6 +110,16 @@ SCHEMAS: Mapping[str, Schema] = {
         "properties": {"file": many({"type": "string", "format": "binary"})},
         "required": ["file"],
     },
+    "HandOverRequest": asked({"files": many(ref("HandedFile"), minItems=1, maxItems=HANDOVER_FILES_MAX)}),
+    "HandedFile": asked(
+        {
+            "path": {"type": "string", "contentEncoding": "base64", "description": "Absolute."},
+            "size": COUNT,
+            "checksum": ASKED_CHECKSUM,
+            "filename": TEXT,
+        },
+        {"tags": many(TEXT)},
+    ),
     "UploadedAsset": of(UPLOADED),
     "Uploaded": of(TAKEN, {"warning": TEXT}),
     "Bundle": of({"success": {"const": True}, "results": many({"anyOf": [ref("Taken"), ref("Refused")]})}),

@@ -12,6 +12,7 @@ from sploot_server.model import Invalid
 from sploot_server.multipart import UploadForm, parse_tags
 from sploot_server.routes.bundles import FEATURES as BUNDLES
 from sploot_server.routes.bundles import upload_outcome
+from sploot_server.routes.handovers import FEATURES as HANDOVERS
 from sploot_server.routes.values import checksum_of, object_of, owner_of, url_of
 from sploot_server.tus_headers import FEATURES as RESUMABLE
 
@@ -21,7 +22,8 @@ FEATURES = {"embeddingStates": "true", "push": ["websocket", "sse"], "similar": 
 `push`: how to be told of embeddings that have ended, truly too (`live.py`). `similar`: there is
 `/api/assets/{id}/similar`, and results name the near-duplicates behind them. `thumbnails`: there is
 `/api/assets/{id}/thumbnail`. `checkBatch`, `bundle`: how much may be
-asked about and sent in one request (`bundles.py`). `resumable`: how large files are sent."""
+asked about and sent in one request (`bundles.py`). `resumable`: how large files are sent. `handOver`: how many
+files may be named in one request instead of being sent (`handovers.py`)."""
 
 
 class Uploads:
@@ -39,6 +41,7 @@ class Uploads:
     async def limits(self, request: Request) -> Response:
         limits = {"maxFileSize": self._config.upload_bytes_max, "allowedTypes": list(self._config.mime_types)}
         features = FEATURES | (RESUMABLE if self._config.resumes_uploads else {})
+        features |= HANDOVERS if self._config.takes_files else {}
         return JSONResponse({"status": "ready", "blobConfigured": True, "limits": limits, "features": features})
 
     async def upload(self, request: Request) -> Response:

@@ -34,6 +34,9 @@ class PostgresAssets:
             [whole] = await statements.fetch("SELECT * FROM whole_assets WHERE row = $1", row)
         return Added(asset_of(whole), created)
 
+    async def add_all(self, new: Sequence[NewAsset], *, now_ms: int) -> Sequence[Added]:
+        return [await self.add(each, now_ms=now_ms) for each in new]
+
     async def find(self, checksum: str) -> Asset | None:
         return await self._one(
             "SELECT * FROM whole_assets WHERE checksum = $1 AND owner = $2 AND deleted_at IS NULL", checksum

@@ -1,4 +1,4 @@
-"""Sixteen lanes against one: `python benchmarks/lanes.py [--items 64] [--rounds 3] [--delay-ms 100]`.
+"""Sixteen lanes against one: `python benchmarks/lanes.py [--items 128] [--rounds 3] [--delay-ms 100]`.
 
 The same uploader, store and server, which answers everything after a while: once with all lanes, once with a single
 one that takes one item at a time. Sploot's plain contract has one item a request, so that at most 4 connections bound
@@ -68,7 +68,7 @@ def spread(paths: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--items", type=int, default=64)
+    parser.add_argument("--items", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delay-ms", type=float, default=100.0)
     arguments = parser.parse_args()

@@ -53,6 +53,8 @@ class HandOver:
         return await gathering.ask(parcels, may_go=parcels[0].may_go)
 
     async def _carry(self, groups: Sequence[Sequence[Parcel]]) -> Sequence[Sequence[_Outcome]]:
+        if not self.files_max:  # those before them have failed
+            return [[None] * len(group) for group in groups]
         parcels = [parcel for group in groups for parcel in group]
         with contextlib.ExitStack() as showing:
             files: list[Enclosed] = []

@@ -37,7 +37,7 @@ STORE_FULL_S = 5.0
 WAIT_S_MAX = 3_600.0  # nothing is delayed for longer: a later time was written before the clock was set back
 
 
-TOGETHER_MAX = 4  # items of a lane whose questions and files share requests
+TOGETHER_MAX = 8  # items of a lane whose questions and files share requests
 TURNED_BACK = "its turn came while sending was held back"
 STOPPED = "the daemon stopped while it was being sent"
 

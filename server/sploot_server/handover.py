@@ -70,12 +70,16 @@ class HandOver:
             if file.checksum in there and not file.tags
         }
         missing = [n for n in range(len(files)) if n not in outcomes]
-        copied = await self._copied(library, [files[n] for n in missing])
-        outcomes |= {n: each for n, each in zip(missing, copied, strict=True) if isinstance(each, Exception)}
-        copies = {n: each for n, each in zip(missing, copied, strict=True) if isinstance(each, _Copy)}
-        if copies:
-            added = await self._kept(library, list(copies.values()))
-            outcomes |= dict(zip(copies, added, strict=True))
+        made: list[_Copy] = []  # all that there are, however this ends
+        try:
+            copied = await self._copied(library, [files[n] for n in missing], made)
+            outcomes |= {n: each for n, each in zip(missing, copied, strict=True) if isinstance(each, Exception)}
+            copies = {n: each for n, each in zip(missing, copied, strict=True) if isinstance(each, _Copy)}
+            if copies:
+                added = await self._kept(library, list(copies.values()))
+                outcomes |= dict(zip(copies, added, strict=True))
+        finally:
+            _discard(made)
         return [outcomes[n] for n in range(len(files))]
 
     async def _kept(self, library: Library, copies: Sequence[_Copy]) -> Sequence[Added]:
@@ -85,16 +89,18 @@ class HandOver:
             folders = await asyncio.to_thread(self._blobs.move, temporaries)
             await self._shared(_sync_folders, list(folders), SYNCS_MAX)
 
-        try:
-            await self._shared(_sync_copies, copies, SYNCS_MAX)
-            return await library.add_all([copy.new for copy in copies], keep)
-        finally:
-            _discard(copies)
+        await self._shared(_sync_copies, copies, SYNCS_MAX)
+        return await library.add_all([copy.new for copy in copies], keep)
 
-    async def _copied(self, library: Library, files: Sequence[Handed]) -> list[_Copy | Exception]:
+    async def _copied(self, library: Library, files: Sequence[Handed], made: list[_Copy]) -> list[_Copy | Exception]:
         def copied(part: Sequence[Handed]) -> list[_Copy | Exception]:
             buffer = memoryview(bytearray(min(PIECE_BYTES, 1 + max(file.size_bytes for file in part))))
-            return [self._copy_or_not(library, file, buffer) for file in part]
+            outcomes = []
+            for file in part:
+                outcomes.append(outcome := self._copy_or_not(library, file, buffer))
+                if isinstance(outcome, _Copy):
+                    made.append(outcome)
+            return outcomes
 
         return [each for part in await self._shared(copied, files, os.cpu_count() or 1) for each in part]
 

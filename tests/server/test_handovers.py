@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import stat
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -236,3 +237,30 @@ async def test_many_files_cost_one_sync_each_and_one_transaction_together(
     folders = len({file["checksum"][:2] for file in files})
     in_order = ["file"] * HANDOVER_FILES_MAX + ["folder"] * (folders + 1) + ["rows"]
     assert told_of == in_order
+
+
+async def test_of_a_request_that_is_given_up_nothing_is_left(
+    client: httpx.AsyncClient, made: Made, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def descriptors() -> int:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    def held(*arguments: Any) -> str:
+        loop.call_soon_threadsafe(copying.set)
+        go_on.wait(10)
+        return pumped(*arguments)
+
+    loop, copying, go_on, pumped = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), handover._pumped
+    files = [made(f"{n}.jpg", picture(str(n))) for n in range(8)]
+    await hand_over(client, made("before.jpg", picture("before")))
+    before = descriptors()
+    monkeypatch.setattr(handover, "_pumped", held)
+    asking = asyncio.create_task(hand_over(client, *files))
+    await asyncio.wait_for(copying.wait(), 10)
+    asking.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert left_over(config) == []
+    assert descriptors() == before

@@ -1,6 +1,5 @@
 """The configuration and where things lie: TOML and environment in, one frozen and validated value out."""
 
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -15,7 +14,6 @@ from splootd.places import SOCKET, places
 LOCAL = "local"
 LOG_LEVELS = ("debug", "info", "warning", "error", "fatal")
 CONFIG_BYTES_MAX = 1_000_000
-PROFILE = re.compile("[a-z0-9](-?[a-z0-9]){0,31}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +223,6 @@ class Paths:
         for folder in (self.state, self.runtime):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
-
-
-def checked_profile(name: str) -> str:
-    """`name`, which becomes part of paths and of the names of services; ConfigError when it will not do."""
-    if not PROFILE.fullmatch(name):
-        raise ConfigError(
-            f"{name[:40]!r} cannot be the name of a profile", "take up to 32 small letters, digits, and - between them"
-        )
-    return name
 
 
 _without_key = {entry.name for entry in fields(Config)} - set(KEYS) - {"token"}

@@ -7,8 +7,12 @@ The command line reads this to find the socket, so it imports nothing that takes
 import os
 import sys
 
+from splootd.errors import ConfigError
+
 SOCKET = "splootd.sock"
 SOCKET_PATH_BYTES_MAX = 103  # sun_path holds 108 bytes on Linux and 104 on macOS, the closing NUL included
+
+PROFILE = "[a-z0-9](-?[a-z0-9]){0,31}"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,11 +32,20 @@ def places(environ: "Mapping[str, str]") -> tuple[str, str, str]:
     config, state, runtime = _folders(environ)
     profile = environ.get("SPLOOT_PROFILE", "")
     if profile:
-        from splootd.config import checked_profile  # noqa: PLC0415 - most have one daemon
-
         below = os.path.join("profiles", checked_profile(profile))
         config, state, runtime = (os.path.join(folder, below) for folder in (config, state, runtime))
     return config, state, _short(runtime)
+
+
+def checked_profile(name: str) -> str:
+    """`name`, which becomes part of paths and of the names of services; ConfigError when it will not do."""
+    import re  # noqa: PLC0415 - most have one daemon
+
+    if not re.fullmatch(PROFILE, name):
+        raise ConfigError(
+            f"{name[:40]!r} cannot be the name of a profile", "take up to 32 small letters, digits, and - between them"
+        )
+    return name
 
 
 def _folders(environ: "Mapping[str, str]") -> tuple[str, str, str]:

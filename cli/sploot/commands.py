@@ -38,8 +38,8 @@ def _version(is_asked: bool) -> None:
 def _profile(name: str) -> None:
     if not name:
         return
-    from splootd.config import checked_profile
     from splootd.errors import ConfigError
+    from splootd.places import checked_profile
 
     try:
         os.environ["SPLOOT_PROFILE"] = checked_profile(name)  # for the daemon too, if this command starts it

@@ -1,6 +1,10 @@
-"""A `sploot-server` that stores and never reads a picture, so that only the storing is measured. Same arguments."""
+"""A `sploot-server` that stores files of any size and never reads a picture: only the storing is measured.
+
+It takes the same arguments.
+"""
 
 import asyncio
+import sys
 from pathlib import Path
 
 from sploot_server.app import main
@@ -15,4 +19,5 @@ async def never(self: WorkerEmbedder, picture: Path) -> Reading:
 
 if __name__ == "__main__":
     WorkerEmbedder.read = never  # type: ignore[method-assign]  # the one thing that is to be different
+    sys.argv += ["--max-upload-bytes", str(10**12)]
     main()

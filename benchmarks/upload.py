@@ -97,18 +97,7 @@ def curl(source: Path, scratch: Path) -> float:
     with library(scratch / "library") as url:
         each = 'url = "{url}/api/upload"\nform = "file=@{path};type=image/jpeg"\noutput = /dev/null\n'
         orders.write_text("next\n".join(each.format(url=url, path=path) for path in sorted(source.iterdir())))
-        command = [
-            "curl",
-            "--silent",
-            "--no-progress-meter",
-            "--fail",
-            "--parallel",
-            "--parallel-max",
-            "4",
-            "--config",
-            str(orders),
-        ]
-        return timed(lambda: run(*command))
+        return timed(lambda: run(*CURL, "--config", str(orders)))
 
 
 def rclone_local(source: Path, scratch: Path) -> float:

@@ -167,10 +167,11 @@ class Uploads:
         status, answer = connection.hand_over(files)
         with self._answered:
             for file, outcome in zip(files, answer.get("results", [answer] * GROUP), strict=True):
-                if outcome.get("status", status) in STORED:
+                became = outcome.get("status", status)
+                if became in STORED:
                     self.acknowledged.add(checksum(file.read_bytes()))
                 else:
-                    self.refused.append((status, outcome))
+                    self.refused.append((became, outcome))
             self._answered.notify_all()
 
     def wait_for(self, acknowledged: int, timeout_s: float) -> None:

@@ -10,10 +10,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import venv
 from pathlib import Path
 
 MEMES = Path(__file__).resolve().parent.parent / "examples" / "memes"
+LOOKS_MAX, LOOK_S = 60, 0.5
 QUERY = "tiny rodent on a wheel going nowhere"
 
 
@@ -60,7 +62,11 @@ def without_library(programs: Path, home: Path) -> None:
     shutil.copytree(MEMES, memes)
     try:
         assert sploot(programs, home, "add", str(memes)).returncode == 0
-        said = sploot(programs, home, "status")
+        for _ in range(LOOKS_MAX):  # a status is there sooner than the library can say what it lacks
+            said = sploot(programs, home, "status")
+            if "is starting" not in said.stdout:
+                break
+            time.sleep(LOOK_S)
         assert "pip install" in said.stdout, "the missing extra is not named"
     finally:
         sploot(programs, home, "daemon", "stop")

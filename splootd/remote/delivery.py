@@ -67,6 +67,15 @@ class Parcel:
     transfer: Transferring
 
 
+def enclosed(parcels: Sequence[Parcel], showing: contextlib.ExitStack) -> list[Enclosed]:
+    """The parcels as files of one request, each shown as under way until `showing` ends."""
+    files: list[Enclosed] = []
+    for parcel in parcels:
+        transfer = showing.enter_context(parcel.transfer(is_company=bool(files)))
+        files.append(Enclosed(parcel.content, parcel.tags, transfer.progress))
+    return files
+
+
 class _Unbundled(Exception):
     """The request with the bundle failed, for whatever reason: nothing is known about each of its files."""
 
@@ -205,10 +214,7 @@ class Delivery:
 
     async def _send(self, parcels: Sequence[Parcel]) -> Sequence[Stored | Exception]:
         with contextlib.ExitStack() as showing:
-            files: list[Enclosed] = []
-            for parcel in parcels:
-                transfer = showing.enter_context(parcel.transfer(is_company=bool(files)))
-                files.append(Enclosed(parcel.content, parcel.tags, transfer.progress))
+            files = enclosed(parcels, showing)
             try:
                 outcomes = await self._server.upload_bundle(files)
             except _UNCLEAR as error:

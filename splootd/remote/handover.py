@@ -10,8 +10,7 @@ from splootd.clock import Clock
 from splootd.errors import BadAnswer, BrokenOff, ServerFault
 from splootd.remote.answers import Stored
 from splootd.remote.api import Server
-from splootd.remote.delivery import Delivered, Parcel
-from splootd.remote.forms import Enclosed
+from splootd.remote.delivery import Delivered, Parcel, enclosed
 from splootd.remote.gathering import Gathering
 
 HAND_OVER_BYTES_MAX = 32 * 1024 * 1024  # of files in one request, so that urgent ones never wait long
@@ -57,10 +56,7 @@ class HandOver:
             return [[None] * len(group) for group in groups]
         parcels = [parcel for group in groups for parcel in group]
         with contextlib.ExitStack() as showing:
-            files: list[Enclosed] = []
-            for parcel in parcels:
-                transfer = showing.enter_context(parcel.transfer(is_company=bool(files)))
-                files.append(Enclosed(parcel.content, parcel.tags, transfer.progress))
+            files = enclosed(parcels, showing)
             try:
                 outcomes = await self._server.hand_over(files)
             except (BrokenOff, ServerFault, BadAnswer):

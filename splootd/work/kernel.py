@@ -16,6 +16,7 @@ REMOTE = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "davfs", "vboxsf"}
 )
 _INODE = re.compile(rb"\bino:([0-9a-f]+)")
+_FIRST = re.compile(rb"\bwd:1 ino:([0-9a-f]+)")
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
@@ -48,22 +49,28 @@ def watched_inodes() -> set[int] | None:
 
     Whether a folder is watched need not be guessed from what went wrong: it is in this list or it is not.
     """
-    handles = inotify_handles()
-    if handles is None:
+    instances = _inotify_instances()
+    if instances is None:
         return None
-    inodes: set[int] = set()
-    for handle in handles:
-        try:
-            with Path(f"/proc/self/fdinfo/{handle}").open("rb") as stream:
-                inodes.update(int(inode, 16) for inode in _INODE.findall(stream.read(WATCHES_BYTES_MAX)))
-        except OSError:
-            continue  # closed since it was listed
-    return inodes
+    return {int(inode, 16) for listed in instances.values() for inode in _INODE.findall(listed)}
 
 
-def inotify_handles() -> set[int] | None:
-    """The descriptors by which this process watches; None where nobody tells."""
-    handles: set[int] = set()
+def inotify_handle(first: int) -> int | None:
+    """The descriptor by which this process watches the inode `first` before all others.
+
+    None where nobody tells, or where there are two: one of them may be about to close.
+    """
+    handles = [
+        handle
+        for handle, listed in (_inotify_instances() or {}).items()
+        if [int(inode, 16) for inode in _FIRST.findall(listed)] == [first]
+    ]
+    return handles[0] if len(handles) == 1 else None
+
+
+def _inotify_instances() -> dict[int, bytes] | None:
+    """What each descriptor watches that this process watches by; None where nobody tells."""
+    instances: dict[int, bytes] = {}
     try:
         every = list(Path("/proc/self/fd").iterdir())
     except OSError:
@@ -71,8 +78,9 @@ def inotify_handles() -> set[int] | None:
     for handle in every:
         with contextlib.suppress(OSError):  # closed since it was listed
             if str(handle.readlink()) == "anon_inode:inotify":
-                handles.add(int(handle.name))
-    return handles
+                with Path(f"/proc/self/fdinfo/{handle.name}").open("rb") as stream:
+                    instances[int(handle.name)] = stream.read(WATCHES_BYTES_MAX)
+    return instances
 
 
 def allow_more_watches(missing: int) -> str:

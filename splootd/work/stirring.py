@@ -32,11 +32,6 @@ class Sleeper:
         self._ready = select.poll()
         self._ready.register(self._event, select.POLLIN)
 
-    @classmethod
-    def of(cls, handle: int | None) -> "Sleeper | None":
-        """None where the system sends no such signals, or not to us."""
-        return cls(handle) if handle is not None and _is_listening() else None
-
     def arm(self) -> None:
         """From now on, whatever comes ends the next `sleep`. What came before has to be looked for once more."""
         with contextlib.suppress(BlockingIOError):
@@ -66,8 +61,8 @@ class Sleeper:
         fcntl.fcntl(self._handle, fcntl.F_SETFL, flags | flag)
 
 
-def _is_listening() -> bool:
-    """Whether the signal comes to us. Once it does it does for ever: it would end a process that does not expect it."""
+def is_listening() -> bool:
+    """Whether that signal comes to us. Once it does it does for ever: unexpected, it would end the process."""
     if sys.platform != "linux":
         return False
     if signal.getsignal(signal.SIGIO) is _stirred:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from watchfiles._rust_notify import RustNotify  # its documented backend: `awatch` does not say when it has begun
@@ -16,10 +17,10 @@ from splootd.errors import SplootError
 from splootd.logs import logger
 from splootd.store.arrivals import Arrivals, Folder
 from splootd.work.inbox import Taker
-from splootd.work.kernel import allow_more_instances, inotify_handles, is_remote, watched_inodes
+from splootd.work.kernel import allow_more_instances, inotify_handle, is_remote, watched_inodes
 from splootd.work.lookout import Lookout
 from splootd.work.patrol import OpenWatch, Rhythm, Watch, WatchRefused
-from splootd.work.stirring import Sleeper
+from splootd.work.stirring import Sleeper, is_listening
 from splootd.work.walk import Stamp, Tree
 
 DEBOUNCE_MS = 50
@@ -49,8 +50,9 @@ class NotifyWatch:
         if is_remote(tree.root):
             raise WatchRefused("it lies on another machine, from where no changes are reported")
         self._named = {tree.root} if recursive else {folder for folder in tree.folders if _is_utf8(folder)}
-        self._notify, handle = _open(sorted(self._named), recursive=recursive)
-        self._sleeper = Sleeper.of(handle)
+        self._notify, self._first = _open(tree.root, sorted(self._named), recursive=recursive)
+        self._may_sleep = is_listening()
+        self._sleeper: Sleeper | None = None
         self.is_asleep = False  # until the kernel wakes it
         threading.Thread(target=self._listen, name="watch", daemon=True).start()
 
@@ -82,6 +84,7 @@ class NotifyWatch:
 
     def _sleep(self) -> None:
         """Until something happens, or it is to end."""
+        self._sleeper = self._sleeper or self._find_sleeper()
         if self._sleeper is None:
             while not self._stop.is_set() and self._is_quiet(QUIET_STEP_MS, QUIET_MS):
                 pass
@@ -94,6 +97,10 @@ class NotifyWatch:
         finally:
             self.is_asleep = False
             self._sleeper.disarm()
+
+    def _find_sleeper(self) -> Sleeper | None:
+        handle = inotify_handle(self._first) if self._may_sleep else None
+        return None if handle is None else Sleeper(handle)
 
     def _is_quiet(self, step_ms: int, for_ms: int) -> bool:
         """Pass on what is heard; whether nothing was for so long. Looks every `step_ms`."""
@@ -111,10 +118,10 @@ class NotifyWatch:
             function(argument)
 
 
-def _open(folders: list[bytes], *, recursive: bool) -> tuple[RustNotify, int | None]:
-    """A watch of the folders, and the descriptor by which the kernel tells it, where that is known."""
-    before = inotify_handles() or set()
+def _open(root: bytes, folders: list[bytes], *, recursive: bool) -> tuple[RustNotify, int]:
+    """A watch of the folders, and the inode of the root, which is the first of them."""
     try:
+        first = Path(os.fsdecode(root)).stat().st_ino
         notify = RustNotify(
             [os.fsdecode(folder) for folder in folders],
             debug=False,
@@ -130,8 +137,7 @@ def _open(folders: list[bytes], *, recursive: bool) -> tuple[RustNotify, int | N
         if "Too many open files" in str(error):
             raise WatchRefused(f"the system opens no more watches; {allow_more_instances()}") from error
         raise WatchRefused(f"the system does not watch it ({error})") from error
-    added = (inotify_handles() or set()) - before
-    return notify, added.pop() if len(added) == 1 else None
+    return notify, first
 
 
 def _cause_of_death(error: RuntimeError) -> str:

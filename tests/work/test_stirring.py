@@ -91,6 +91,18 @@ async def test_several_sleep_and_each_hears_its_own(tmp_path: Path) -> None:
         assert one.heard.empty()
 
 
+async def test_a_watch_sleeps_that_was_opened_while_another_closed(tmp_path: Path) -> None:
+    """The descriptor of the new one is often the number that the old one has just given back."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    async with watching(gone):
+        pass
+    async with watching(tmp_path) as (ear, watch):
+        await until_asleep(watch)
+        (tmp_path / "new.png").write_bytes(b"x")
+        await ear.hears(tmp_path / "new.png")
+
+
 async def test_what_comes_while_it_falls_asleep_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watcher, "QUIET_MS", 15)
     async with watching(tmp_path) as (ear, _):

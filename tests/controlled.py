@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sploot.client import Client, Connection
+from sploot.client import Client
+from sploot.connection import Connection
 
 from splootd.bus import Bells, Bus
 from splootd.clock import Clock

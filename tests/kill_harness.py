@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 
 import faulty_sploot
 from specimens import mass
-from sploot.client import Connection, LostError
+from sploot.connection import Connection, LostError
 from storekit import RECOUNT
 
 from splootd import daemon

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from controlled import PNG, House, controlled
-from sploot.client import Client, Connection
+from sploot.client import Client
+from sploot.connection import Connection
 
 from splootd import protocol
 from splootd.core.fault import Fault

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from controlled import LIMIT_S, House, controlled, parse
-from sploot.client import Connection
+from sploot.connection import Connection
 
 from splootd import API, __version__
 from splootd.control import endpoints as control

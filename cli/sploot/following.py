@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import closing
 
 from sploot import render
-from sploot.client import Client, LostError
-from sploot.reach import NoDaemonError, client
+from sploot.client import Client
+from sploot.connection import LostError, NoDaemonError
+from sploot.reach import client
 from sploot.start import comes_back, owner
 from sploot.terminal import obeys, print_json, style
 from splootd.config import Paths

@@ -8,7 +8,8 @@ from contextlib import closing
 from dataclasses import replace
 
 from sploot import exits, render
-from sploot.client import TRIES_MAX, Client, LostError
+from sploot.client import TRIES_MAX, Client
+from sploot.connection import LostError
 from sploot.paths import absolute, meant
 from sploot.reach import client
 from sploot.terminal import complain, print_json, style

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from sploot.client import Client, Connection
-from splootd.errors import SplootError
+from sploot.client import Client
+from sploot.connection import Connection, NoDaemonError, running
 from splootd.places import socket_of
 
 TYPE_CHECKING = False
@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from splootd.config import Paths
 
 ATTEMPTS_MAX = 3
-MAY_LISTEN = frozenset({os.getuid(), 0})
-
-
-class NoDaemonError(SplootError):
-    """The daemon can be neither reached nor started."""
 
 
 def client() -> Client:
@@ -42,21 +37,6 @@ def _replaced(version: str) -> bool:
     return replace(Paths.find(os.environ), version)
 
 
-def running(socket: str | os.PathLike[str]) -> Connection | None:
-    """A connection to the daemon, or None when there is no daemon."""
-    folder = os.path.dirname(socket)  # noqa: PTH120 - pathlib takes time to import
-    try:
-        if os.stat(folder).st_uid not in MAY_LISTEN:  # noqa: PTH116 - as above
-            raise NoDaemonError(f"{folder} belongs to somebody else", "what is said there, they would hear")
-        return Connection(socket)
-    except (FileNotFoundError, ConnectionRefusedError):
-        return None
-    except OSError as error:
-        raise NoDaemonError(
-            f"the daemon's socket {socket} cannot be used: {error.strerror}", "check who owns that folder"
-        ) from error
-
-
 def connected(paths: Paths) -> Connection:
     """A connection to the daemon, which is started if need be; NoDaemonError or ConfigError when it cannot be."""
     connection = running(paths.socket)
@@ -73,3 +53,13 @@ def connected(paths: Paths) -> Connection:
             # Another daemon has the lock, but it does not listen any more: it is about to end.
             wait_until_free(paths)
     raise NoDaemonError("the daemon starts and ends again and again", f"its log is {paths.log}")
+
+
+def restart_if_running(paths: Paths) -> bool:
+    """Stop the daemon and start it again; False when there was none."""
+    from sploot.start import stop  # noqa: PLC0415 - see above
+
+    if not stop(paths):
+        return False
+    client().answer("GET", "/v1/status")
+    return True

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sploot import exits
-from sploot.start import restart_if_running
+from sploot.reach import restart_if_running
 from sploot.terminal import complain, print_json
 from splootd.config import KEYS, Config, Paths, checked_name, from_text, read_toml
 from splootd.errors import ConfigError, RequestError

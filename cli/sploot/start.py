@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sploot.client import LostError, message
-from sploot.reach import NoDaemonError, client, running
+from sploot.connection import LostError, NoDaemonError, message, running
 from splootd import __version__
 from splootd.config import Paths
 from splootd.errors import ConfigError
@@ -189,12 +188,4 @@ def replace(paths: Paths, version: str) -> bool:
         return False
     print(f"note: the daemon is version {version}; it ends, and {__version__} takes over", file=sys.stderr)
     stop(paths)
-    return True
-
-
-def restart_if_running(paths: Paths) -> bool:
-    """Stop the daemon and start it again; False when there was none."""
-    if not stop(paths):
-        return False
-    client().answer("GET", "/v1/status")
     return True

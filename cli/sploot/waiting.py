@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from sploot import exits
-from sploot.client import Client, LostError
+from sploot.client import Client
+from sploot.connection import LostError, NoDaemonError
 from sploot.progress import Meter, Screen, ending
-from sploot.reach import NoDaemonError, client
+from sploot.reach import client
 from sploot.start import comes_back, owner
 from sploot.terminal import complain, print_json, style
 from sploot.text import safe

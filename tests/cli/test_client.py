@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sploot import looking, reach
-from sploot.client import TRIES_MAX, Client, Connection, LostError, is_older
-from sploot.reach import NoDaemonError, running
+from sploot import connection as line
+from sploot import looking
+from sploot.client import TRIES_MAX, Client, is_older
+from sploot.connection import Connection, LostError, NoDaemonError, running
 
 from splootd.control.door import bind
 from splootd.errors import RequestError, SplootError
@@ -134,7 +135,7 @@ def test_a_folder_of_somebody_else_is_not_spoken_into(tmp_path: Path, monkeypatc
     path = tmp_path / "run" / "s.sock"
     listener = bind(path)
     owner = path.parent.stat().st_uid
-    monkeypatch.setattr(reach, "MAY_LISTEN", frozenset({owner + 1}))
+    monkeypatch.setattr(line, "MAY_LISTEN", frozenset({owner + 1}))
     with pytest.raises(NoDaemonError, match="belongs to somebody else"):
         running(path)
     listener.close()

@@ -9,9 +9,7 @@ from homes import Home, home_in
 # Whatever Python imports by itself, the pattern module that `json` needs, and ours.
 PYTHON = "__future__ _collections _functools _json _operator _socket _sre _struct _typing"
 LIBRARY = "collections copyreg enum functools itertools json keyword operator re reprlib types"
-OURS = (
-    "sploot sploot.app sploot.client sploot.exits sploot.plain sploot.reach sploot.render sploot.terminal sploot.text"
-)
+OURS = "sploot sploot.app sploot.client sploot.connection sploot.exits sploot.plain sploot.reach sploot.render"
 SHARED = "sploot.terminal sploot.text splootd splootd.core splootd.core.fault splootd.errors splootd.places"
 ALLOWED = {*PYTHON.split(), *LIBRARY.split(), *OURS.split(), *SHARED.split()}
 MORE = {

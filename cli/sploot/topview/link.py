@@ -13,8 +13,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from sploot.client import Client, Connection, LostError, News
-from sploot.reach import NoDaemonError, connected, running
+from sploot.client import Client
+from sploot.connection import Connection, LostError, News, NoDaemonError, running
+from sploot.reach import connected
 from splootd.config import Paths
 from splootd.errors import SplootError
 from splootd.protocol import GetEvents, Request, Status

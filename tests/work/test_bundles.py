@@ -268,20 +268,7 @@ async def test_a_new_tag_is_introduced_by_one_file_alone(walk: Walk) -> None:
 async def test_a_lane_that_is_cancelled_anywhere_loses_nothing(walk: Walk) -> None:
     walk.sploot.embeds_at_once = False  # what had arrived already is found, and not ready yet
     item_id = await walk.add("a.jpg")
-    for steps in range(0, 400, 3):
-        lane = asyncio.create_task(walk.uploader.run_once((await walk.store.item(item_id)).shard))
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        lane.cancel()
-        await asyncio.gather(lane, return_exceptions=True)
-        item = await walk.store.item(item_id)
-        assert walk.budget.taken == 0
-        if item.state is State.EMBEDDING:
-            break
-        assert item.state in (State.PENDING, State.UPLOADING)
-        assert item.attempts == 0
-    else:
-        item = await walk.take(item_id)
+    item = await walk.cancelled_anywhere(item_id, every=3)
     assert item.state is State.EMBEDDING
     assert list(walk.sploot.stored.values()) == [1]
 

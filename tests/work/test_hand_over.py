@@ -187,19 +187,7 @@ async def test_an_urgent_item_waits_for_no_group_of_others(walk: Walk) -> None:
 
 async def test_a_lane_that_is_cancelled_anywhere_loses_nothing(walk: Walk) -> None:
     item_id = await walk.add("a.jpg")
-    for steps in range(0, 400, 3):
-        lane = asyncio.create_task(walk.uploader.run_once((await walk.store.item(item_id)).shard))
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        lane.cancel()
-        await asyncio.gather(lane, return_exceptions=True)
-        item = await walk.store.item(item_id)
-        assert walk.budget.taken == 0
-        if item.state not in (State.PENDING, State.UPLOADING):
-            break
-        assert item.attempts == 0
-    else:
-        item = await walk.take(item_id)
+    item = await walk.cancelled_anywhere(item_id, every=3)
     assert item.state in (State.EMBEDDING, State.READY)
     assert list(walk.sploot.stored.values()) == [1]
 

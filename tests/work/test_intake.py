@@ -2,7 +2,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,25 +15,6 @@ from splootd.errors import RequestError, StoreFull
 from splootd.protocol import Add, Added
 from splootd.work import intake as intake_module
 from splootd.work.intake import Intake
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with opened(tmp_path / "queue.db") as store:
-        yield store
-
-
-@pytest.fixture
-async def post(store: Store) -> AsyncIterator[Post]:
-    async with manned(store) as post:
-        yield post
-
-
-@pytest.fixture
-def memes(tmp_path: Path) -> Path:
-    folder = tmp_path / "memes"
-    folder.mkdir()
-    return folder
 
 
 async def outcome(post: Post, path: Path) -> tuple[str, str | None]:

@@ -207,21 +207,7 @@ async def test_a_lane_that_is_cancelled_anywhere_loses_nothing(walk: Walk) -> No
     walk.sploot.embeds_at_once = False  # what had arrived already is found, and not ready yet
     content = HEAD + os.urandom(HELD_BYTES_MAX) + b"\xff\xd9"
     item_id = await walk.add("a.jpg", content)
-    for steps in range(0, 400, 7):
-        lane = asyncio.create_task(walk.uploader.run_once((await walk.store.item(item_id)).shard))
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        lane.cancel()
-        await asyncio.gather(lane, return_exceptions=True)
-        item = await walk.store.item(item_id)
-        assert walk.budget.taken == 0
-        assert walk.gate.breaker.mood == "closed"
-        if item.state is State.EMBEDDING:
-            break
-        assert item.state in (State.PENDING, State.UPLOADING)  # a claim without an answer is undone by the next one
-        assert item.attempts == 0
-    else:
-        item = await walk.take(item_id)
+    item = await walk.cancelled_anywhere(item_id, every=7)
     assert item.state is State.EMBEDDING
     assert list(walk.sploot.stored.values()) == [1]
 

@@ -4,12 +4,12 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from storekit import Store, opened
+from storekit import Store
 from watchkit import LIMIT_S, LONG_AGO_S, PNG, Post, manned, put, until
 
 from splootd.clock import BEAT_S, Clock
@@ -26,25 +26,6 @@ from splootd.work.watcher import NotifyWatch, Watcher
 Told = Callable[[set[bytes]], None]
 Died = Callable[[str], None]
 CALM = Rhythm(settle_s=0.05)  # looks and checks too far apart for a test to see
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with opened(tmp_path / "queue.db") as store:
-        yield store
-
-
-@pytest.fixture
-async def post(store: Store) -> AsyncIterator[Post]:
-    async with manned(store) as post:
-        yield post
-
-
-@pytest.fixture
-def memes(tmp_path: Path) -> Path:
-    folder = tmp_path / "memes"
-    folder.mkdir()
-    return folder
 
 
 async def test_what_is_there_and_what_comes_is_queued(post: Post, memes: Path) -> None:

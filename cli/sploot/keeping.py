@@ -1,23 +1,18 @@
-"""Commands about what is kept: files that were put away come back, the queue is copied and gone back to."""
+"""Commands about what is kept: files that were put away come back, the queue is copied."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-from sploot import exits, start
+from sploot import exits
 from sploot.changing import tell
 from sploot.paths import absolute
-from sploot.reach import client, connected
+from sploot.reach import client
 from sploot.terminal import complain, print_json
 from sploot.text import place, safe
-from splootd.config import Paths
-from splootd.errors import RequestError
 from splootd.protocol import Backup, Undo, Undone
 from splootd.wire import encode
 
 
-def undo(ids: list[int], *, last: bool, as_json: bool) -> int:
+def undo(ids: Sequence[int] = (), *, last: bool = False, as_json: bool = False) -> int:
     undone = client().ask(Undo(tuple(ids), last), Undone)
     if as_json:
         print_json(encode(undone))
@@ -32,24 +27,3 @@ def undo(ids: list[int], *, last: bool, as_json: bool) -> int:
 
 def backup(file: str) -> int:
     return tell(Backup(absolute(file)))
-
-
-def restore(file: str) -> int:
-    """The daemon's own program checks the copy, also when no daemon can start; the next start goes on from it."""
-    paths = Paths.find(os.environ)
-    checked = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-P", "-m", "splootd", "--restore", absolute(file)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        cwd="/",
-        check=False,
-    )
-    if checked.returncode:
-        said = checked.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2].removeprefix("splootd: ")
-        raise RequestError("refused", said or f"{file} cannot be used", "the queue was not changed")
-    start.stop(paths)
-    connected(paths).close()
-    name = safe(str(Path(file)))
-    print(f"The queue is as it was in {name}. The one before is kept beside {place(str(paths.database))}.")
-    return exits.DONE

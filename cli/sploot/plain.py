@@ -115,6 +115,7 @@ COMMANDS = {
     "resume": Command("sploot.changing", "resume"),
     "metrics": Command("sploot.numbers", "metrics", json=_JSON),
     "logs": Command("sploot.logs", "logs", level=("level", TEXT)),
+    "undo": Command("sploot.keeping", "undo", last=("last", FLAG), json=_JSON),
 }
 
 

@@ -144,9 +144,9 @@ def backup(file: Annotated[str, typer.Argument(metavar="FILE")]) -> int:
 
 def restore(file: Annotated[str, typer.Argument(metavar="FILE")]) -> int:
     """Go back to a copy of the queue and the ledger; the present ones are kept beside it."""
-    from sploot import keeping
+    from sploot import restoring
 
-    return keeping.restore(file)
+    return restoring.restore(file)
 
 
 def ui(

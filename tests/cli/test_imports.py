@@ -30,11 +30,11 @@ OTHERS = [
         ["bump", "picture.png"],
         ["pause"],
     ),
-    *(["metrics"], ["logs"], ["resume"], ["forget", "picture.png"]),
+    *(["metrics"], ["logs"], ["resume"], ["forget", "picture.png"], ["undo", "--last"]),
 ]
 BY_TYPER = [
     *(["--version"], ["--help"], ["list", "--help"], ["config", "list"], ["service", "status"], ["why", "--slow"]),
-    *(["retry", "17"], ["doctor", "--no-self-test"], ["undo", "--last"], ["ui", "--no-open"]),
+    *(["retry", "17"], ["doctor", "--no-self-test"], ["undo", "17"], ["ui", "--no-open"]),
 ]
 
 

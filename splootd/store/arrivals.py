@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from splootd.bus import Bells
 from splootd.core.after import After
@@ -16,6 +16,8 @@ from splootd.store.queries import SQL
 from splootd.store.rows import after_of, seconds, signed, tags_of, unsigned
 
 __all__ = ["Arrival", "Arrivals", "Candidate", "Folder", "Origin", "Outcome", "Root"]
+
+T = TypeVar("T")
 
 OFFER_MAX = 1_000  # candidates in one transaction
 FEW = 100  # so many do not wait behind the thousands that a walk finds: a person may be waiting for them
@@ -76,13 +78,24 @@ class Arrivals:
             offer = Offer(connection, origin, server_id=self._server_id, still_there=still_there, now=now)
             return offer.place_all(candidates)
 
-        arrivals = await self._database.write(op, bulk=len(candidates) > FEW, rows=len(candidates))
+        arrivals = await self._place(op, len(candidates))
         self._ring_for(arrivals)
         return arrivals
 
+    async def _place(self, op: Callable[[sqlite3.Connection], T], files: int) -> T:
+        """Write what is found.
+
+        Lanes are woken for a few files before these are committed: they claim behind them, and in their commit while
+        the writer is busy, so that what is urgent waits for one commit less.
+        """
+        if files > FEW:
+            return await self._database.write(op, bulk=True, rows=files)
+        return await self._database.write(op, queued=self._bells.work.ring)
+
     def _ring_for(self, arrivals: Sequence[Arrival]) -> None:
         if any(arrival.outcome is not Outcome.KNOWN for arrival in arrivals):
-            self._bells.work.ring()
+            if len(arrivals) > FEW:
+                self._bells.work.ring()
             self._bells.news.ring()
 
     async def rehearse(
@@ -148,7 +161,7 @@ class Arrivals:
             "after": after and after.word,
             "now": now,
         }
-        number, arrivals = await self._database.write(op, bulk=len(files) > FEW, rows=len(files))
+        number, arrivals = await self._place(op, len(files))
         self._ring_for(arrivals)
         return number, arrivals
 

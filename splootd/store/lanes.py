@@ -36,11 +36,12 @@ class Lanes:
     def __repr__(self) -> str:
         return f"Lanes({len(self._quick)} quick, {len(self._bulk)} bulk)"
 
-    async def run(self, op: Callable[[sqlite3.Connection], T], *, bulk_rows: int) -> T:
-        """Wait until the writer has run `op`; returns or raises what came of it."""
+    async def run(self, op: Callable[[sqlite3.Connection], T], *, bulk_rows: int, queued: Callable[[], None]) -> T:
+        """Wait until the writer has run `op`; returns or raises what came of it. `queued` is called when it waits."""
         waiting = Waiting(op, bulk_rows, asyncio.get_running_loop().create_future())
         (self._bulk if bulk_rows else self._quick).append(waiting)
         self._wake.set()
+        queued()
         return cast(T, await waiting.answer)
 
     async def take(self) -> list[Waiting]:

@@ -1,6 +1,7 @@
 """What one item may cost, in counts and not in times: requests, transactions, fsyncs."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,13 +11,14 @@ import pytest
 from storekit import opened, origin, version
 from walkkit import Walk, walking
 
-from splootd.core.item import SHARDS
+from splootd.core.item import SHARDS, Priority, State
 from splootd.store import database
 from splootd.store.arrivals import OFFER_MAX, Candidate
 from splootd.store.transaction import Committed, commit_all
 
 ITEMS = 24
 TOUCHES = 20
+TURNS = 100  # of the event loop: more than all lanes need to wake and ask
 
 
 class Commits:
@@ -103,6 +105,24 @@ async def test_claims_that_wait_together_are_one_commit(tmp_path: Path, commits:
         claims = [store.queue.claim(shard, now=2.0, chance=0.0) for shard in range(SHARDS)]
         assert all(await asyncio.gather(*claims))
         assert (len(commits.groups), commits.wrote) == (1, 1)
+
+
+async def test_what_is_urgent_is_claimed_in_the_commit_that_queues_it(walk: Walk, commits: Commits) -> None:
+    """Where the writer is busy, as it is under a backlog, a commit more is what a person waits for."""
+    walk.start()
+    for _ in range(TOUCHES):
+        await walk.store.database.touch()  # the lanes have looked, and sleep
+    commits.groups.clear()
+    busy = threading.Event()
+    before = asyncio.ensure_future(walk.store.database.write(lambda _: busy.wait()))
+    await asyncio.sleep(0)
+    adding = asyncio.ensure_future(walk.add("urgent.jpg", priority=Priority.URGENT))
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    busy.set()
+    await asyncio.gather(before, adding)
+    assert commits.groups[:2] == [1, 2]  # the file and all the claims
+    assert (await walk.store.item(adding.result())).state is not State.PENDING
 
 
 async def test_an_empty_queue_is_asked_once_a_lane_and_then_left_alone(walk: Walk, commits: Commits) -> None:

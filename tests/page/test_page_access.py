@@ -158,6 +158,7 @@ def test_everything_is_reached_and_done_with_the_keyboard_alone(page: Page, home
     page.keyboard.press("Enter")
     expect(page.locator("dialog")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)  # it gives the focus back when it has closed
     page.keyboard.press("?")
     expect(page.locator("dialog")).to_contain_text("Ctrl Shift M")
     page.keyboard.press("Escape")

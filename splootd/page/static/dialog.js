@@ -7,8 +7,7 @@ import { button, element, prose } from "./element.js";
  * @param {...(Node | null)} children
  */
 export function sheet(title, ...children) {
-  const head = element("h2", { id: "sheet-title" }, title);
-  const made = element("dialog", { class: "sheet", "aria-labelledby": "sheet-title" }, head, ...children);
+  const made = element("dialog", { class: "sheet", "aria-label": title }, element("h2", {}, title), ...children);
   made.addEventListener("close", () => made.remove());
   made.addEventListener("click", (event) => event.target === made && made.close());
   document.body.append(made);

@@ -1,8 +1,10 @@
 """News between processes through Redis: one channel, which nobody stores."""
 
+import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
@@ -30,14 +32,16 @@ class RedisLine:
 
     async def send(self, news: News) -> None:
         with reachable():
-            await self._redis.publish(CHANNEL, f"{self._name} {news.kind} {news.asset_id}")
+            await still_wanted(self._redis.publish(CHANNEL, f"{self._name} {news.kind} {news.asset_id}"))
 
     async def hear(self) -> None:
         with reachable():
             while True:
-                message = await self._heard.get_message(ignore_subscribe_messages=True, timeout=SILENCE_S_MAX)
+                message = await still_wanted(
+                    self._heard.get_message(ignore_subscribe_messages=True, timeout=SILENCE_S_MAX)
+                )
                 if message is None:
-                    await self._heard.ping()
+                    await still_wanted(self._heard.ping())
                 elif message["type"] == "message":
                     self._pass_on(message["data"])
 
@@ -54,7 +58,7 @@ async def redis_line(url: str, tell: Callable[[News], None]) -> AsyncIterator[Re
     try:
         with reachable():
             heard = redis.pubsub()
-            await heard.subscribe(CHANNEL)
+            await still_wanted(heard.subscribe(CHANNEL))
         try:
             yield RedisLine(redis, heard, tell)
         finally:
@@ -77,6 +81,20 @@ def redis_at(url: str) -> Redis:
         raise ConfigError(
             f"--events is no address of a Redis; it should look like redis://host:6379 ({error})."
         ) from error
+
+
+async def still_wanted(answer: Awaitable[Any]) -> Any:
+    """What Redis answers. Raises CancelledError if it was cancelled meanwhile, even if nobody below has noticed.
+
+    The client sends through `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes as it ends.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    answered = await answer
+    if task.cancelling() > before:
+        raise asyncio.CancelledError
+    return answered
 
 
 @contextlib.contextmanager

@@ -125,6 +125,15 @@ async def test_a_redis_that_was_killed_is_found_again_and_all_look_for_what_they
         assert await there.next() == "a"
 
 
+async def test_a_line_can_be_given_up_at_any_step_of_its_making(new_relay: Callable[[], Relay]) -> None:
+    """Else a server that is told to stop, or that will not start, would hang while Redis is being connected to."""
+    async with asyncio.timeout(LIMIT_S):
+        for steps in range(40):
+            async with running(new_relay().run(Notifier())):
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+
+
 async def test_a_session_that_the_database_ends_is_made_anew(
     database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

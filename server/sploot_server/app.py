@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sploot_server import __version__
-from sploot_server.config import Config, ConfigError
+from sploot_server.config import Config, ConfigError, elsewhere
 from sploot_server.manifest import ModelUnusable, check
 
 EX_TEMPFAIL, EX_CONFIG = 75, 78  # as in sysexits.h
@@ -130,8 +130,7 @@ def _worker_parser() -> argparse.ArgumentParser:
 def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("shared with other processes (each also as SPLOOT_SERVER_DATABASE and so on)")
     for name, what in ELSEWHERE.items():
-        default = os.environ.get(f"SPLOOT_SERVER_{name.upper()}")
-        group.add_argument(f"--{name}", default=default, metavar="URL", help=what)
+        group.add_argument(f"--{name}", default=elsewhere(name), metavar="URL", help=what)
 
 
 def _add_reading(parser: argparse._ActionsContainer) -> None:

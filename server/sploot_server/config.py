@@ -1,6 +1,7 @@
 """One frozen, validated value that says how this server runs."""
 
 import ipaddress
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,11 @@ SCHEMES = {
     "blobs": ("s3://",),
 }
 UDS_PATH_BYTES_MAX = 103  # sockaddr_un: 108 on Linux, 104 on macOS, both with a closing NUL
+
+
+def elsewhere(name: str) -> str | None:
+    """What the environment says `--database`, `--events` or `--blobs` to be; a command line shows passwords to all."""
+    return os.environ.get(f"SPLOOT_SERVER_{name.upper()}")
 
 
 class ConfigError(Exception):

@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from sploot_server.config import UDS_PATH_BYTES_MAX, Config
+from sploot_server.config import UDS_PATH_BYTES_MAX, Config, elsewhere
 from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
 from sploot_server.office import Office
@@ -151,8 +151,8 @@ def _command(commands: Any, name: str, does: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name.rpartition(" ")[2], help=does, description=does)
     command.set_defaults(do=name)
     command.add_argument("--data", type=Path, required=True, metavar="DIR", help="where the library is kept")
-    command.add_argument("--database", metavar="URL", help="PostgreSQL, if the library is kept there")
-    command.add_argument("--blobs", metavar="URL", help="S3-compatible store, if the originals are there")
+    for kept, where in (("database", "PostgreSQL, if the library is kept there"), ("blobs", "S3, if the originals are")):
+        command.add_argument(f"--{kept}", default=elsewhere(kept), metavar="URL", help=where)
     return command
 
 

@@ -1,0 +1,95 @@
+"""The compose file, followed word for word without containers: its commands, its environment, its health checks."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import postgres
+import pytest
+import s3
+import yaml  # type: ignore[import-untyped]  # it carries no types
+from redis_server import RedisServer
+from toy_library import COMMAND, ServerProcess
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+TEXT = (DOCS / "compose.yaml").read_text()
+SERVICES: Mapping[str, Any] = yaml.safe_load(TEXT)["services"]
+TYPED = re.findall(r"podman compose run --rm server (.+)", TEXT)
+CONTAINERFILE = (DOCS / "Containerfile").read_text()
+
+
+@pytest.fixture
+def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every variable of the file, with addresses of real things in the places of the containers'."""
+    redis = RedisServer(tmp_path)
+    real = {
+        **s3.server(),
+        "SPLOOT_SERVER_DATABASE": postgres.new_database(),
+        "SPLOOT_SERVER_BLOBS": s3.new_place(),
+        "SPLOOT_SERVER_EVENTS": redis.url,
+    }
+    for name in SERVICES["server"]["environment"]:
+        monkeypatch.setenv(name, real.pop(name))
+    assert not real, "the file leaves these out"
+    yield
+    redis.kill()
+
+
+def run(line: str, data: Path) -> subprocess.CompletedProcess[str]:
+    words = shlex.split(line.replace("/data", shlex.quote(str(data))))
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.usefixtures("surroundings")
+def test_what_the_file_says_to_type_first_opens_the_door_of_every_server(
+    tmp_path: Path, start: Callable[..., ServerProcess]
+) -> None:
+    """Users and tokens are made in a container of their own, so they must be in the database, not in its folder."""
+    assert len(TYPED) == 2
+    made = [run(line, tmp_path / "passing") for line in TYPED]
+    assert [each.returncode for each in made] == [0, 0], made
+    server = start("--host", "0.0.0.0", data=tmp_path / "data", port=0)
+    shown = {"authorization": f"Bearer {made[1].stdout.strip()}"}
+    address = server.address.replace("0.0.0.0", "127.0.0.1")
+    assert httpx.get(f"{address}/api/upload", headers=shown).status_code == 200
+    assert httpx.get(f"{address}/api/upload").status_code == 401
+    probe = SERVICES["server"]["healthcheck"]["test"]
+    assert probe[:2] == ["CMD", "python"]
+    checked = [sys.executable, *(each.replace("http://127.0.0.1:8765", address) for each in probe[2:])]
+    assert subprocess.run(checked, check=False, timeout=30).returncode == 0
+    server.kill()
+    assert subprocess.run(checked, check=False, timeout=30, stderr=subprocess.DEVNULL).returncode != 0
+
+
+@pytest.mark.usefixtures("surroundings")
+def test_the_command_of_a_worker_begins_to_work() -> None:
+    process = subprocess.Popen([*COMMAND, *SERVICES["worker"]["command"]], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        assert any('"working"' in line for line in process.stderr)
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_containers_are_made_of_what_there_is() -> None:
+    for name in ("server", "worker"):
+        build = SERVICES[name]["build"]
+        assert (DOCS / build["context"] / build["dockerfile"]).samefile(DOCS / "Containerfile")
+        assert set(SERVICES[name]["depends_on"]) <= set(SERVICES)
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > 8, "a server drains for 8 seconds"
+    assert 'ENTRYPOINT ["sploot-server"]' in CONTAINERFILE
+    assert 'CMD ["--data", "/data", "--host", "0.0.0.0"]' in CONTAINERFILE
+    extras = set(re.findall(r"/src\[(.+?)\]", CONTAINERFILE)[0].split(","))
+    assert extras == {"local", "scale", "heif"}
+
+
+def test_no_password_stands_in_the_file() -> None:
+    assert re.findall(r"(?:PASSWORD|SECRET|KEY)\w*: *(?!\"?\$\{)\S+", TEXT) == []

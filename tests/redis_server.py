@@ -29,5 +29,7 @@ class RedisServer:
         pytest.fail("Redis did not start")
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        """Once or again."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,7 @@ Task = Callable[[], Coroutine[Any, Any, None]]
 class Stores:
     """`tasks` are to run for as long as the stores are open; each of `checks` raises if its part is not usable.
 
-    `shared` says whether other processes work on the same library; `look_s` is for `Updates`.
+    So does each of `comforts`, without which the library is late and nothing else. `look_s` is for `Updates`.
     """
 
     accounts: AccountStore
@@ -41,6 +41,7 @@ class Stores:
     blobs: BlobStore
     news: Notifier
     checks: Mapping[str, Check]
+    comforts: Mapping[str, Check] = field(default_factory=dict)
     tasks: Sequence[Task] = ()
     chores: Sequence[Task] = ()
     look_s: float | None = None
@@ -90,20 +91,22 @@ async def _in_postgres(config: Config, url: str, blobs: BlobStore) -> AsyncItera
     try:
         from sploot_server.accounts.postgres import PostgresAccounts  # noqa: PLC0415 - an extra
         from sploot_server.assets.postgres import assets, database, ends, jobs, texts  # noqa: PLC0415 - an extra
+        from sploot_server.notify_postgres import postgres_line  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigError(f"--database needs {error.name}; `pip install 'sploot[scale]'` brings it.") from error
     opened = database.PostgresDatabase(url)
     await opened.open()
     work = jobs.PostgresJobs(opened)
     order = ends.PostgresEnds(opened)
-    relay = _relay(config, opened)
+    told = Relay(partial(postgres_line, opened))  # the database tells of ends and of work, whoever wrote them
+    relay = told if config.events is None else _redis(config.events)
     news = Notifier(relay.carry)
 
     async def check() -> None:
         await order.last()
 
     async def check_events() -> None:
-        if not relay.connected:
+        if not (relay.connected and told.connected):
             raise Unreachable("The line to the other processes is down")
 
     try:
@@ -115,8 +118,9 @@ async def _in_postgres(config: Config, url: str, blobs: BlobStore) -> AsyncItera
             ends=order,
             blobs=blobs,
             news=news,
-            checks={"database": check, "blobs": blobs.check, "events": check_events},
-            tasks=[partial(relay.run, news)],
+            checks={"database": check, "blobs": blobs.check},
+            comforts={"events": check_events},
+            tasks=[partial(each.run, news) for each in dict.fromkeys((told, relay))],
             chores=[partial(work.look_after, news.publish_work, now_ms)],
             look_s=LOOK_S if config.events is not None else None,
         )
@@ -125,17 +129,13 @@ async def _in_postgres(config: Config, url: str, blobs: BlobStore) -> AsyncItera
         await opened.close()
 
 
-def _relay(config: Config, database: Any) -> Relay:
-    if config.events is None:
-        from sploot_server.notify_postgres import postgres_line  # noqa: PLC0415 - an extra
-
-        return Relay(partial(postgres_line, database))
+def _redis(url: str) -> Relay:
     try:
         from sploot_server.notify_redis import redis_at, redis_line  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigError(f"--events needs {error.name}; `pip install 'sploot[scale]'` brings it.") from error
-    redis_at(config.events)  # refused now if it is no address
-    return Relay(partial(redis_line, config.events))
+    redis_at(url)  # refused now if it is no address
+    return Relay(partial(redis_line, url))
 
 
 def _blobs(config: Config, *, owns_data: bool) -> BlobStore:

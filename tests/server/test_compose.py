@@ -12,7 +12,7 @@ import httpx
 import postgres
 import pytest
 import s3
-import yaml  # type: ignore[import-untyped]  # it carries no types
+import yaml
 from redis_server import RedisServer
 from toy_library import COMMAND, ServerProcess
 

@@ -35,11 +35,12 @@ class Probes:
         return JSONResponse({"status": "ok"}, headers=FRESH)
 
     async def ready(self, request: Request) -> Response:
-        """503 while the database, the originals or the news of other processes cannot be reached."""
-        checks = self._stores.checks
+        """503 while the database or the originals cannot be reached; without news of others it is only late."""
+        checks = {**self._stores.checks, **self._stores.comforts}
         usable = dict(zip(checks, await asyncio.gather(*map(_is_usable, checks, checks.values())), strict=True))
-        body = {"status": "ok" if all(usable.values()) else "unavailable", "checks": usable}
-        return JSONResponse(body, 200 if all(usable.values()) else 503, headers=FRESH)
+        if not all(usable[name] for name in self._stores.checks):
+            return JSONResponse({"status": "unavailable", "checks": usable}, 503, headers={**FRESH, "retry-after": "2"})
+        return JSONResponse({"status": "ok" if all(usable.values()) else "degraded", "checks": usable}, headers=FRESH)
 
     async def metrics(self, request: Request) -> Response:
         text = self._metrics.text(await self._stores.jobs.counts(), len(self._updates))

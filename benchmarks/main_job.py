@@ -28,7 +28,6 @@ from storekit import opened, origin, version
 from splootd.store.arrivals import Candidate
 
 ROUNDS = 15
-URGENT = 50
 
 
 def ms(seconds: float) -> str:
@@ -41,14 +40,14 @@ def timed(action: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def events(home: Home, until: str, item: int | None = None) -> dict[str, Any]:
-    """The first event with the state `until` (of `item`), read from the control socket's stream."""
+def first_event(home: Home, state: str) -> dict[str, Any]:
+    """The first event with this state, read from the control socket's stream."""
     with socket.socket(socket.AF_UNIX) as door:
         door.connect(str(home.folder / "sploot" / "run" / "splootd.sock"))
         door.sendall(b"GET /v1/events?since=0 HTTP/1.1\r\nHost: sploot\r\n\r\n")
         for line in door.makefile("rb"):
             news = json.loads(line[6:]) if line.startswith(b"data: ") else {}
-            if news.get("state") == until and item in (None, news["item"]):
+            if news.get("state") == state:
                 return dict(news)
     raise AssertionError("the stream ended")
 
@@ -76,7 +75,7 @@ def images(scratch: Path, count: int) -> None:
         until_up(home)
         asked_at = time.time()
         took_s = timed(lambda: home.ok("add", str(folder)))
-        first = events(home, "uploading")["at"]
+        first = first_event(home, "uploading")["at"]
         show(f"`add` of {count:,} images into an empty home, daemon running", ms(took_s))
         show("  from the command's start to the first upload's", ms(seconds(first) - asked_at))
         started = time.perf_counter()
@@ -114,29 +113,6 @@ def files(scratch: Path, count: int) -> None:
         show("  the daemon's memory at its highest", f"{peak_rss_mb(home):.0f} MB")
 
 
-def urgent(scratch: Path, backlog: int) -> None:
-    """What a person wants now, while a backlog is being worked on."""
-    memes.mass(scratch / "backlog", count=backlog, size_bytes=50_000, seed=4)
-    wanted = memes.mass(scratch / "wanted", count=URGENT, size_bytes=50_000, seed=5)
-    with home_in(scratch / "urgent") as home:
-        home.ok("status")
-        until_up(home)
-        home.ok("add", str(scratch / "backlog"))
-        waits = []
-        for file in wanted:
-            asked_at = time.time()
-            home.ok("add", str(file), "--priority", "urgent")
-            item = home.json("why", str(file))["item"]["id"]
-            waits.append(seconds(events(home, "uploading", item)["at"]) - asked_at)
-        left = home.json("status")["items"]["pending"]
-        waits.sort()
-        show(
-            f"{URGENT} urgent files, {left:,} of {backlog:,} still waiting: command to upload, median",
-            ms(waits[URGENT // 2]),
-        )
-        show("  the slowest of them", ms(waits[-1]))
-
-
 def known(scratch: Path, count: int) -> None:
     folder = scratch / "known"
     folder.mkdir()
@@ -169,7 +145,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--known", type=int, default=100_000)
-    parser.add_argument("--backlog", type=int, default=10_000)
     arguments = parser.parse_args()
     show("processors", str(os.cpu_count()))
     with tempfile.TemporaryDirectory() as scratch:
@@ -179,8 +154,6 @@ def main() -> None:
             images(folder, arguments.images)
         if arguments.files:
             files(folder, arguments.files)
-        if arguments.backlog:
-            urgent(folder, arguments.backlog)
         if arguments.known:
             known(folder, arguments.known)
 

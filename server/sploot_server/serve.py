@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -179,6 +180,7 @@ async def _serve(
 
     async with library_app(config) as app, answering(config.data / SOCKET, app.state.office):
         server = server_of(app, config, on_listening)
+        gc.freeze()  # all this stays; to look through it for garbage, every few seconds, holds up every request
         if exit_with_stdin:
             loop = asyncio.get_running_loop()
             when_stdin_ends(lambda: loop.call_soon_threadsafe(server.stop))

@@ -73,6 +73,30 @@ def test_sigterm_drains_and_what_was_in_flight_is_handed_back(home: Home, tmp_pa
     assert '"event": "stopped"' in home.log()
 
 
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [("splootd.daemon", []), ("sploot_server.app", ["--data", "library", "--port", "0"])],
+    ids=["daemon", "library"],
+)
+def test_what_is_there_from_the_start_is_never_looked_through_for_garbage(
+    home: Home, program: str, arguments: list[str]
+):
+    """That would hold up everything for a twentieth of a second, every few seconds while much is going on."""
+    tell = "lambda: print(gc.get_freeze_count(), len(gc.get_objects()))"
+    reading, writing = os.pipe()
+    words = [program, *arguments, "--ready-fd", str(writing)]
+    code = f"import atexit, gc, sys; sys.argv = {words}; from {program} import main; atexit.register({tell}); main()"
+    command, place = [sys.executable, "-c", code], {"env": home.variables(), "cwd": home.folder}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=(writing,), **place) as running:
+        os.close(writing)
+        with os.fdopen(reading) as ready:
+            assert ready.readline()
+        running.terminate()
+        assert running.stdout is not None
+        kept, looked_through = map(int, running.stdout.read().split())
+    assert looked_through < kept / 2
+
+
 def test_a_second_sigterm_stops_it_at_once_and_loses_nothing(home: Home, tmp_path: Path):
     memes.mass(tmp_path / "memes", count=FILES, size_bytes=200_000, seed=2)
     home.ok("add", str(tmp_path / "memes"))

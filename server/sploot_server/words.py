@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 
 NEAR = 0.8  # what a word counts that is there but for a slip
+FORGIVING_CHARS_MIN = 4  # shorter words must be exact
+LONG_CHARS_MIN = 8
 PLACES_MAX = 64  # looked at for one piece of a word in one text
 STOP_WORDS = frozenset(
     word
@@ -47,39 +49,61 @@ def presence(word: str, squeezed: str) -> float:
     """1 if the word is in the text, NEAR if it is but for one slip (two in a long word), else 0."""
     if word in squeezed:
         return 1.0
-    slips = 0 if len(word) < 4 else 1 if len(word) < 8 else 2
-    return NEAR if slips and _is_near(word, squeezed, slips) else 0.0
+    return NEAR if len(word) >= FORGIVING_CHARS_MIN and _misspelt(word).is_in(squeezed) else 0.0
 
 
-def _is_near(word: str, text: str, slips: int) -> bool:
-    """Whether some part of the text is within `slips` edits of the word.
+class _Misspelt:
+    """A word as it may be typed: with one slip, or two in a long word; swapped neighbours are one slip."""
 
-    Of slips + 1 pieces of the word, one is then in the text unchanged; only the places where that is so are looked at.
-    Swapped neighbours may spoil two pieces with one slip, so swaps between pieces are tried by themselves.
-    """
-    size = len(word) // (slips + 1)
-    for start in range(0, size * (slips + 1), size):
-        if start and word[: start - 1] + word[start] + word[start - 1] + word[start + 1 :] in text:
-            return True
-        piece = word[start : start + size]
-        place, places = text.find(piece), 0
-        while place >= 0 and places < PLACES_MAX:
-            around = text[max(0, place - start - slips) : place - start + len(word) + slips]
-            if _distance_within(word, around) <= slips:
+    def __init__(self, word: str) -> None:
+        self._size = len(word)
+        self._slips = 1 if len(word) < LONG_CHARS_MIN else 2
+        piece = len(word) // (self._slips + 1)
+        self._pieces = [(start, word[start : start + piece]) for start in range(0, piece * (self._slips + 1), piece)]
+        self._swapped = [word[: at - 1] + word[at] + word[at - 1] + word[at + 1 :] for at, _ in self._pieces[1:]]
+        self._places: dict[str, int] = {}  # of each letter in the word, one bit each
+        for at, letter in enumerate(word):
+            self._places[letter] = self._places.get(letter, 0) | (1 << at)
+
+    def is_in(self, text: str) -> bool:
+        """Whether some part of the text is the word but for its slips.
+
+        Of slips + 1 pieces of the word, one is then in the text unchanged; only the places where that is so are looked
+        at. Swapped neighbours may spoil two pieces with one slip, so swaps between pieces are tried by themselves.
+        """
+        for swapped in self._swapped:
+            if swapped in text:
                 return True
-            place, places = text.find(piece, place + 1), places + 1
-    return False
+        for start, piece in self._pieces:
+            place, places = text.find(piece), 0
+            while place >= 0 and places < PLACES_MAX:
+                begin = place - start
+                if self._is_within(text[max(0, begin - self._slips) : begin + self._size + self._slips]):
+                    return True
+                place, places = text.find(piece, place + 1), places + 1
+        return False
+
+    def _is_within(self, text: str) -> bool:
+        """Whether so few edits turn the word into some part of the text.
+
+        A column of the table of edits is kept as the differences between its neighbours, one bit each (Myers 1999;
+        with swaps, Hyyrö 2003): this is done thousands of times for one search.
+        """
+        # `up` and `down`: one more or fewer than the letter before; `same`: as many as one letter earlier in both.
+        last, whole = 1 << (self._size - 1), (1 << self._size) - 1
+        up, down, same, before, edits = whole, 0, 0, 0, self._size
+        for letter in text:
+            here = self._places.get(letter, 0)
+            swapped = ((~same & here) << 1) & before
+            same = (((here & up) + up) ^ up) | here | down | swapped
+            more, fewer = down | ~(same | up), same & up
+            edits += bool(more & last) - bool(fewer & last)
+            if edits <= self._slips:
+                return True
+            more, fewer = more << 1, fewer << 1
+            up, down = (fewer | ~(same | more)) & whole, same & more & whole
+            before = here
+        return False
 
 
-def _distance_within(word: str, text: str) -> int:
-    """The fewest edits that turn `word` into some part of `text` (Sellers 1980); swapped neighbours are one edit."""
-    before: list[int] = []
-    row = [0] * (len(text) + 1)
-    for i, letter in enumerate(word, 1):
-        last_but_one, before, row = before, row, [i]
-        for j, other in enumerate(text, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
-            if i > 1 and j > 1 and letter == text[j - 2] and word[i - 2] == other:
-                cost = min(cost, last_but_one[j - 2] + 1)
-            row.append(cost)
-    return min(row)
+_misspelt = functools.lru_cache(maxsize=256)(_Misspelt)

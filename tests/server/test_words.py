@@ -38,6 +38,28 @@ def test_one_slip_in_a_word_of_four_letters_is_forgiven(
         assert presence(typed, before + word + after) >= NEAR
 
 
+@given(st.text("abc", min_size=4, max_size=12), st.text("abcd", max_size=20))
+def test_a_word_is_near_by_the_edits_it_takes(word: str, text: str) -> None:
+    if len(word) < 8:
+        assert (presence(word, text) > 0) == (edits(word, text) <= 1)
+    elif presence(word, text) > 0:
+        assert edits(word, text) <= 2
+
+
+def edits(word: str, text: str) -> int:
+    """The fewest that turn `word` into some part of `text`, swaps counted as one: the whole table (Sellers 1980)."""
+    before: list[int] = []
+    row = [0] * (len(text) + 1)
+    for i, letter in enumerate(word, 1):
+        last_but_one, before, row = before, row, [i]
+        for j, other in enumerate(text, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == text[j - 2] and word[i - 2] == other:
+                cost = min(cost, last_but_one[j - 2] + 1)
+            row.append(cost)
+    return min(row)
+
+
 def test_short_words_must_be_exact() -> None:
     assert presence("cat", "thecotsleeps") == 0.0
 

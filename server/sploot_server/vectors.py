@@ -17,6 +17,7 @@ Signs = npt.NDArray[np.uint64]
 CAPACITY_MIN = 1024
 WORD_BITS = 64
 BYTE_BITS = 8
+AT_ONCE = 8192  # columns of signs that fit into a processor's own memory
 ROUGHLY = 10  # so many times as many as are wanted are compared by more than the number of signs in common
 FLOAT_BYTES = 4
 
@@ -50,7 +51,7 @@ class SignIndex:
             wanted = np.isin(rows, np.fromiter(among, np.int64, len(among)))
             rows, signs = rows[wanted], signs[:, wanted]
         if count * ROUGHLY < len(rows):
-            differing = np.bitwise_count(signs ^ _signs(_floats(query).reshape(1, -1))).sum(axis=0, dtype=np.uint16)
+            differing = _differing(signs, _signs(_floats(query).reshape(1, -1)))
             near = np.argpartition(differing, count * ROUGHLY)[: count * ROUGHLY]
             rows, signs = rows[near], signs[:, near]
         if count < len(rows):
@@ -68,6 +69,15 @@ def inner_products(query: bytes, vectors: Sequence[bytes | None]) -> list[float 
     return [None if vector is None else next(products) for vector in vectors]
 
 
+def _differing(signs: Signs, sought: Signs) -> npt.NDArray[np.uint16]:
+    """In how many signs each column differs from the one that is sought."""
+    differing = np.empty(signs.shape[1], np.uint16)
+    for start in range(0, len(differing), AT_ONCE):
+        here = slice(start, start + AT_ONCE)
+        np.bitwise_count(signs[:, here] ^ sought).sum(axis=0, out=differing[here])
+    return differing
+
+
 def _half_products(query: bytes, signs: Signs) -> npt.NDArray[np.float32]:
     """Of the query with vectors of which only the signs are known: looked up, eight dimensions at a time."""
     sought = np.zeros(len(signs) * WORD_BITS, np.float32)
@@ -75,7 +85,8 @@ def _half_products(query: bytes, signs: Signs) -> npt.NDArray[np.float32]:
     patterns = np.unpackbits(np.arange(256, dtype=np.uint8).reshape(-1, 1), axis=1).astype(np.float32) * 2 - 1
     table = sought.reshape(-1, BYTE_BITS) @ patterns.T  # [byte of the signs, its value]
     each_byte = np.ascontiguousarray(signs.T).view(np.uint8)
-    products: npt.NDArray[np.float32] = table[np.arange(len(table)), each_byte].sum(axis=1)
+    places = each_byte + np.arange(0, table.size, table.shape[1])
+    products: npt.NDArray[np.float32] = table.ravel().take(places).sum(axis=1)
     return products
 
 

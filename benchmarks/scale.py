@@ -78,7 +78,8 @@ async def measure(database: PostgresDatabase, language: list[str]) -> tuple[floa
     for vector in vectors:
         words = rng.sample(language, 3)
         began = time.perf_counter()
-        await texts.candidates(Vectors(vector.tobytes(), None), MODEL, trigrams(words), Filter(), 300)
+        begun = await texts.begin(trigrams(words), Filter(), 300)
+        await texts.candidates(begun, Vectors(vector.tobytes(), None), MODEL)
         took.append((time.perf_counter() - began) * 1000)
     claims = []
     for _ in range(20):

@@ -10,12 +10,12 @@ coverage of 1.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
-from sploot_server.assets import Candidate, Filter, SearchStore
+from sploot_server.assets import Begun, Candidate, Filter, SearchStore, Text
 from sploot_server.embedding import Embedder, Unavailable, Vectors
 from sploot_server.model import Asset, NotFound
 from sploot_server.words import content_words, presence, trigrams
@@ -60,18 +60,26 @@ class Matches:
 
 
 @dataclass(frozen=True, slots=True)
+class _Coverage:
+    share: float  # of the words of a query
+    words: Sequence[str]  # that are in the text
+
+
+NOT_COVERED = _Coverage(0.0, ())
+
+
+@dataclass(frozen=True, slots=True)
 class _Judged:
     candidate: Candidate
-    coverage: float
-    words: Sequence[str]
+    covered: _Coverage
     picture: float | None = None
 
     @property
     def similarity(self) -> float:
         candidate = self.candidate
         if candidate.meaning is None and self.picture is None:
-            return self.coverage**3
-        score = (candidate.meaning or 0.0) + WORDS * self.coverage**3 + PICTURE * (self.picture or 0.0)
+            return self.covered.share**3
+        score = (candidate.meaning or 0.0) + WORDS * self.covered.share**3 + PICTURE * (self.picture or 0.0)
         return min(score, SCORE_MAX) / SCORE_MAX
 
 
@@ -85,11 +93,11 @@ class Search:
     async def find(self, query: str, *, limit: int, only: Filter, offset: int = 0) -> Matches:
         """`limit` live assets that have anything to do with the query, after the `offset` best."""
         words = content_words(query)[:WORDS_MAX]
-        sought = await self._vectors(query)
         count = max(CANDIDATES, 2 * (offset + limit))
+        sought, (begun, covered) = await asyncio.gather(self._vectors(query), self._begun(words, only, count))
         model = self._embedder.model
-        candidates = await self._store.candidates(sought, model, trigrams(words), only, count)
-        judged = await asyncio.to_thread(_judge, words, candidates, model.picture_cosines)
+        candidates = await self._store.candidates(begun, sought, model)
+        judged = await asyncio.to_thread(_judge, words, candidates, covered, model.picture_cosines)
         return await self._page(_one_of_each_kin(judged), offset, limit, None if sought == NOTHING else model.name)
 
     async def similar(self, asset_id: str, *, limit: int, owner: str) -> Matches:
@@ -98,10 +106,13 @@ class Search:
         seed = await self._store.seed(asset_id, model, owner)
         if seed is None:
             raise NotFound
-        candidates = await self._store.candidates(seed.vectors, model, [], Filter(owner), CANDIDATES)
+        begun = await self._store.begin([], Filter(owner), CANDIDATES)
+        candidates = await self._store.candidates(begun, seed.vectors, model)
         kin = seed.kin
-        near = [_Judged(Candidate(row, "", seed.row, 1.0, None), 1.0, ()) for row in kin]
-        like = [_Judged(each, 0.0, (), each.picture) for each in candidates if each.row not in {seed.row, *kin}]
+        near = [_Judged(Candidate(Text(row, "", seed.row), 1.0, None), _Coverage(1.0, ())) for row in kin]
+        like = [
+            _Judged(each, NOT_COVERED, each.picture) for each in candidates if each.text.row not in {seed.row, *kin}
+        ]
         return await self._page([*near, *_one_of_each_kin(like)], 0, limit, model.name)
 
     async def _vectors(self, query: str) -> Vectors:
@@ -111,9 +122,14 @@ class Search:
             logger.warning("searching by words only", reason=str(error))
             return NOTHING
 
+    async def _begun(self, words: Sequence[str], only: Filter, count: int) -> tuple[Begun, Mapping[Text, _Coverage]]:
+        """What can be found and judged without vectors."""
+        begun = await self._store.begin(trigrams(words), only, count)
+        return begun, await asyncio.to_thread(lambda: {text: _coverage(words, text) for text in begun.like})
+
     async def _page(self, ranked: Sequence[_Judged], offset: int, limit: int, model: str | None) -> Matches:
         page = ranked[offset : offset + limit]
-        found = await self._store.found([each.candidate.row for each in page])
+        found = await self._store.found([each.candidate.text.row for each in page])
         matches = [
             Match(
                 there.asset,
@@ -121,27 +137,33 @@ class Search:
                 each.similarity,
                 each.candidate.meaning,
                 each.picture,
-                each.coverage,
-                each.words,
+                each.covered.share,
+                each.covered.words,
                 there.others,
             )
             for each in page
-            if (there := found.get(each.candidate.row)) is not None
+            if (there := found.get(each.candidate.text.row)) is not None
         ]
         return Matches(matches, len(ranked) > offset + limit, model)
 
 
 def _judge(
-    words: Sequence[str], candidates: Sequence[Candidate], picture_cosines: tuple[float, float]
+    words: Sequence[str],
+    candidates: Sequence[Candidate],
+    known: Mapping[Text, _Coverage],
+    picture_cosines: tuple[float, float],
 ) -> list[_Judged]:
     """Those that have anything to do with what is sought."""
-    judged = []
-    for candidate in candidates:
-        present = {word: presence(word, candidate.squeezed) for word in words}
-        coverage = sum(present.values()) / max(len(words), 1)
-        found = [word for word in words if present[word]]
-        judged.append(_Judged(candidate, coverage, found, _scaled(candidate.picture, *picture_cosines)))
+    judged = [
+        _Judged(each, known.get(each.text) or _coverage(words, each.text), _scaled(each.picture, *picture_cosines))
+        for each in candidates
+    ]
     return [each for each in judged if each.similarity > 0]
+
+
+def _coverage(words: Sequence[str], text: Text) -> _Coverage:
+    present = {word: presence(word, text.squeezed) for word in words}
+    return _Coverage(sum(present.values()) / max(len(words), 1), [word for word in words if present[word]])
 
 
 def _scaled(cosine: float | None, unrelated: float, matching: float) -> float | None:
@@ -150,8 +172,8 @@ def _scaled(cosine: float | None, unrelated: float, matching: float) -> float | 
 
 def _one_of_each_kin(judged: Sequence[_Judged]) -> list[_Judged]:
     """The best of each kind of near-duplicates, best first; the oldest first among equals."""
-    ranked = sorted(judged, key=lambda each: (-each.similarity, each.candidate.row))
+    ranked = sorted(judged, key=lambda each: (-each.similarity, each.candidate.text.row))
     best: dict[int, _Judged] = {}
     for each in ranked:
-        best.setdefault(each.candidate.kin, each)
+        best.setdefault(each.candidate.text.kin, each)
     return list(best.values())

@@ -262,9 +262,14 @@ def unit(*numbers: float) -> bytes:
 async def candidates(
     stores: Stores, vector: bytes | None, words: str = "", only: Filter = EVERYTHING
 ) -> list[Candidate]:
-    sought = Vectors(vector, None)
-    found = await stores.texts.candidates(sought, MODEL, trigrams([squeeze(words)]), only, 60)
-    return sorted(found, key=lambda each: each.row)
+    return await compared(stores, Vectors(vector, None), MODEL, words, only)
+
+
+async def compared(
+    stores: Stores, sought: Vectors, model: Model, words: str = "", only: Filter = EVERYTHING
+) -> list[Candidate]:
+    begun = await stores.texts.begin(trigrams([squeeze(words)]), only, 60)
+    return sorted(await stores.texts.candidates(begun, sought, model), key=lambda each: each.text.row)
 
 
 async def test_candidates_share_words_or_meaning(stores: Stores) -> None:
@@ -272,9 +277,9 @@ async def test_candidates_share_words_or_meaning(stores: Stores) -> None:
     await stores.read("b", Reading("dogs bark", unit(0, 1), 1, 1))
     await stores.read("c", Reading("", None, 1, 1))
     by_words = await candidates(stores, None, "cats")
-    assert [(each.squeezed, each.meaning) for each in by_words] == [("thecatsat", None)]
+    assert [(each.text.squeezed, each.meaning) for each in by_words] == [("thecatsat", None)]
     by_meaning = await candidates(stores, unit(3, 4))
-    assert [each.squeezed for each in by_meaning] == ["thecatsat", "dogsbark"]
+    assert [each.text.squeezed for each in by_meaning] == ["thecatsat", "dogsbark"]
     assert [round(each.meaning or 0, 4) for each in by_meaning] == [0.6, 0.8]
 
 
@@ -283,8 +288,8 @@ async def test_candidates_are_ones_own_live_and_wanted(stores: Stores) -> None:
     hidden = await stores.read("b", Reading("cat two", unit(1, 0), 1, 1))
     await stores.read("a", Reading("cat three", unit(1, 0), 1, 1), owner="her")
     await stores.assets.delete(hidden, now_ms=3000)
-    assert [each.squeezed for each in await candidates(stores, unit(1, 0), "cat")] == ["catone"]
-    assert [each.squeezed for each in await candidates(stores, unit(1, 0), "cat", Filter("her"))] == ["catthree"]
+    assert [each.text.squeezed for each in await candidates(stores, unit(1, 0), "cat")] == ["catone"]
+    assert [each.text.squeezed for each in await candidates(stores, unit(1, 0), "cat", Filter("her"))] == ["catthree"]
     assert await candidates(stores, unit(1, 0), "cat", Filter(favorite=True)) == []
     await stores.assets.edit(mine, favorite=True, tags=["t"], now_ms=3000)
     [tag] = await stores.assets.tags()
@@ -294,7 +299,7 @@ async def test_candidates_are_ones_own_live_and_wanted(stores: Stores) -> None:
         Filter(mime="image/jpeg"),
         Filter(created_from_ms=1000, created_before_ms=1001),
     ):
-        assert [each.squeezed for each in await candidates(stores, unit(1, 0), "cat", only)] == ["catone"]
+        assert [each.text.squeezed for each in await candidates(stores, unit(1, 0), "cat", only)] == ["catone"]
     for only in (Filter(mime="image/png"), Filter(created_from_ms=1001), Filter(created_before_ms=1000)):
         assert await candidates(stores, unit(1, 0), "cat", only) == []
 
@@ -307,13 +312,13 @@ async def test_the_nearest_of_many_are_the_nearest(stores: Stores) -> None:
     nearest = sorted(range(60), key=lambda number: -math.cos(turns[number]))[:5]
     found = await candidates(stores, unit(1, 0))
     best = sorted(found, key=lambda each: -(each.meaning or 0))[:5]
-    assert [each.squeezed for each in best] == [f"n{number}" for number in nearest]
+    assert [each.text.squeezed for each in best] == [f"n{number}" for number in nearest]
     assert [each.meaning for each in best] == pytest.approx([math.cos(turns[number]) for number in nearest], abs=1e-5)
 
 
 async def test_vectors_of_another_model_are_not_compared(stores: Stores) -> None:
     await stores.read("a", Reading("cat", unit(1, 0), 1, 1))
-    found = await stores.texts.candidates(Vectors(unit(1, 0), None), Model("newer", 2), [], Filter(), 9)
+    found = await compared(stores, Vectors(unit(1, 0), None), Model("newer", 2))
     assert [each for each in found if each.meaning is not None] == []
 
 
@@ -322,9 +327,8 @@ async def test_pictures_are_compared_in_a_space_of_their_own(stores: Stores) -> 
     await stores.jobs.release(model, now_ms=1)
     await stores.read("a", Reading("cat", unit(1, 0), 1, 1, unit(1, 2, 2)))
     await stores.read("b", Reading("", None, 1, 1, unit(0, 0, 1)))
-    found = await stores.texts.candidates(Vectors(None, unit(0, 0, 5)), model, [], Filter(), 9)
-    by_row = sorted(found, key=lambda each: each.row)
-    assert [(each.meaning, round(each.picture or 0, 4)) for each in by_row] == [(None, 0.6667), (None, 1.0)]
+    found = await compared(stores, Vectors(None, unit(0, 0, 5)), model)
+    assert [(each.meaning, round(each.picture or 0, 4)) for each in found] == [(None, 0.6667), (None, 1.0)]
 
 
 async def test_near_duplicates_are_known_to_each_other(stores: Stores) -> None:
@@ -333,12 +337,12 @@ async def test_near_duplicates_are_known_to_each_other(stores: Stores) -> None:
     second = await stores.read("b", Reading("one cat", unit(1, 0), 1, 1, None, look[:-1] + b"\x0e"))
     other = await stores.read("c", Reading("two dogs", unit(1, 0), 1, 1, None, look))
     found = await candidates(stores, unit(1, 0))
-    assert [each.kin == found[0].kin for each in found] == [True, True, False]
+    assert [each.text.kin == found[0].text.kin for each in found] == [True, True, False]
     seed = await stores.texts.seed(second, MODEL, "")
     assert seed is not None
-    assert (seed.vectors.text, list(seed.kin)) == (unit(1, 0), [found[0].row])
+    assert (seed.vectors.text, list(seed.kin)) == (unit(1, 0), [found[0].text.row])
     assert await stores.texts.seed(second, MODEL, "her") is None
-    whole = await stores.texts.found([each.row for each in found])
+    whole = await stores.texts.found([each.text.row for each in found])
     assert {there.asset.id: list(there.others) for there in whole.values()} == {
         first: [second],
         second: [first],

@@ -95,8 +95,9 @@ async def test_a_search_sees_one_owner_only(database: Database) -> None:
         await jobs.complete(job, Reading("some text", None, 1, 1), Model("m", 0), now_ms=3)
     nothing, model = Vectors(None, None), Model("m", 0)
     for owner, count in (("anna", 1), ("ben", 1), ("", 0)):
-        found = await texts.candidates(nothing, model, trigrams(["some"]), Filter(owner=owner), 9)
-        assets = (await texts.found([each.row for each in found])).values()
+        begun = await texts.begin(trigrams(["some"]), Filter(owner=owner), 9)
+        found = await texts.candidates(begun, nothing, model)
+        assets = (await texts.found([each.text.row for each in found])).values()
         assert len(assets) == count
         for each in assets:
             assert await SqliteAssets(database, owner).get(each.asset.id) == each.asset
@@ -158,8 +159,9 @@ async def test_a_library_without_owners_is_brought_along_whole(tmp_path: Path) -
     assert (kept.favorite, kept.created_at_ms, kept.updated_at_ms, kept.embedding.state) == (True, 10, 20, "ready")
     assert [(tag.id, tag.name) for tag in kept.tags] == [("t7", "Cat")]
     nothing, model = Vectors(None, None), Model("m", 0)
-    found = await SqliteTexts(database).candidates(nothing, model, trigrams(["sometext"]), Filter(), 9)
-    assert [each.row for each in found] == [3]
+    texts = SqliteTexts(database)
+    found = await texts.candidates(await texts.begin(trigrams(["sometext"]), Filter(), 9), nothing, model)
+    assert [each.text.row for each in found] == [3]
     assert await assets.get("c4") is None
     restored = await assets.add(NewAsset(new_id(), "2" * 64, "b.jpg", "image/jpeg", 6, []), now_ms=30)
     assert (restored.asset.id, [tag.name for tag in restored.asset.tags]) == ("c4", ["Cat"])

@@ -4,11 +4,11 @@ import math
 import random
 import re
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from sploot_server.assets import Filter
+from sploot_server.assets import Candidate, Filter
 from sploot_server.assets import texts as module
 from sploot_server.assets.database import Database
 from sploot_server.assets.jobs import SqliteJobs
@@ -21,6 +21,7 @@ from toy_library import DIM, look, vector
 
 MODEL = Model("m", DIM)
 NOTHING = Vectors(None, None)
+EVERYTHING = Filter()
 
 
 class Shelf:
@@ -46,13 +47,18 @@ class Shelf:
         (job,) = await self._jobs.claim(1, now_ms=99)
         await self._jobs.complete(job, Reading(text, None, 1, 1), MODEL, now_ms=99)
 
-    async def like(self, *words: str, count: int = 9, only: Filter | None = None) -> list[str]:
-        found = await self.texts.candidates(NOTHING, MODEL, trigrams(words), only or Filter(), count)
-        return [each.squeezed for each in found]
+    async def like(self, *words: str, count: int = 9, only: Filter = EVERYTHING) -> list[str]:
+        found = await self.candidates(NOTHING, trigrams(words), only, count)
+        return [each.text.squeezed for each in found]
 
-    async def near(self, sought: Vectors, count: int = 9, only: Filter | None = None) -> list[str]:
-        found = await self.texts.candidates(sought, MODEL, [], only or Filter(), count)
-        return [each.squeezed for each in sorted(found, key=lambda each: -(each.meaning or each.picture or 0))]
+    async def candidates(
+        self, sought: Vectors, trigrams: Sequence[str] = (), only: Filter = EVERYTHING, count: int = 9
+    ) -> Sequence[Candidate]:
+        return await self.texts.candidates(await self.texts.begin(trigrams, only, count), sought, MODEL)
+
+    async def near(self, sought: Vectors, count: int = 9, only: Filter = EVERYTHING) -> list[str]:
+        found = await self.candidates(sought, [], only, count)
+        return [each.text.squeezed for each in sorted(found, key=lambda each: -(each.meaning or each.picture or 0))]
 
 
 @pytest.fixture
@@ -97,8 +103,8 @@ async def test_the_nearest_picture_is_found_among_many(shelf: Shelf) -> None:
     for number in range(40):
         await shelf.add(f"filler{number}", picture=anywhere(f"{number}"))
     await shelf.add("", picture=anywhere("walrus"))
-    (found,) = await shelf.texts.candidates(Vectors(None, anywhere("walrus")), MODEL, [], Filter(), 1)
-    assert (found.row, found.squeezed, found.meaning) == (41, "", None)
+    (found,) = await shelf.candidates(Vectors(None, anywhere("walrus")), count=1)
+    assert (found.text.row, found.text.squeezed, found.meaning) == (41, "", None)
     assert found.picture == pytest.approx(1)
 
 
@@ -121,8 +127,8 @@ async def test_hidden_assets_do_not_stand_in_the_way(shelf: Shelf) -> None:
 async def test_vectors_of_another_model_are_not_compared(shelf: Shelf) -> None:
     await shelf.add("walrus", model=Model("old", DIM))
     assert await shelf.near(Vectors(vector("walrus"), None)) == []
-    found = await shelf.texts.candidates(Vectors(vector("walrus"), None), MODEL, trigrams(["walrus"]), Filter(), 9)
-    assert [(each.squeezed, each.meaning) for each in found] == [("walrus", None)]
+    found = await shelf.candidates(Vectors(vector("walrus"), None), trigrams(["walrus"]))
+    assert [(each.text.squeezed, each.meaning) for each in found] == [("walrus", None)]
 
 
 async def test_no_search_walks_through_everything(shelf: Shelf) -> None:
@@ -130,7 +136,7 @@ async def test_no_search_walks_through_everything(shelf: Shelf) -> None:
     await shelf.add("walrus sleeps")
     connection = shelf.database._read_connection
     connection.set_trace_callback(statements.append)
-    await shelf.texts.candidates(Vectors(vector("walrus"), None), MODEL, trigrams(["walrus"]), Filter(), 9)
+    await shelf.candidates(Vectors(vector("walrus"), None), trigrams(["walrus"]))
     await shelf.texts.found([1])
     connection.set_trace_callback(None)
     own = [each for each in statements if each.startswith("SELECT")]  # not what full-text search asks for inside

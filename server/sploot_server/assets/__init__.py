@@ -160,16 +160,36 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """What may be an answer.
-
-    `squeezed` is its text (`words.squeeze`), '' if it has none. Candidates of the same `kin` are near-duplicates.
-    `meaning` and `picture` are the inner products of its vectors with those sought, None where either has none.
-    """
+class Text:
+    """What is written in an asset, as `words.squeeze` has it. Near-duplicates are of the same `kin`."""
 
     row: int
     squeezed: str
     kin: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The part of a search that needs no vectors, so that it is done while those are made.
+
+    `like` are texts of the owner that share trigrams, not all of them wanted. `wanted` are rows that `only` leaves, if
+    the store has to know them first.
+    """
+
+    only: Filter
+    count: int
+    like: Sequence[Text]
+    wanted: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What may be an answer.
+
+    `meaning` and `picture` are the inner products of its vectors with those sought, None where either has none.
+    """
+
+    text: Text
     meaning: float | None
     picture: float | None
 
@@ -195,13 +215,14 @@ class Seed:
 class SearchStore(Protocol):
     """What a search reads of ready assets, by row."""
 
-    async def candidates(
-        self, sought: Vectors, model: Model, trigrams: Sequence[str], only: Filter, count: int
-    ) -> Sequence[Candidate]:
-        """Live and wanted assets, each once; what became ready before the call is seen by it.
+    async def begin(self, trigrams: Sequence[str], only: Filter, count: int) -> Begun:
+        """Begin a search for about `count` assets of each kind that `candidates` tells of."""
 
-        About `count` each of those whose text means most nearly what is sought, of those whose picture does, and of
-        those whose text shares most, and rarest, of the trigrams. Vectors of other models than `model` do not count.
+    async def candidates(self, begun: Begun, sought: Vectors, model: Model) -> Sequence[Candidate]:
+        """Live and wanted assets, each once; what became ready before the search began is seen by it.
+
+        Those whose text means most nearly what is sought, those whose picture does, and those whose text shares most,
+        and rarest, of the trigrams. Vectors of other models than `model` do not count.
         """
 
     async def found(self, rows: Sequence[int]) -> Mapping[int, Found]:

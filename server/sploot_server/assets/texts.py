@@ -1,6 +1,7 @@
 """What searches read from SQLite."""
 
 import asyncio
+import itertools
 import json
 import sqlite3
 from collections import defaultdict
@@ -8,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from sploot_server.assets import Candidate, Filter, Found, Seed
+from sploot_server.assets import Begun, Candidate, Filter, Found, Seed, Text
 from sploot_server.assets.database import Database
 from sploot_server.assets.sqlite import asset_of
 from sploot_server.embedding import Model, Vectors
@@ -41,30 +42,40 @@ class SqliteTexts:
         self._order = 0  # of the last embedding whose signs are known
         self._refreshing = asyncio.Lock()
 
-    async def candidates(
-        self, sought: Vectors, model: Model, trigrams: Sequence[str], only: Filter, count: int
-    ) -> Sequence[Candidate]:
+    async def begin(self, trigrams: Sequence[str], only: Filter, count: int) -> Begun:
+        def run(connection: sqlite3.Connection) -> Begun:
+            like = _texts(connection, _like(connection, trigrams, only, count))
+            return Begun(only, count, like, None if only.takes_all else _wanted(connection, only))
+
+        return await self._database.read(run)
+
+    async def candidates(self, begun: Begun, sought: Vectors, model: Model) -> Sequence[Candidate]:
         both = {"vector": sought.text, "picture": sought.picture}
         vectors = {column: vector for column, vector in both.items() if vector is not None}
         if vectors:
             await self._refresh(model)
-        indexes = {column: self._signs.get((column, only.owner)) for column in vectors}
+        indexes = {column: self._signs.get((column, begun.only.owner)) for column in vectors}
+        texts = {text.row: text for text in begun.like}
 
         def run(connection: sqlite3.Connection) -> Sequence[Candidate]:
-            among = None if only.takes_all else _wanted(connection, only)
-            like = _like(connection, trigrams, only, count)
-            share = int(count * SPARE)
+            share = int(begun.count * SPARE)
             while True:
                 near = [
-                    index.nearest(vectors[column], share, among)
+                    index.nearest(vectors[column], share, begun.wanted)
                     for column, index in indexes.items()
                     if index is not None
                 ]
-                found = _compared(connection, {*like, *(row for rows in near for row in rows)}, vectors, model, only)
+                rows = {*texts, *itertools.chain.from_iterable(near)}
+                found = _compared(connection, rows, vectors, model, begun.only)
                 # Hidden assets thin the candidates out: widen the circle until enough are left.
-                if len(found) >= count or all(len(rows) < share for rows in near):
-                    return _read(connection, _best(found, like, count))
+                if len(found) >= begun.count or all(len(rows) < share for rows in near):
+                    break
                 share *= 8
+            best = _best(found, texts, begun.count)
+            texts.update((text.row, text) for text in _texts(connection, best.keys() - texts.keys()))
+            return [
+                Candidate(texts[row], products.get("vector"), products.get("picture")) for row, products in best.items()
+            ]
 
         return await self._database.read(run)
 
@@ -201,7 +212,7 @@ def _compared(
 
 
 def _best(
-    found: Mapping[int, Mapping[str, float | None]], like: Sequence[int], count: int
+    found: Mapping[int, Mapping[str, float | None]], like: Collection[int], count: int
 ) -> dict[int, Mapping[str, float | None]]:
     """Those that share trigrams, and by each kind of vector the `count` nearest."""
     best = dict.fromkeys(row for row in like if row in found)
@@ -211,19 +222,10 @@ def _best(
     return {row: found[row] for row in best}
 
 
-def _read(connection: sqlite3.Connection, found: Mapping[int, Mapping[str, float | None]]) -> Sequence[Candidate]:
-    rows = connection.execute(
-        "SELECT r.value AS row, x.squeezed, l.kin FROM json_each(?) r "
+def _texts(connection: sqlite3.Connection, rows: Collection[int]) -> Sequence[Text]:
+    texts = connection.execute(
+        "SELECT r.value AS row, coalesce(x.squeezed, ''), coalesce(l.kin, r.value) FROM json_each(?) r "
         "LEFT JOIN texts x ON x.rowid = r.value LEFT JOIN looks l ON l.asset = r.value",
-        (json.dumps(list(found)),),
+        (json.dumps(list(rows)),),
     )
-    return [
-        Candidate(
-            row["row"],
-            row["squeezed"] or "",
-            row["row"] if row["kin"] is None else row["kin"],
-            found[row["row"]].get("vector"),
-            found[row["row"]].get("picture"),
-        )
-        for row in rows
-    ]
+    return [Text(*text) for text in texts]

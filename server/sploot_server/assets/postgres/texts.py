@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Collection, Mapping, Sequence
 
-from sploot_server.assets import Candidate, Filter, Found, Seed
+from sploot_server.assets import Begun, Candidate, Filter, Found, Seed, Text
 from sploot_server.assets.postgres.database import PostgresDatabase, Statements
 from sploot_server.assets.postgres.index import floats, numbers, padded
 from sploot_server.assets.sqlite import asset_of
@@ -33,9 +33,11 @@ COMMONNESS = """
     USING (trigram) ORDER BY 2, 1
 """
 LIKE = f"""
-    SELECT x.asset FROM unnest($7::integer[], $8::float8[]) AS asked (trigram, weight)
-    JOIN texts x ON x.trigrams @> ARRAY[asked.trigram] JOIN assets a ON a.row = x.asset WHERE {WANTED}
-    GROUP BY x.asset ORDER BY sum(asked.weight) DESC, x.asset LIMIT $9
+    SELECT x.asset, x.squeezed, coalesce(l.kin, x.asset) FROM (
+      SELECT x.asset FROM unnest($7::integer[], $8::float8[]) AS asked (trigram, weight)
+      JOIN texts x ON x.trigrams @> ARRAY[asked.trigram] JOIN assets a ON a.row = x.asset WHERE {WANTED}
+      GROUP BY x.asset ORDER BY sum(asked.weight) DESC, x.asset LIMIT $9) AS alike
+    JOIN texts x USING (asset) LEFT JOIN looks l USING (asset)
 """  # noqa: S608 - constants
 READ = f"""
     SELECT a.row, coalesce(x.squeezed, '') AS squeezed, coalesce(l.kin, a.row) AS kin,
@@ -62,11 +64,14 @@ class PostgresTexts:
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
 
-    async def candidates(
-        self, sought: Vectors, model: Model, trigrams: Sequence[str], only: Filter, count: int
-    ) -> Sequence[Candidate]:
+    async def begin(self, trigrams: Sequence[str], only: Filter, count: int) -> Begun:
         async with self._database.transaction() as statements:
-            rows = set(await _like(statements, trigrams, only, count))
+            return Begun(only, count, await _like(statements, trigrams, only, count))
+
+    async def candidates(self, begun: Begun, sought: Vectors, model: Model) -> Sequence[Candidate]:
+        only, count = begun.only, begun.count
+        rows = {text.row for text in begun.like}
+        async with self._database.transaction() as statements:
             await statements.fetch(f"SET LOCAL hnsw.ef_search = {min(count, EF_SEARCH_MAX)}")
             if sought.text is not None:
                 place = {"measured": "v.meaning IS NOT NULL", "expression": "v.meaning::halfvec(768)"}
@@ -102,8 +107,8 @@ class PostgresTexts:
         return Seed(row["row"], vectors, row["kin"])
 
 
-async def _like(statements: Statements, trigrams: Sequence[str], only: Filter, count: int) -> Sequence[int]:
-    """Rows of texts that share the rarest of the trigrams, as many of these as occur in POSTINGS_MAX texts."""
+async def _like(statements: Statements, trigrams: Sequence[str], only: Filter, count: int) -> Sequence[Text]:
+    """Texts that share the rarest of the trigrams, as many of these as occur in POSTINGS_MAX texts."""
     chosen: list[int] = []
     weights: list[float] = []
     left = float(POSTINGS_MAX)
@@ -115,7 +120,7 @@ async def _like(statements: Statements, trigrams: Sequence[str], only: Filter, c
         left -= row["texts"]
     if not chosen:
         return []
-    return [row["asset"] for row in await statements.fetch(LIKE, *_filter(only), chosen, weights, count)]
+    return [Text(*row) for row in await statements.fetch(LIKE, *_filter(only), chosen, weights, count)]
 
 
 async def _nearest(statements: Statements, place: Mapping[str, str], *values: object) -> set[int]:
@@ -127,7 +132,7 @@ async def _read(
 ) -> Sequence[Candidate]:
     picture = None if sought.picture is None else floats(sought.picture)
     found = await statements.fetch(READ, *_filter(only), model.name, padded(sought.text), picture, list(rows))
-    return [Candidate(*row) for row in found]
+    return [Candidate(Text(row, squeezed, kin), *products) for row, squeezed, kin, *products in found]
 
 
 def _filter(only: Filter) -> Sequence[object]:

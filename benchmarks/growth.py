@@ -1,8 +1,9 @@
-"""How cost grows with what is in the store: `python benchmarks/growth.py [--sizes N,N,...] [--plot FILE]`.
+"""How cost grows with what is in the store: `python benchmarks/growth.py [--sizes N,N,...] [--rounds N] [--plot FILE]`.
 
 Per size: what a hundred more files take to be queued, a claim with its acknowledgement, what a status reads,
 the memory of a process that has the store open, and the bytes on the disk. Every figure beyond the first size is also
-given as a ratio to the first: flat is 1 x, and disk grows by item or not at all. `--plot` draws them as SVG.
+given as a ratio to the first: flat is 1 x, and disk grows by item or not at all. The sizes take turns, and what counts
+is the best of the rounds, so that a disk that is busy for a while burdens no size alone. `--plot` draws them as SVG.
 """
 
 import argparse
@@ -14,10 +15,12 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from paired import rounds
 from panels import drawn
 from storekit import Store, opened, origin, version
 
@@ -90,6 +93,13 @@ def rss_mb() -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
+def measured(items: int) -> list[float]:
+    """The figures of a Cost, measured in a process of its own."""
+    command = [sys.executable, __file__, "--one", str(items)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [float(figure) for figure in done.stdout.split()]
+
+
 def table(costs: dict[int, Cost]) -> None:
     names = list(asdict(next(iter(costs.values()))))
     print(f"{'items':>10}  " + "  ".join(f"{name:>24}" for name in names))
@@ -102,6 +112,7 @@ def table(costs: dict[int, Cost]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="1000,10000,100000,1000000", help="how many items, thousands of them")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--plot", type=Path, help="where to draw it")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -109,11 +120,9 @@ def main() -> None:
         if arguments.one:  # in a process of its own, for its memory
             print(*asdict(asyncio.run(measure(Path(scratch, "queue.db"), arguments.one))).values())
             return
-    costs = {}
-    for items in map(int, arguments.sizes.split(",")):
-        command = [sys.executable, __file__, "--one", str(items)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        costs[items] = Cost(*map(float, done.stdout.split()))
+    sizes = list(map(int, arguments.sizes.split(",")))
+    found = rounds(arguments.rounds, {str(items): partial(measured, items) for items in sizes})
+    costs = {items: Cost(*map(min, zip(*found[str(items)], strict=True))) for items in sizes}
     table(costs)
     if arguments.plot:
         measures = {title: [getattr(cost, name) for cost in costs.values()] for name, title in NAMES.items()}

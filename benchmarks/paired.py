@@ -6,7 +6,9 @@ A busy machine makes both sides of a round slow together, so the median of the r
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def timed(action: Callable[[], Any]) -> float:
@@ -16,9 +18,9 @@ def timed(action: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def rounds(count: int, contenders: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """What each contender says of itself (seconds) in `count` rounds, in turn, every other round backwards."""
-    took: dict[str, list[float]] = {name: [] for name in contenders}
+def rounds(count: int, contenders: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
+    """What each contender says of itself, most often its seconds, in `count` rounds, every other one backwards."""
+    took: dict[str, list[T]] = {name: [] for name in contenders}
     for number in range(count):
         names = list(contenders)
         for name in reversed(names) if number % 2 else names:

@@ -59,7 +59,11 @@ class Queue:
 
     async def claim_urgent(self, *, now: float) -> Leased | None:
         """Lease the next urgent item of any shard."""
-        return _only(await self._claims.claim(None, now=now))
+        return _only(await self.claim_urgent_group(limit=1, now=now))
+
+    async def claim_urgent_group(self, *, limit: int, now: float) -> list[Leased]:
+        """Lease the next urgent items of any shards, at most `limit`, in one transaction."""
+        return await self._claims.claim(None, limit=limit, now=now)
 
     async def promote(self, *, now: float) -> int:
         """Make the delayed items whose time has come claimable. Returns how many."""

@@ -147,11 +147,10 @@ class Uploader:
             await asyncio.sleep(BREATH_S)
 
     async def _claim(self, shard: int | None, passage: Passage) -> Sequence[Leased]:
+        limit = 1 if self._gate.is_probe(passage) else self._together_max
         with self._traffic.load.at("writing"):
             if shard is None:
-                urgent = await self._queue.claim_urgent(now=self._clock.now())
-                return [urgent] if urgent else []
-            limit = 1 if self._gate.is_probe(passage) else self._together_max
+                return await self._queue.claim_urgent_group(limit=limit, now=self._clock.now())
             return await self._queue.claim_group(shard, limit=limit, now=self._clock.now(), chance=random.random())
 
     @property

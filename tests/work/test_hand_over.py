@@ -185,6 +185,14 @@ async def test_an_urgent_item_waits_for_no_group_of_others(walk: Walk) -> None:
     await walk.until_through()
 
 
+async def test_urgent_items_of_any_shard_that_wait_together_go_together(walk: Walk) -> None:
+    """Whoever drops twenty files does not see the last of them wait for nineteen others."""
+    await added(walk, 20, priority=Priority.URGENT)
+    await walk.uploader.run_once(None)
+    assert named(walk) == [20]
+    assert (await walk.until_through())[State.EMBEDDING] == 20
+
+
 async def test_a_lane_that_is_cancelled_anywhere_loses_nothing(walk: Walk) -> None:
     item_id = await walk.add("a.jpg")
     item = await walk.cancelled_anywhere(item_id, every=3)

@@ -316,6 +316,20 @@ async def test_the_nearest_of_many_are_the_nearest(stores: Stores) -> None:
     assert [each.meaning for each in best] == pytest.approx([math.cos(turns[number]) for number in nearest], abs=1e-5)
 
 
+async def test_what_one_of_two_models_knows_counts_once_however_many_sides_it_does_not_know(stores: Stores) -> None:
+    half, whole = math.sqrt(0.5), math.sqrt(2)
+    model = Model("m", 4)
+    await stores.jobs.release(model, now_ms=1)
+    await stores.read("a", Reading("known to both", struct.pack("<4f", half, 0, 0, half), 1, 1))
+    await stores.read("b", Reading("to the first", struct.pack("<4f", whole * 0.6, whole * 0.8, 0, 0), 1, 1))
+    for query, cosines in (
+        ((half, 0, half, 0), [0.5, 0.6]),  # of both models, the mean; of one, its own
+        ((whole, 0, 0, 0), [1.0, 0.6]),
+    ):
+        found = await compared(stores, Vectors(struct.pack("<4f", *query), None), model)
+        assert [each.meaning for each in found] == pytest.approx(cosines, abs=1e-5)
+
+
 async def test_vectors_of_another_model_are_not_compared(stores: Stores) -> None:
     await stores.read("a", Reading("cat", unit(1, 0), 1, 1))
     found = await compared(stores, Vectors(unit(1, 0), None), Model("newer", 2))

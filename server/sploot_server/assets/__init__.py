@@ -186,7 +186,7 @@ class Begun:
 class Candidate:
     """What may be an answer.
 
-    `meaning` and `picture` are the inner products of its vectors with those sought, None where either has none.
+    `meaning` and `picture` are the cosines of its vectors and those sought, None where either has none.
     """
 
     text: Text

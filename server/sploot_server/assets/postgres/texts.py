@@ -41,7 +41,8 @@ LIKE = f"""
 """  # noqa: S608 - constants
 READ = f"""
     SELECT a.row, coalesce(x.squeezed, '') AS squeezed, coalesce(l.kin, a.row) AS kin,
-           CASE WHEN comparable THEN -(v.meaning <#> $8::float4[]::vector) END AS meaning,
+           CASE WHEN comparable THEN -(v.meaning <#> $8::float4[]::vector) / greatest(1, -- see `vectors.inner_products`
+             (v.meaning <#> v.meaning) * ($8::float4[]::vector <#> $8::float4[]::vector) / 2) END AS meaning,
            CASE WHEN comparable AND vector_dims(v.picture) = cardinality($9::float4[])
                 THEN -(v.picture <#> $9::float4[]::vector) END AS picture
     FROM assets a JOIN embeddings e ON e.asset = a.row CROSS JOIN LATERAL (SELECT e.model = $7 AS comparable) c

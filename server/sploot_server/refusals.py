@@ -37,19 +37,20 @@ STATUS: Mapping[type[LibraryError], HTTPStatus] = {
 }
 logger = structlog.get_logger()
 
+AGAIN_S = 2  # when to come back, where nothing better is known
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def refusal(message: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """The body of every error."""
-    return JSONResponse({"success": False, "error": message}, status, headers)
+    """The body of every error; what is only for now says when to try again."""
+    later = {"retry-after": str(AGAIN_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return JSONResponse({"success": False, "error": message}, status, {**later, **(headers or {})})
 
 
 async def on_library_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, LibraryError)
     clean = not isinstance(error, TooSlow) and await discard(request)
-    headers = {"retry-after": "2"} if isinstance(error, Unreachable) else {}
-    return refusal(str(error), STATUS[type(error)], headers if clean else {**headers, "connection": "close"})
+    return refusal(str(error), STATUS[type(error)], None if clean else {"connection": "close"})
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ from sploot_server.accounts.guard import scope_needed
 from sploot_server.accounts.guesses import GUESSES_MAX, REFILL_S, REMEMBERED_MAX, Guesses
 from sploot_server.accounts.tokens import digest_of, id_of, is_same, minted, scopes_of, shown
 from sploot_server.config import Config, ConfigError
+from sploot_server.model import Unreachable
 from sploot_server.serve import library_app
 from starlette.routing import Route
 from toy_library import FakeEmbedder, picture
@@ -170,6 +171,22 @@ async def test_wrong_tokens_are_slowed_down_and_right_ones_are_not(door: Door) -
     assert 1 <= int(wrong[-1].headers["retry-after"]) <= REFILL_S
     assert (await door.get("/api/assets", token)).status_code == 200
     assert (await door.get("/api/assets", minted()[0])).status_code == 429
+
+
+async def test_where_tokens_cannot_be_looked_up_everybody_is_told_to_come_back(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the body is read before, so that a client that sends before it listens hears it."""
+    token = await door.token("anna")
+
+    async def token_of(token_id: str) -> None:
+        raise Unreachable("The library's database cannot be reached")
+
+    monkeypatch.setattr(door.accounts, "token", token_of)
+    answer = await door.upload(token)
+    assert (answer.status_code, answer.json()["success"]) == (503, False)
+    assert int(answer.headers["retry-after"]) > 0
+    assert "connection" not in answer.headers
 
 
 async def test_the_last_use_of_a_token_is_noted_to_the_minute(door: Door) -> None:

@@ -16,6 +16,7 @@ from sploot_server.accounts import Scope as TokenScope
 from sploot_server.accounts.guesses import Guesses
 from sploot_server.accounts.tokens import digest_of, id_of, is_same, shown
 from sploot_server.bodies import discard
+from sploot_server.model import Unreachable
 from sploot_server.refusals import refusal
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -44,7 +45,10 @@ class Guard:
         self._guesses = Guesses(time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await self._refused(scope)
+        try:
+            answer = await self._refused(scope)
+        except Unreachable as error:
+            answer = refusal(str(error), HTTPStatus.SERVICE_UNAVAILABLE)
         if answer is None:
             await self._app(scope, receive, send)
             return

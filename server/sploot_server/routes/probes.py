@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from sploot_server.metrics import Metrics
+from sploot_server.refusals import AGAIN_S
 from sploot_server.routes.health import FRESH
 from sploot_server.stores import Check, Stores
 from sploot_server.updates import Updates
@@ -39,7 +40,9 @@ class Probes:
         checks = {**self._stores.checks, **self._stores.comforts}
         usable = dict(zip(checks, await asyncio.gather(*map(_is_usable, checks, checks.values())), strict=True))
         if not all(usable[name] for name in self._stores.checks):
-            return JSONResponse({"status": "unavailable", "checks": usable}, 503, headers={**FRESH, "retry-after": "2"})
+            return JSONResponse(
+                {"status": "unavailable", "checks": usable}, 503, headers={**FRESH, "retry-after": str(AGAIN_S)}
+            )
         return JSONResponse({"status": "ok" if all(usable.values()) else "degraded", "checks": usable}, headers=FRESH)
 
     async def metrics(self, request: Request) -> Response:

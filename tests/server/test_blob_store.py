@@ -5,16 +5,18 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 import s3
 from hypothesis import given
 from hypothesis import strategies as st
 from sploot_server.blobs import BUFFER_BYTES, BlobStore, FileBlobs
-from sploot_server.blobs_s3 import PART_BYTES, S3Blobs
+from sploot_server.blobs_s3 import PART_BYTES, S3Blobs, key
 from sploot_server.config import ConfigError
 from sploot_server.model import Unreachable
 from sploot_server.originals import Unsatisfiable, range_of
@@ -122,6 +124,16 @@ async def test_what_is_removed_is_gone_and_removing_again_is_harmless(blobs: Blo
         await whole(blobs, checksum, 0, 3)
     await keep(blobs, b"abc")
     assert await whole(blobs, checksum, 0, 3) == b"abc"
+
+
+async def test_a_large_file_goes_to_a_bucket_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the store's own account: its tag of an object in parts ends with their number."""
+    blobs = bucket(tmp_path, monkeypatch)
+    assert isinstance(blobs, S3Blobs)
+    for size, parts in ((PART_BYTES * 2 + 1, "-3"), (PART_BYTES // 2, "")):
+        checksum = await keep(blobs, os.urandom(size))
+        tag = (await obstore.head_async(blobs._store, key(checksum)))["e_tag"]
+        assert re.fullmatch(rf'"?[0-9a-f]+{parts}"?', str(tag)), tag
 
 
 async def test_a_store_that_is_there_is_well(blobs: BlobStore) -> None:

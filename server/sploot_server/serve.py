@@ -71,7 +71,7 @@ async def library_app(config: Config, embedder: Embedder | None = None) -> Async
         door = Middleware(Door, requests_max=config.requests_max, endless=frozenset({STREAM_PATH}))
         metrics = Metrics()
         routes = [
-            *api(config, library, search),
+            *api(config, library, search, stores.shares),
             *Tus(config, library, partials).routes(),
             *Live(updates).routes(),
             *Probes(stores, updates, metrics).routes(),

@@ -8,10 +8,11 @@ from typing import Any
 
 from sploot_server.accounts import AccountStore
 from sploot_server.accounts.sqlite import SqliteAccounts
-from sploot_server.assets import AssetStore, EndStore, JobStore, SearchStore
+from sploot_server.assets import AssetStore, EndStore, JobStore, SearchStore, ShareStore
 from sploot_server.assets.database import Database
 from sploot_server.assets.ends import SqliteEnds
 from sploot_server.assets.jobs import SqliteJobs
+from sploot_server.assets.shares import SqliteShares
 from sploot_server.assets.sqlite import SqliteAssets
 from sploot_server.assets.texts import SqliteTexts
 from sploot_server.blobs import BlobStore, FileBlobs
@@ -38,6 +39,7 @@ class Stores:
     jobs: JobStore
     texts: SearchStore
     ends: EndStore
+    shares: ShareStore
     blobs: BlobStore
     news: Notifier
     checks: Mapping[str, Check]
@@ -78,6 +80,7 @@ async def _in_sqlite(config: Config, blobs: BlobStore) -> AsyncIterator[Stores]:
             jobs=SqliteJobs(database),
             texts=SqliteTexts(database),
             ends=ends,
+            shares=SqliteShares(database),
             blobs=blobs,
             news=Notifier(),
             checks={"database": check, "blobs": blobs.check},
@@ -90,7 +93,7 @@ async def _in_sqlite(config: Config, blobs: BlobStore) -> AsyncIterator[Stores]:
 async def _in_postgres(config: Config, url: str, blobs: BlobStore) -> AsyncIterator[Stores]:
     try:
         from sploot_server.accounts.postgres import PostgresAccounts  # noqa: PLC0415 - an extra
-        from sploot_server.assets.postgres import assets, database, ends, jobs, texts  # noqa: PLC0415 - an extra
+        from sploot_server.assets.postgres import assets, database, ends, jobs, shares, texts  # noqa: PLC0415 - an extra
         from sploot_server.notify_postgres import postgres_line  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigError(f"--database needs {error.name}; `pip install 'sploot[scale]'` brings it.") from error
@@ -116,6 +119,7 @@ async def _in_postgres(config: Config, url: str, blobs: BlobStore) -> AsyncItera
             jobs=work,
             texts=texts.PostgresTexts(opened),
             ends=order,
+            shares=shares.PostgresShares(opened),
             blobs=blobs,
             news=news,
             checks={"database": check, "blobs": blobs.check},

@@ -13,7 +13,8 @@ from sploot_server.formats import is_readable
 from sploot_server.model import Asset, NoThumbnail, Unreachable
 from sploot_server.workers import Worker
 
-SIDES_PX = (64, 128, 256, 512, 1024)  # a few, so that few are kept
+SHOWN_PX = 2048  # what is shown to everybody by a link
+SIDES_PX = (64, 128, 256, 512, 1024, SHOWN_PX)  # a few, so that few are kept
 THREADS = 2
 MADE_S_MAX = 20.0
 

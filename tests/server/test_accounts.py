@@ -163,6 +163,19 @@ def test_what_is_needed_is_known_for_every_request(method: str, path: str, scope
     assert scope_needed(method, path) is scope
 
 
+async def test_a_link_needs_no_token_and_making_one_needs_a_token_that_may_write(door: Door) -> None:
+    anna, looker = await door.token("anna"), await door.token("ben", scopes=frozenset({Scope.READ}))
+    asset_id = (await door.upload(anna)).json()["asset"]["id"]
+    path = f"/api/assets/{asset_id}/share"
+    assert (await door.client.post(path)).status_code == 401
+    assert (await door.client.post(path, headers=bearer(looker))).status_code == 403
+    link = (await door.client.post(path, headers=bearer(anna))).json()["shareUrl"]
+    shown = await door.client.get(link)
+    assert (shown.status_code, shown.json()["error"][:20]) == (404, "There is no thumbnai"), "known, though no picture"
+    for beside in (f"{link}/../../api/assets", f"/s/../api/assets/{asset_id}"):
+        assert (await door.client.get(beside)).status_code in (401, 404)
+
+
 async def test_wrong_tokens_are_slowed_down_and_right_ones_are_not(door: Door) -> None:
     token = await door.token("anna")
     assert (await door.get("/api/assets", token)).status_code == 200

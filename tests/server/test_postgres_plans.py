@@ -5,7 +5,7 @@ from typing import Any
 
 import postgres
 import pytest
-from sploot_server.assets import Filter
+from sploot_server.assets import Begun, Filter
 from sploot_server.assets.postgres.database import PostgresDatabase, Statements
 from sploot_server.assets.postgres.index import MEANING_DIM
 from sploot_server.assets.postgres.texts import PostgresTexts
@@ -53,7 +53,7 @@ async def test_the_nearest_are_found_by_the_graph(asked: Asked) -> None:
             await statements.fetch(statement)
     await database.fetch("ANALYZE")
     asked.clear()
-    await PostgresTexts(database).candidates(Vectors(bytes(4 * MEANING_DIM), None), MODEL, [], Filter(), 50)
+    await PostgresTexts(database).candidates(Begun(Filter(), 50, []), Vectors(bytes(4 * MEANING_DIM), None), MODEL)
     [(statement, values)] = [each for each in asked if "<#> $8::float4[]::halfvec" in each[0]]
     async with database.transaction() as statements:
         [row] = await statements.fetch(f"EXPLAIN (FORMAT JSON) {statement}", *values)

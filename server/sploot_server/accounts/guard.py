@@ -22,6 +22,8 @@ from sploot_server.refusals import refusal
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 OPEN = frozenset({"/api/health", "/api/health/services", "/api/health/live", "/api/health/ready"})
 """As in Sploot: they say nothing of anybody."""
+SHARED = "/s/"
+"""Links to pictures: whoever has one is meant to see it."""
 FIGURES = frozenset({"/metrics"})
 READING = frozenset(
     {"/api/search", "/api/upload/check", "/api/upload/check/batch", "/api/assets/batch/embedding-status"}
@@ -62,7 +64,7 @@ class Guard:
             if urlsplit(f"//{headers.get('host', '')}").hostname in LOOPBACK_NAMES:
                 return None
             return refusal("This host name is not served here", HTTPStatus.FORBIDDEN)
-        if scope["path"] in OPEN:
+        if scope["path"] in OPEN or scope["path"].startswith(SHARED):
             return None
         shown_token = shown(headers.get("authorization", ""))
         if not shown_token:

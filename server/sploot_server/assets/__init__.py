@@ -101,6 +101,19 @@ class EndStore(Protocol):
         """Live assets whose embeddings ended after that, the first `limit` of them; of everybody if `owner` is None."""
 
 
+class ShareStore(Protocol):
+    """The links by which owners show pictures to everybody; a slug is the secret part of one."""
+
+    async def share(self, asset_id: str, owner: str, slug: str, *, now_ms: int) -> str | None:
+        """The slug that this asset has, which is `slug` if it had none; None if there is no such live asset."""
+
+    async def unshare(self, asset_id: str, owner: str) -> None:
+        """End the link, if there is one; the next one is another."""
+
+    async def shared(self, slug: str) -> Asset | None:
+        """The live asset of this link."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A picture to be read. `attempts` have failed before; `claim` tells this taking in hand from earlier ones."""

@@ -76,7 +76,7 @@ LIST = [
     query("createdAfter", ASKED_TIME, "From this time on."),
     query("createdBefore", ASKED_TIME, "Before this time."),
 ]
-SIZE = query("size", NUMBER, "Of its longer side in pixels, about: 64, 128, 256, 512 or 1024 are made.")
+SIZE = query("size", NUMBER, "Of its longer side in pixels, about: 64, 128, 256, 512, 1024 or 2048 are made.")
 PERMANENT = query("permanent", {"enum": ["true", "false"]}, "true: the bytes are removed, too.")
 
 PATHS: Mapping[str, Any] = {
@@ -160,6 +160,19 @@ PATHS: Mapping[str, Any] = {
     "/api/assets/{id}/similar": {
         "parameters": [ASSET_ID],
         "get": operation("What is like it", {200: answer("Best first.", "Similar")}, 400, 404, parameters=[LIST[0]]),
+    },
+    "/api/assets/{id}/share": {
+        "parameters": [ASSET_ID],
+        "post": operation("Give it a link for everybody, always the same", {200: answer("It.", "Shared")}, 400, 404),
+        "delete": operation("End its link", {200: answer("There is none now.", "Deleted")}, 404),
+    },
+    "/s/{slug}": {
+        "parameters": [{**ASSET_ID, "name": "slug"}],
+        "get": operation(
+            "A shared picture as WebP: the first frame, upright, and nothing but pixels; needs no token",
+            {200: {"description": "It.", "content": {"image/webp": {}}}, 304: answer("The client has it.")},
+            404,
+        ),
     },
     "/api/assets/{id}/tags": {
         "parameters": [ASSET_ID],

@@ -162,6 +162,7 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "EditRequest": asked({}, {"favorite": {"type": ["boolean", "null"]}, "tags": many(TEXT)}),
     "Deleted": of({"message": TEXT}, {"asset": of({"id": ID, "deletedAt": TIME})}),
+    "Shared": of({"shareUrl": TEXT}),
     "AddTagsRequest": asked({}, {"tagNames": many(TEXT), "tagIds": many(TEXT)}),
     "AddedTags": of({"success": {"const": True}, "addedTags": many(ref("Tag"))}),
     "Tags": of(

@@ -5,6 +5,7 @@ One module for each kind of thing that is asked; each has a class whose `routes`
 
 from starlette.routing import BaseRoute
 
+from sploot_server.assets import ShareStore
 from sploot_server.config import Config
 from sploot_server.library import Library
 from sploot_server.routes.assets import Assets
@@ -14,11 +15,12 @@ from sploot_server.routes.embeddings import Embeddings
 from sploot_server.routes.health import Health
 from sploot_server.routes.pictures import Pictures
 from sploot_server.routes.searches import Searches
+from sploot_server.routes.shares import Shares
 from sploot_server.routes.uploads import Uploads
 from sploot_server.search import Search
 
 
-def api(config: Config, library: Library, search: Search) -> list[BaseRoute]:
+def api(config: Config, library: Library, search: Search, shares: ShareStore) -> list[BaseRoute]:
     """All of it but the live channel, which is `live.py`'s."""
     return [
         *Description().routes(),
@@ -29,4 +31,5 @@ def api(config: Config, library: Library, search: Search) -> list[BaseRoute]:
         *Assets(library).routes(),
         *Pictures(library).routes(),
         *Searches(search).routes(),
+        *Shares(library, shares).routes(),
     ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CORPUS = Path(__file__).with_name("captions.txt")
+HELD_OUT = Path(__file__).with_name("captions_held_out.txt")
 TYPO_LETTERS_MIN = 4
 
 
@@ -19,6 +20,7 @@ class Caption:
     top: str
     bottom: str
     paraphrase: str | None = None
+    foreign: str | None = None  # a paraphrase in another language than the caption's
 
     @property
     def text(self) -> str:
@@ -26,8 +28,8 @@ class Caption:
 
 
 @functools.cache
-def corpus() -> tuple[Caption, ...]:
-    lines = CORPUS.read_text(encoding="utf-8").splitlines()
+def corpus(file: Path = CORPUS) -> tuple[Caption, ...]:
+    lines = file.read_text(encoding="utf-8").splitlines()
     return tuple(_parse(line) for line in lines if line and not line.startswith("#"))
 
 
@@ -68,9 +70,10 @@ def glued(text: str) -> str:
 
 
 def _parse(line: str) -> Caption:
-    language, text, *paraphrase = (part.strip() for part in line.split("|"))
+    language, text, *queries = (part.strip() for part in line.split("|"))
     top, bottom = text.split(" / ")
-    return Caption(language, top, bottom, paraphrase[0] if paraphrase else None)
+    paraphrase, foreign = (*queries, None, None)[:2]
+    return Caption(language, top, bottom, paraphrase, foreign.partition(": ")[2] if foreign else None)
 
 
 @functools.cache

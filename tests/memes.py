@@ -47,6 +47,7 @@ class Meme:
     format: str
     language: str
     paraphrase: str | None = None
+    foreign: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,15 +96,24 @@ def make(
 
     File names carry the seed, so that memes of several seeds may share a folder.
     """
+    return draw(folder, [captions.caption(index, seed) for index in range(count)], seed, sizes, formats)
+
+
+def draw(
+    folder: Path, wanted: Sequence[Caption], seed: int = 0, sizes: str = "small", formats: Sequence[str] = FORMATS
+) -> list[Meme]:
+    """As `make`, of the captions that are wanted."""
     folder.mkdir(parents=True, exist_ok=True)
     profile = PROFILES[sizes]
-    return [_make_one(folder, index, seed, profile, formats[index % len(formats)]) for index in range(count)]
+    return [
+        _make_one(folder, f"{seed}/{index}", caption, profile, formats[index % len(formats)])
+        for index, caption in enumerate(wanted)
+    ]
 
 
-def _make_one(folder: Path, index: int, seed: int, profile: Profile, kind: str) -> Meme:
-    caption = captions.caption(index, seed)
-    path = folder / f"meme-{seed}-{index:04}{EXTENSIONS[kind]}"
-    chance = f"{seed}/{index}"
+def _make_one(folder: Path, chance: str, caption: Caption, profile: Profile, kind: str) -> Meme:
+    seed, _, index = chance.partition("/")
+    path = folder / f"meme-{seed}-{index:>04}{EXTENSIONS[kind]}"
     rng = random.Random(chance)
     quality, grain = rng.randint(*profile.quality), rng.randint(*profile.grain)
     size = rng.choice(profile.dimensions)
@@ -120,7 +130,7 @@ def _make_one(folder: Path, index: int, seed: int, profile: Profile, kind: str) 
             size = rng.choice(profile.gif_dimensions)
             frames = _frames(caption, size, chance, profile.gif_grain, count=rng.randint(3, 6))
             frames[0].save(path, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
-    return Meme(path, caption.text, kind, caption.language, caption.paraphrase)
+    return Meme(path, caption.text, kind, caption.language, caption.paraphrase, caption.foreign)
 
 
 def _frames(caption: Caption, size: tuple[int, int], chance: str, grain: int, *, count: int) -> list[Image.Image]:

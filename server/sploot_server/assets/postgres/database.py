@@ -50,6 +50,7 @@ class PostgresDatabase:
         try:
             self._pool = await self._connections(CONNECTIONS_MAX)
             self._holding = await self._connections(HOLDING_MAX)
+            await self._pool.fetch("SELECT")  # only now is anything connected to
         except (*BROKEN, asyncpg.PostgresError, ValueError) as error:
             raise DatabaseError(f"The database cannot be reached: {error}. Look at --database.") from error
         try:

@@ -52,6 +52,12 @@ async def test_the_document_names_every_route_and_no_other(config: Config, embed
     assert named == served
 
 
+def test_the_document_is_one_of_openapi() -> None:
+    """By the schema that OpenAPI itself is published with."""
+    assert document()["openapi"].startswith("3.1")
+    schema.validate()
+
+
 async def test_the_document_is_served(client: httpx.AsyncClient) -> None:
     answer = await client.get(PATH)
     assert (answer.json(), answer.headers["content-type"]) == (json.loads(json.dumps(document())), "application/json")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sploot_server.accounts import AccountStore
 from sploot_server.config import Config
 from sploot_server.process import address_of, listening
 from sploot_server.serve import library_app, server_of
@@ -28,6 +29,7 @@ class LiveLibrary:
     config: Config
     embedder: FakeEmbedder
     updates: Updates
+    accounts: AccountStore
     client: httpx.AsyncClient
     url: str
 
@@ -54,10 +56,10 @@ class LiveLibrary:
 
 @contextlib.asynccontextmanager
 async def live_library(
-    folder: Path, *, hold: bool = False, socket: Path | None = None, tcp: bool = False
+    folder: Path, *, hold: bool = False, socket: Path | None = None, tcp: bool = False, accounts: bool = False
 ) -> AsyncIterator[LiveLibrary]:
     """On `socket`, or on one in the folder, or on a free port; all lines end with it."""
-    config = Config(data=folder, uds=None if tcp else socket or folder / "s", port=0, drain_s=2)
+    config = Config(data=folder, uds=None if tcp else socket or folder / "s", port=0, drain_s=2, accounts=accounts)
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - of no length
     embedder = FakeEmbedder(hold=asyncio.Event() if hold else None)
     async with library_app(config, embedder) as app:
@@ -70,7 +72,7 @@ async def live_library(
             transport = None if tcp else httpx.AsyncHTTPTransport(uds=str(config.uds))
             async with httpx.AsyncClient(transport=transport, base_url=url) as client:
                 try:
-                    yield LiveLibrary(config, embedder, app.state.updates, client, url)
+                    yield LiveLibrary(config, embedder, app.state.updates, app.state.accounts, client, url)
                 finally:
                     server.stop()
                     await serving

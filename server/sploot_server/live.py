@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
@@ -29,6 +29,7 @@ ID_CHARS_MAX = 64
 MESSAGE_BYTES_MAX = 128 * 1024
 SEND_S_MAX = 10.0  # for one update to leave; who takes longer is dropped
 HEARTBEAT_S = 15.0
+TOKEN_LOOK_S = 10.0  # how long a line may outlive its token
 RETRY_MS = 1_000
 TRY_AGAIN_LATER = 1013  # WebSocket close code, from the registry of RFC 6455
 BUSY = "Too many clients are listening; try again later"
@@ -49,7 +50,7 @@ class Live:
             with self._updates.listen(owner_of(socket), set()) as listener:
                 await socket.accept()
                 conversation = _Conversation(socket, listener, self._updates)
-                await _first(conversation.hear(), conversation.tell())
+                await _first(conversation.hear(), conversation.tell(), _watch(socket, listener))
         except Full:
             await socket.send_denial_response(refusal(BUSY, HTTPStatus.SERVICE_UNAVAILABLE, {"retry-after": "5"}))
 
@@ -139,7 +140,7 @@ class _EventStream(Response):
         try:
             with self._updates.listen(self._owner, self._ids) as listener:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                await _first(_left(receive), self._tell(listener, send))
+                await _first(_left(receive), self._tell(listener, send), _watch(HTTPConnection(scope), listener))
         except Full as error:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY, {"retry-after": "5"}) from error
 
@@ -178,6 +179,17 @@ async def _left(receive: Receive) -> None:
     """Returns when the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _watch(connection: HTTPConnection, listener: Listener) -> None:
+    """Let go who is no longer let in. Does not end by itself."""
+    let_in: Callable[[], Awaitable[bool]] | None = getattr(connection.state, "let_in", None)
+    while let_in is not None:
+        await asyncio.sleep(TOKEN_LOOK_S)
+        if not await let_in():
+            listener.drop("the token has ended")
+            break
+    await asyncio.Event().wait()
 
 
 def _checked(ids: list[Any]) -> list[str]:

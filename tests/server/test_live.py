@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from livekit import LIMIT_S, STREAM_URL, LiveLibrary, ear, live_library, stream
 from sploot_server import live, updates
+from sploot_server.accounts import Scope, Token, User
+from sploot_server.accounts.tokens import digest_of, minted
 from sploot_server.embedding import Unreadable
 from toy_library import ServerProcess
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -184,6 +186,33 @@ async def test_a_full_house_is_told_so(library: LiveLibrary, monkeypatch: pytest
         assert refused.value.response.status_code == 503
         answer = await library.client.get(STREAM_URL)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+@pytest.mark.parametrize("end", ["revoked", "removed"])
+async def test_a_line_lasts_no_longer_than_its_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """Nobody who was let in stays on after he was put out, and nobody else is disturbed."""
+    monkeypatch.setattr(live, "TOKEN_LOOK_S", 0.02)
+    async with live_library(tmp_path / "l", accounts=True) as library, contextlib.AsyncExitStack() as stack:
+        lines, shown = {}, {}
+        for user in ("anna", "ben"):
+            text, token_id = minted()
+            await library.accounts.add_user(User(user, user, 0))
+            await library.accounts.add_token(Token(token_id, user, "", digest_of(text), frozenset({Scope.READ}), 0))
+            shown[user] = {"authorization": f"Bearer {text}"}
+            lines[user] = await stack.enter_async_context(ear(library, additional_headers=shown[user]))
+            await lines[user].silent()
+            if user == "anna":
+                annas = token_id
+        async with library.client.stream("GET", STREAM_URL, headers=shown["anna"]) as events:
+            if end == "revoked":
+                await library.accounts.revoke(annas, now_ms=1)
+            else:
+                await library.accounts.remove_user("anna")
+            async with asyncio.timeout(LIMIT_S):
+                await lines["anna"].line.wait_closed()
+                assert lines["anna"].line.close_reason == "the token has ended"
+                assert "connected" in "".join([line async for line in events.aiter_lines()])
+        await lines["ben"].silent()
 
 
 async def test_a_foreign_web_page_may_not_listen(library: LiveLibrary) -> None:

@@ -1,8 +1,13 @@
-"""ASGI middleware: who is asking? It puts the owner of the library that a request is about into `request.state`."""
+"""ASGI middleware that finds out who is asking, and lets in who may.
+
+It puts the owner of the library that a request is about into `request.state`; and for what goes on for long, a way to
+ask whether he is still let in.
+"""
 
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -94,8 +99,16 @@ class Guard:
             return refusal(f"This token has not the scope {needed}; make one that has it", HTTPStatus.FORBIDDEN)
         if token.last_used_at_ms is None or now_ms - token.last_used_at_ms >= USED_EVERY_MS:
             await self._accounts.used(token.id, now_ms=now_ms)
-        scope.setdefault("state", {})["owner"] = token.user_id
+        scope.setdefault("state", {}).update(owner=token.user_id, let_in=partial(self._is_let_in, token.id))
         return None
+
+    async def _is_let_in(self, token_id: str) -> bool:
+        """Whether a token that was good when its request began still is; so it is while that cannot be found out."""
+        try:
+            token = await self._accounts.token(token_id)
+        except Unreachable:
+            return True
+        return token is not None and token.is_valid(self._now_ms())
 
 
 def signed_out(reason: str) -> Response:

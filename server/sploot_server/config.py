@@ -32,9 +32,9 @@ class Config:
 
     `database`, `events` and `blobs` are addresses of what stands elsewhere, and may hold a password. `accounts` asks
     for tokens even on a Unix socket; with `takes_files` the clients there may name files instead of sending them;
-    `proxies` are the addresses whose `X-Forwarded-*` is believed. `head_s_max` is for
-    the head of a request to come in, from when it may be expected; `answer_s_max` for a client that takes nothing more
-    of its answer.
+    `proxies` are the addresses whose `X-Forwarded-*` is believed. `head_s_max` is for the head of a request to come in,
+    from when it may be expected; `answer_s_max` for a client that takes nothing more of its answer. One address of
+    strangers may hold `connections_each_max`, fewer than there may be requests; a proxy's stands for many.
     """
 
     data: Path
@@ -57,6 +57,7 @@ class Config:
     proxies: str | None = None
     requests_max: int = 64
     connections_max: int = 512
+    connections_each_max: int = 48
     head_bytes_max: int = 64 * 1024
     head_s_max: float = 15.0
     answer_s_max: float = 60.0

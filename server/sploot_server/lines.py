@@ -8,6 +8,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from sploot_server.accounts.guesses import network_of
 from sploot_server.config import Config
 
 CLOSE_S = 5.0  # for a refusal to be taken; then the line is cut
@@ -21,6 +22,7 @@ def bounded_http(limits: Config) -> type[HttpToolsProtocol]:
         head_bytes_max = limits.head_bytes_max
         connections_max = limits.connections_max
         answer_s_max = limits.answer_s_max
+        connections_each_max = limits.connections_each_max if _meets_strangers(limits) else limits.connections_max
 
     return Bounded
 
@@ -31,7 +33,7 @@ class BoundedHttp(HttpToolsProtocol):
     head_s_max: float
     head_bytes_max: int
     connections_max: int
-
+    connections_each_max: int
     answer_s_max: float
 
     _head_bytes = 0
@@ -41,9 +43,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        busy = {"retry-after": "1"}
         if len(self.connections) > self.connections_max:
-            busy = {"retry-after": "1"}
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "The server is busy; try again in a second", busy)
+        elif self._same_address() > self.connections_each_max:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections come from this address", busy)
         else:
             self._expect_head()
 
@@ -87,6 +91,10 @@ class BoundedHttp(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(HTTPStatus.BAD_REQUEST, "This is not HTTP/1.1")
 
+    def _same_address(self) -> int:
+        """How many connections come from where this one does."""
+        return sum(_network(each) == _network(self) for each in self.connections)
+
     def _expect_head(self) -> None:
         self._stop_clock()
         self._deadline = self.loop.call_later(self.head_s_max, self._too_late)
@@ -121,6 +129,16 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
         self.transport.close()
         self.loop.call_later(CLOSE_S, self.transport.abort)
+
+
+def _meets_strangers(limits: Config) -> bool:
+    """Whether an address is somebody's, and not that of this machine or of a proxy."""
+    return limits.is_public and limits.proxies is None
+
+
+def _network(connection: object) -> str:
+    client: tuple[str, int] | None = getattr(connection, "client", None)
+    return network_of(client[0]) if client else ""
 
 
 def uvicorn_settings(limits: Config) -> dict[str, Any]:

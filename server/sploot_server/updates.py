@@ -18,6 +18,7 @@ from sploot_server.model import Embedding, EmbeddingState
 from sploot_server.notify import Notifier
 
 LISTENERS_MAX = 200
+LISTENERS_EACH_MAX = 50  # of one user, where there are accounts
 OUTBOX_MAX = 2_000  # updates that one listener may be behind; then it is dropped
 HISTORY_MAX = 1_000  # updates that are told again to whoever was away
 TOLD_MAX = 10_000  # assets whose new state is still to be read
@@ -144,7 +145,8 @@ class Updates:
     @contextlib.contextmanager
     def listen(self, owner: str, ids: set[str] | None) -> Iterator[Listener]:
         """A place among the listeners. Raises Full."""
-        if len(self._listeners) >= LISTENERS_MAX:
+        his = sum(each.owner == owner for each in self._listeners) if owner else 0
+        if len(self._listeners) >= LISTENERS_MAX or his >= LISTENERS_EACH_MAX:
             raise Full
         listener = Listener(owner, ids)
         self._listeners.add(listener)

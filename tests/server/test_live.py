@@ -215,6 +215,15 @@ async def test_a_line_lasts_no_longer_than_its_token(tmp_path: Path, monkeypatch
         await lines["ben"].silent()
 
 
+async def test_one_user_cannot_take_all_places(library: LiveLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(updates, "LISTENERS_EACH_MAX", 1)
+    with library.updates.listen("anna", None), library.updates.listen("ben", None):
+        with pytest.raises(updates.Full), library.updates.listen("anna", None):
+            pass
+        with library.updates.listen("", None), library.updates.listen("", None):
+            assert len(library.updates) == 4, "where there are no accounts nobody is somebody else"
+
+
 async def test_a_foreign_web_page_may_not_listen(library: LiveLibrary) -> None:
     with pytest.raises(InvalidStatus) as refused:
         async with ear(library, origin="http://evil.example"):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sploot_server import bodies
+from sploot_server import bodies, serve
 from sploot_server.config import Config
+from sploot_server.process import listening
 from sploot_server.serve import library_app, server_of
 from toy_library import FakeEmbedder, picture
 
@@ -121,6 +122,39 @@ async def test_one_connection_too_many_is_told_and_the_others_go_on(quick: Confi
         assert (await answer_to(path, b"")).startswith(b"HTTP/1.1 503 ")
         lines[1][1].write(request)
         assert (await lines[1][0].readline()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_one_stranger_cannot_take_all_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a socket that others reach; this machine has 127.0.0.2 to come from as well."""
+    config = Config(data=tmp_path / "l", host="0.0.0.0", port=0, connections_each_max=3)
+    config.data.mkdir()
+
+    async def let_anybody_in(*_: object) -> list[object]:
+        return []
+
+    monkeypatch.setattr(serve, "guards", let_anybody_in)
+    async with library_app(config, FakeEmbedder()) as app, contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(listening(config))
+        ready = asyncio.Event()
+        server = server_of(app, config, ready.set)
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # the signals are pytest's
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        await ready.wait()
+        port = listener.getsockname()[1]
+
+        async def asked(source: str) -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+            stack.callback(writer.close)
+            writer.write(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            async with asyncio.timeout(LIMIT_S):
+                return await reader.readline()
+
+        held = [await asked("127.0.0.1") for _ in range(4)]
+        assert [line[9:12] for line in held] == [b"200", b"200", b"200", b"503"]
+        assert (await asked("127.0.0.2"))[9:12] == b"200"
+        server.stop()
+        server.stop()
+        await task
 
 
 async def test_who_does_not_read_his_answer_is_cut_off(quick: Config) -> None:

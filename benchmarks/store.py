@@ -95,14 +95,19 @@ async def claim(store: Store, shard: int, claimed: list[Leased]) -> None:
 
 
 async def claim_batch(store: Store, claimed: list[Leased]) -> None:
-    """The next of all shards together: as many each as make a batch, and the rest from where there is some."""
-    share = BATCH // SHARDS
-    claims = [store.queue.claim_group(shard, limit=share, now=2.0, chance=0.0) for shard in range(SHARDS)]
-    batch = list(itertools.chain(*await asyncio.gather(*claims)))
-    for shard in range(SHARDS):
-        if len(batch) < BATCH:
-            batch += await store.queue.claim_group(shard, limit=BATCH - len(batch), now=2.0, chance=0.0)
-    claimed += batch
+    """The next of all shards together: as many each as make a batch, and what some lack from those that have more."""
+    wanted, shards = BATCH, list(range(SHARDS))
+    while wanted and shards:
+        shares = [len(range(place, wanted, len(shards))) for place in range(len(shards))]
+        claims = [claim_share(store, shard, share) for shard, share in zip(shards, shares, strict=True)]
+        batches = await asyncio.gather(*claims)
+        shards = [shard for shard, share, batch in zip(shards, shares, batches, strict=True) if len(batch) == share]
+        claimed += itertools.chain(*batches)
+        wanted -= sum(map(len, batches))
+
+
+async def claim_share(store: Store, shard: int, share: int) -> list[Leased]:
+    return await store.queue.claim_group(shard, limit=share, now=2.0, chance=0.0) if share else []
 
 
 async def accept(store: Store, batch: Sequence[Accepted]) -> None:

@@ -69,12 +69,12 @@ def test_what_waits_says_for_what(holdup: Holdup, said: str):
 
 
 def test_what_will_be_tried_again_says_when_and_how_often_yet():
-    failed = replace(ITEM, next_at=NOW + 11, attempts=2, fault=Fault.SERVER_FAULT)
+    failed = ITEM._replace(next_at=NOW + 11, attempts=2, fault=Fault.SERVER_FAULT)
     assert next_step(failed, FREE, KEPT, NOW) == "It will be tried again at 14:00:11; 2 of 5 tries are used up."
-    assert next_step(replace(ITEM, next_at=NOW + 2), FREE, KEPT, NOW) == (
+    assert next_step(ITEM._replace(next_at=NOW + 2), FREE, KEPT, NOW) == (
         "It is sent once it has rested, not before 14:00:02."
     )
-    assert next_step(replace(ITEM, next_at=NOW - 1), FREE, KEPT, NOW) == "It waits for its turn."
+    assert next_step(ITEM._replace(next_at=NOW - 1), FREE, KEPT, NOW) == "It waits for its turn."
 
 
 def test_a_time_of_another_day_has_its_date():
@@ -83,25 +83,25 @@ def test_a_time_of_another_day_has_its_date():
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if HANDLING[fault].verdict is Verdict.BURY])
 def test_every_dead_letter_has_a_remedy(fault: Fault):
-    said = next_step(replace(ITEM, state=State.DEAD, fault=fault), FREE, KEPT, NOW)
+    said = next_step(ITEM._replace(state=State.DEAD, fault=fault), FREE, KEPT, NOW)
     assert said == f"It needs you and will not be tried again by itself: {REMEDY[fault]}; then sploot retry 17"
 
 
 def test_a_dead_letter_of_too_many_tries_only_needs_another_one():
-    dead = replace(ITEM, state=State.DEAD, fault=Fault.SERVER_FAULT)
+    dead = ITEM._replace(state=State.DEAD, fault=Fault.SERVER_FAULT)
     assert next_step(dead, FREE, KEPT, NOW).endswith("by itself: sploot retry 17")
 
 
 @pytest.mark.parametrize("state", list(State))
 def test_every_state_has_a_sentence(state: State):
-    assert next_step(replace(ITEM, state=state), FREE, KEPT, NOW)
+    assert next_step(ITEM._replace(state=state), FREE, KEPT, NOW)
 
 
 def test_what_was_skipped_says_how_to_send_it_all_the_same():
-    skipped = replace(ITEM, state=State.SKIPPED)
-    assert "--force" in next_step(replace(skipped, fault=Fault.REMOVED), FREE, KEPT, NOW)
-    assert "sploot retry 17" in next_step(replace(skipped, fault=Fault.FORGOTTEN), FREE, KEPT, NOW)
-    assert next_step(replace(skipped, fault=Fault.UNSUPPORTED), FREE, KEPT, NOW) == "It will not be sent."
+    skipped = ITEM._replace(state=State.SKIPPED)
+    assert "--force" in next_step(skipped._replace(fault=Fault.REMOVED), FREE, KEPT, NOW)
+    assert "sploot retry 17" in next_step(skipped._replace(fault=Fault.FORGOTTEN), FREE, KEPT, NOW)
+    assert next_step(skipped._replace(fault=Fault.UNSUPPORTED), FREE, KEPT, NOW) == "It will not be sent."
 
 
 def folder(path: str, state: str) -> FolderRow:
@@ -128,7 +128,7 @@ def test_what_only_the_user_can_mend_comes_with_a_command():
 
 # What was searchable once.
 
-READY = replace(ITEM, state=State.READY, path=b"/memes/it's a cat.png")
+READY = ITEM._replace(state=State.READY, path=b"/memes/it's a cat.png")
 MOVE = Move(3, 17, b"/memes/cat.png", b"/shelf/cat.png", False, None, ITEM.version, Whereabouts.THERE)
 
 

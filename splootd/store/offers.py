@@ -99,6 +99,8 @@ class Offer:
         Most are as they were, or simply new: the latter are inserted by one statement. As none of these has its path
         or its inode in common with another candidate, it does not matter which of them comes first.
         """
+        if len(candidates) == 1:
+            return [self.place(candidates[0])]
         doubled = _doubled([each.path for each in candidates])
         doubled |= _doubled([(each.version.device, each.version.inode) for each in candidates])
         placed: dict[int, Arrival] = {}

@@ -2,28 +2,27 @@
 -- INDEXED BY holds SQLite to the index that was made for a question, whatever its statistics say: with few rows it
 -- guesses wrong, and keeps its plan when there are many. NOT INDEXED leaves the ids alone to lead to the rows.
 
--- name: claim
+-- name: claimable
 -- The next items of one shard and one class, first in, first out.
-UPDATE items NOT INDEXED SET state = 'uploading', lease = :lease || '.' || id, updated_at = :now
-WHERE id IN (
-  SELECT id FROM items INDEXED BY items_claimable
-  WHERE server_id = :server_id AND shard = :shard AND priority = :priority AND state = 'pending' AND next_at IS NULL
-  ORDER BY added_at, id LIMIT :limit)
-RETURNING *;
+SELECT * FROM items INDEXED BY items_claimable
+WHERE server_id = :server_id AND shard = :shard AND priority = :priority AND state = 'pending' AND next_at IS NULL
+ORDER BY added_at, id LIMIT :limit;
 
 -- name: is_urgent
 -- Whether anything is.
 SELECT 1 FROM items INDEXED BY items_urgent
 WHERE server_id = :server_id AND priority = 0 AND state = 'pending' AND next_at IS NULL LIMIT 1;
 
--- name: claim_urgent
+-- name: urgent
 -- The next urgent items of any shard.
-UPDATE items NOT INDEXED SET state = 'uploading', lease = :lease || '.' || id, updated_at = :now
-WHERE id IN (
-  SELECT id FROM items INDEXED BY items_urgent
-  WHERE server_id = :server_id AND priority = 0 AND state = 'pending' AND next_at IS NULL
-  ORDER BY added_at, id LIMIT :limit)
-RETURNING *;
+SELECT * FROM items INDEXED BY items_urgent
+WHERE server_id = :server_id AND priority = 0 AND state = 'pending' AND next_at IS NULL
+ORDER BY added_at, id LIMIT :limit;
+
+-- name: claim
+-- What was found to be next.
+UPDATE items NOT INDEXED SET state = 'uploading', lease = :token || '.' || id, updated_at = :now
+WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: accept
 -- The library has the bytes. When they are searchable already, there is nothing left to ask.
@@ -222,8 +221,14 @@ RETURNING id;
 
 -- name: dead_after
 -- One batch of dead letters.
-SELECT id FROM items INDEXED BY items_by_state
-WHERE state = 'dead' AND id > :after AND server_id = :server_id
+SELECT id FROM items INDEXED BY items_by_state_and_priority
+WHERE state = 'dead' AND priority = 0 AND id > :after AND server_id = :server_id
+UNION ALL
+SELECT id FROM items INDEXED BY items_by_state_and_priority
+WHERE state = 'dead' AND priority = 1 AND id > :after AND server_id = :server_id
+UNION ALL
+SELECT id FROM items INDEXED BY items_by_state_and_priority
+WHERE state = 'dead' AND priority = 2 AND id > :after AND server_id = :server_id
 ORDER BY id LIMIT :limit;
 
 -- name: dead_of_fault_after
@@ -485,15 +490,27 @@ SELECT * FROM items WHERE id < :before AND server_id = :server_id ORDER BY id DE
 SELECT * FROM items WHERE id > :after AND server_id = :server_id ORDER BY id LIMIT :limit;
 
 -- name: items_by_state
--- The newest items in one state.
-SELECT * FROM items INDEXED BY items_by_state
-WHERE state = :state AND id < :before AND server_id = :server_id
+-- The newest items in one state, out of those of each class.
+SELECT * FROM items INDEXED BY items_by_state_and_priority
+WHERE state = :state AND priority = 0 AND id < :before AND server_id = :server_id
+UNION ALL
+SELECT * FROM items INDEXED BY items_by_state_and_priority
+WHERE state = :state AND priority = 1 AND id < :before AND server_id = :server_id
+UNION ALL
+SELECT * FROM items INDEXED BY items_by_state_and_priority
+WHERE state = :state AND priority = 2 AND id < :before AND server_id = :server_id
 ORDER BY id DESC LIMIT :limit;
 
 -- name: items_by_state_after
 -- The same in one state.
-SELECT * FROM items INDEXED BY items_by_state
-WHERE state = :state AND id > :after AND server_id = :server_id
+SELECT * FROM items INDEXED BY items_by_state_and_priority
+WHERE state = :state AND priority = 0 AND id > :after AND server_id = :server_id
+UNION ALL
+SELECT * FROM items INDEXED BY items_by_state_and_priority
+WHERE state = :state AND priority = 1 AND id > :after AND server_id = :server_id
+UNION ALL
+SELECT * FROM items INDEXED BY items_by_state_and_priority
+WHERE state = :state AND priority = 2 AND id > :after AND server_id = :server_id
 ORDER BY id LIMIT :limit;
 
 -- name: items_by_folder

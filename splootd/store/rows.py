@@ -3,9 +3,10 @@
 import json
 import sqlite3
 from collections.abc import Iterable
+from typing import Any
 
 from splootd.core.after import After
-from splootd.core.item import Item, Leased, Priority, State, Version
+from splootd.core.item import Item, Priority, State, Version
 
 _SIGN = 1 << 63
 _UNSIGNED = 1 << 64
@@ -39,20 +40,25 @@ _STATES = {state.value: state for state in State}
 _PRIORITIES = {priority.value: priority for priority in Priority}
 
 
-def item_of(row: sqlite3.Row) -> Item:
-    """The item of a whole row. By position: by name, each column and each field would be looked for in every row."""
-    item_id, _server_id, path, _latest, size, mtime_ns, device, inode, state, priority, shard, *others = row
-    added_at, updated_at, next_at, attempts, _lease, sha256, asset_id, _accepted_at, duplicate, *others = others
-    fault, reason, folder_id, _add_id, tags, force, _after = others
+def item_of(row: Iterable[Any], *, leased_at: float | None = None) -> Item:
+    """The item of a whole row, as it is or as it will be once it is leased.
+
+    By position: by name, each column and each field would be looked for in every row.
+    """
+    (
+        item_id, _server_id, path, _latest, size, mtime_ns, device, inode, state, priority, shard, added_at, updated_at,
+        next_at, attempts, _lease, sha256, asset_id, _accepted_at, duplicate, fault, reason, folder_id, _add_id, tags,
+        force, _after,
+    ) = row  # fmt: skip
     return Item(
         item_id,
         path,
         Version(size, mtime_ns, device % _UNSIGNED, inode % _UNSIGNED),
-        _STATES[state],
+        _STATES[state] if leased_at is None else State.UPLOADING,
         _PRIORITIES[priority],
         shard,
         float(added_at),
-        float(updated_at),
+        float(updated_at) if leased_at is None else leased_at,
         None if next_at is None else float(next_at),
         attempts,
         sha256,
@@ -64,10 +70,6 @@ def item_of(row: sqlite3.Row) -> Item:
         () if tags == "[]" else tags_of(tags),
         force == 1,
     )
-
-
-def leased_of(row: sqlite3.Row) -> Leased:
-    return Leased(item_of(row), row["lease"])
 
 
 def tags_of(text: str) -> tuple[str, ...]:

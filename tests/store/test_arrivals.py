@@ -1,6 +1,5 @@
 """What becomes of a file that was found, and what is remembered of what was asked for."""
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -54,15 +53,15 @@ async def test_a_disk_with_a_new_number_holds_known_files(store: Store, state: S
     """Devices are numbered anew when the machine starts or a disk is plugged in again. Nothing is read for that."""
     item_id = await store.new_in(state, 1)
     before = await store.item(item_id)
-    after = dataclasses.replace(before.version, device=8)
+    after = before.version._replace(device=8)
     arrival = await store.put(b"/memes/1.png", after, now=50.0)
     assert (arrival.outcome, arrival.item_id, arrival.state) == (Outcome.KNOWN, item_id, state)
-    assert await store.item(item_id) == dataclasses.replace(before, version=after)
+    assert await store.item(item_id) == before._replace(version=after)
 
 
 async def test_a_file_that_moved_on_a_disk_with_a_new_number_is_renamed_once_it_was_seen(store: Store) -> None:
     item_id = await store.new_in(State.READY, 1)
-    renumbered = dataclasses.replace((await store.item(item_id)).version, device=8)
+    renumbered = (await store.item(item_id)).version._replace(device=8)
     await store.put(b"/memes/1.png", renumbered)
     del store.disk[b"/memes/1.png"]
     arrival = await store.put(b"/memes/other.png", renumbered)
@@ -128,7 +127,7 @@ async def test_renaming_moves_nothing_but_the_path(store: Store, state: State) -
     if state is State.GONE:  # and it is there again
         assert (after.path, after.state, after.shard) == (b"/elsewhere/new name.png", State.PENDING, before.shard)
     else:
-        assert after == dataclasses.replace(before, path=b"/elsewhere/new name.png", updated_at=50.0)
+        assert after == before._replace(path=b"/elsewhere/new name.png", updated_at=50.0)
     assert await store.listing.by_path(b"/memes/1.png") == []
 
 

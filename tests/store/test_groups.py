@@ -18,7 +18,7 @@ from splootd.store.arrivals import OFFER_MAX, Candidate, Outcome
 RAM = "/dev/shm" if Path("/dev/shm").is_dir() else None  # each commit waits for the disk
 FRAME_BYTES = PAGE_BYTES + 24  # a page in the write-ahead log, with its head
 ONE_BY_ONE = 20
-PAGES_MAX = (10, 9.5, 13.5)  # enqueue, claim, accept
+PAGES_MAX = (10, 7.5, 11.5)  # enqueue, claim, accept
 ROW = "path, latest, size, mtime_ns, device, inode, state, priority, next_at, folder_id, add_id, tags, force, fault"
 
 
@@ -143,9 +143,25 @@ async def test_a_group_of_claims_takes_one_statement_for_each_class(store: Store
     )
     assert [leased.item.path for leased in first] == [paths[19], *paths[:4]]
     assert [leased.item.path for leased in second] == paths[4:19]
-    assert (seen["UPDATE items"], seen["COMMIT"]) == (3, 1)  # urgent, normal, and background for who wants more
+    assert (seen["UPDATE items"], seen["COMMIT"]) == (2, 1)  # urgent and normal; nothing was found for who wants more
+    seen.clear()
+    await asyncio.gather(*(store.queue.claim_group(shard, limit=5, now=99.0, chance=0.0) for shard in range(SHARDS)))
+    assert seen["UPDATE items"] == 0
     with pytest.raises(ValueError, match="1 to 1000"):
         await store.queue.claim_group(3, limit=1_001, now=99.0, chance=0.0)
+
+
+async def test_claims_that_come_together_are_leased_by_one_statement(store: Store) -> None:
+    await offer_all(store, candidates_of(400))
+    seen = await statements(store)
+    groups = await asyncio.gather(
+        *(store.queue.claim_group(shard, limit=5, now=2.0, chance=0.0) for shard in range(SHARDS))
+    )
+    assert [len(group) for group in groups] == [5] * SHARDS
+    assert (seen["UPDATE items"], seen["COMMIT"], seen.total()) == (1, 1, 1 + SHARDS + 3)  # one asks for urgent items
+    for leased in itertools.chain(*groups):
+        assert leased.item == await store.item(leased.item.id)
+        assert await store.rows("SELECT lease FROM items WHERE id = ?", (leased.item.id,)) == [(leased.lease,)]
 
 
 async def leased_in(store: Store, count: int) -> list[Leased]:

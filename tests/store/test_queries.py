@@ -15,25 +15,25 @@ from splootd.store.queries import SQL, load
 
 # Which index answers which question. Where there are two, the statement asks two.
 INDEXES = {
-    "claim": {"items_claimable"},
-    "claim_urgent": {"items_urgent"},
+    "claimable": {"items_claimable"},
+    "urgent": {"items_urgent"},
     "promote": {"items_delayed"},
     "next_due": {"items_delayed"},
     "recover": {"items_leased"},
     "give_back": {"items_leased"},
     "due_embeddings": {"items_embedding"},
     "next_embedding_due": {"items_to_ask"},
-    "dead_after": {"items_by_state"},
+    "dead_after": {"items_by_state_and_priority"},
     "dead_of_fault_after": {"items_dead"},
     "latest_at_path": {"items_latest"},
     "former_at_path": {"items_former"},
     "former_places": {"items_by_inode"},
     "unstage_former": {"items_by_inode"},
     "leave_folder": {"items_by_folder"},
-    "items_by_state": {"items_by_state"},
+    "items_by_state": {"items_by_state_and_priority"},
     "items_by_folder": {"items_by_folder"},
     "items_by_fault": {"items_by_fault"},
-    "items_by_state_after": {"items_by_state"},
+    "items_by_state_after": {"items_by_state_and_priority"},
     "items_by_folder_after": {"items_by_folder"},
     "items_by_fault_after": {"items_by_fault"},
     "progress": {"items_by_add"},
@@ -52,7 +52,7 @@ INDEXES = {
 }
 # Questions that are asked again and again: their answers come out of the index in order, nothing is sorted.
 HOT = {
-    "claim", "claim_urgent", "promote", "next_due", "due_embeddings", "next_embedding_due", "items", "items_by_state",
+    "claimable", "urgent", "promote", "next_due", "due_embeddings", "next_embedding_due", "items", "items_by_state",
     "items_by_folder", "items_by_fault", "items_after", "items_by_state_after", "items_by_folder_after",
     "items_by_fault_after", "dead_after", "dead_of_fault_after", "events", "progress", "wishes",
 }  # fmt: skip
@@ -62,10 +62,10 @@ MAY_SCAN = {"json_each", "upheavals", "folders", "adds", "roots", "moves", "CONS
 MAY_WALK = {"items_urgent", "items_delayed", "items_embedding", "items_to_ask", "items_wished"}
 # Indexes for whoever looks at the queue with a tool of their own.
 PLAIN = {
-    "SELECT id FROM items WHERE state = 'dead'": "items_by_state",
+    "SELECT id FROM items WHERE state = 'dead'": "items_by_state_and_priority",
     "SELECT id FROM items WHERE added_at > 1e9": "items_by_added_at",
-    "SELECT id FROM items WHERE priority = 0": "items_by_priority_and_state",
-    "SELECT id FROM items WHERE priority = 0 AND state = 'dead'": "items_by_priority_and_state",
+    "SELECT id FROM items WHERE priority = 0": "items_by_priority",
+    "SELECT id FROM items WHERE priority = 0 AND state = 'dead'": "items_by_state_and_priority",
 }
 
 FILL = """

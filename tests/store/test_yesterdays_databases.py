@@ -158,3 +158,13 @@ async def test_version_5_goes_on_counting_upheavals(tmp_path: Path) -> None:
         await store.queue.revive(ids=[dead.id], now=2_000.0)
         assert await store.arrivals.upheavals() == 4
         await store.assert_sums_are_right()
+
+
+async def test_version_6_lists_each_state_in_order(tmp_path: Path) -> None:
+    """One index holds all states and, within each, one class after another."""
+    async with opened(copy_of("v6.db", tmp_path)) as store:
+        for state in State:
+            items = await store.listing.items(state=state, limit=100)
+            assert [item.priority for item in items] == [Priority.BACKGROUND, Priority.URGENT, Priority.NORMAL]
+            assert [item.id for item in items] == sorted((item.id for item in items), reverse=True)
+        await store.assert_sums_are_right()

@@ -1,6 +1,5 @@
 """One file is moved: never over another, and whatever happens in between it has a name."""
 
-import dataclasses
 import errno
 import hashlib
 import os
@@ -33,7 +32,7 @@ def without_links(*_: Any, **__: Any) -> None:
 
 def test_a_file_is_known_again_when_its_disk_has_a_new_number(meme: Path) -> None:
     version = look(bytes(meme))
-    before = dataclasses.replace(version, device=version.device + 1)
+    before = version._replace(device=version.device + 1)
     assert is_at(meme, before)
     assert digest_of(meme, before) == hashlib.sha256(b"bytes").digest()
 

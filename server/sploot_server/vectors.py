@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sploot_server.models import E5_SHARE
+
 Rows = npt.NDArray[np.int64]
 Signs = npt.NDArray[np.uint64]
 
@@ -63,15 +65,15 @@ class SignIndex:
 def inner_products(query: bytes, vectors: Sequence[bytes | None]) -> list[float | None]:
     """Of the query with each vector, brought to cosines; None for those that are not there.
 
-    A vector of two models has length 1, but length sqrt(2) where one of them has nothing to say, so that the other's
-    counts for both. Where that is so on either side it would count for both twice: hence half the product of squares.
+    A vector of two models has length 1, but length 1 / sqrt(E5_SHARE) where only e5 has something to say, so that this
+    counts for both. Where that is so on either side it would count for both twice.
     """
     sought = _floats(query)
     there = [vector for vector in vectors if vector is not None]
     # Not `@`: for so few numbers the threads of a matrix library cost more than they bring.
     matrix = _floats(b"".join(there)).reshape(len(there), len(sought))
     squares = np.einsum("ij,ij->i", matrix, matrix) * np.einsum("j,j->", sought, sought)
-    products = iter((np.einsum("ij,j->i", matrix, sought) / np.maximum(1, squares / 2)).tolist())
+    products = iter((np.einsum("ij,j->i", matrix, sought) / np.maximum(1, squares * E5_SHARE)).tolist())
     return [None if vector is None else next(products) for vector in vectors]
 
 

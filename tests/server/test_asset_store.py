@@ -25,6 +25,7 @@ from sploot_server.assets.sqlite import SqliteAssets, new_id
 from sploot_server.assets.texts import SqliteTexts
 from sploot_server.embedding import Model, Reading, Vectors
 from sploot_server.model import AssetQuery, EmbeddingState, NewAsset
+from sploot_server.models import E5_SHARE
 from sploot_server.words import squeeze, trigrams
 
 MODEL = Model("m", 2)
@@ -317,13 +318,14 @@ async def test_the_nearest_of_many_are_the_nearest(stores: Stores) -> None:
 
 
 async def test_what_one_of_two_models_knows_counts_once_however_many_sides_it_does_not_know(stores: Stores) -> None:
-    half, whole = math.sqrt(0.5), math.sqrt(2)
+    first, second = math.sqrt(E5_SHARE), math.sqrt(1 - E5_SHARE)
+    whole = 1 / first
     model = Model("m", 4)
     await stores.jobs.release(model, now_ms=1)
-    await stores.read("a", Reading("known to both", struct.pack("<4f", half, 0, 0, half), 1, 1))
+    await stores.read("a", Reading("known to both", struct.pack("<4f", first, 0, 0, second), 1, 1))
     await stores.read("b", Reading("to the first", struct.pack("<4f", whole * 0.6, whole * 0.8, 0, 0), 1, 1))
     for query, cosines in (
-        ((half, 0, half, 0), [0.5, 0.6]),  # of both models, the mean; of one, its own
+        ((first, 0, second, 0), [E5_SHARE, 0.6]),  # of both models, the mean; of one, its own
         ((whole, 0, 0, 0), [1.0, 0.6]),
     ):
         found = await compared(stores, Vectors(struct.pack("<4f", *query), None), model)

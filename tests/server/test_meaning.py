@@ -7,7 +7,7 @@ from sploot_server.embedding import Model
 from sploot_server.everyday import CAPTIONS, TRANSLATIONS
 from sploot_server.meaning import Meaning, prepared
 from sploot_server.minilm import MiniLM
-from sploot_server.models import DIM, E5, MINILM, installed, minilm_folder
+from sploot_server.models import DIM, E5, E5_SHARE, MINILM, installed, minilm_folder
 from sploot_server.outlook import Outlook, outlook
 from sploot_server.workers import WorkerEmbedder
 
@@ -47,7 +47,7 @@ def test_a_text_in_a_language_that_one_model_does_not_know_is_the_others_to_judg
     assert (minilm.knows(german), minilm.knows(CAPTION), minilm.knows("")) == (False, True, True)
     meaning = Meaning()
     e5, english = np.split(np.frombuffer(meaning.passage(german), "<f4"), 2)
-    assert np.linalg.norm(e5) == pytest.approx(2**0.5, abs=1e-4)
+    assert np.linalg.norm(e5) == pytest.approx(E5_SHARE**-0.5, abs=1e-4)
     assert not english.any()
 
 

@@ -8,6 +8,7 @@ from sploot_server.assets.postgres.database import PostgresDatabase, Statements
 from sploot_server.assets.postgres.index import floats, numbers, padded
 from sploot_server.assets.sqlite import asset_of
 from sploot_server.embedding import Model, Vectors
+from sploot_server.models import E5_SHARE
 
 EF_SEARCH_MAX = 1000  # pgvector's own limit of what a walk through the graph keeps in sight
 POSTINGS_MAX = 6000  # texts that the trigrams looked for occur in, taken together
@@ -42,7 +43,7 @@ LIKE = f"""
 READ = f"""
     SELECT a.row, coalesce(x.squeezed, '') AS squeezed, coalesce(l.kin, a.row) AS kin,
            CASE WHEN comparable THEN -(v.meaning <#> $8::float4[]::vector) / greatest(1, -- see `vectors.inner_products`
-             (v.meaning <#> v.meaning) * ($8::float4[]::vector <#> $8::float4[]::vector) / 2) END AS meaning,
+             (v.meaning <#> v.meaning) * ($8::float4[]::vector <#> $8::float4[]::vector) * {E5_SHARE}) END AS meaning,
            CASE WHEN comparable AND vector_dims(v.picture) = cardinality($9::float4[])
                 THEN -(v.picture <#> $9::float4[]::vector) END AS picture
     FROM assets a JOIN embeddings e ON e.asset = a.row CROSS JOIN LATERAL (SELECT e.model = $7 AS comparable) c

@@ -11,7 +11,7 @@ from splootd.bus import Bells
 from splootd.clock import Clock
 from splootd.core.item import SHARDS, Leased
 from splootd.core.settle import SETTLE_S
-from splootd.errors import ItemError, StoreError, StoreFull
+from splootd.errors import ItemError, StoreError, StoreFailed, StoreFull
 from splootd.gate import Gate, Passage
 from splootd.logs import logger
 from splootd.metrics import Traffic
@@ -33,7 +33,7 @@ DRAIN_S = 7.0  # for what is in flight to finish, of the 10 s that a stop may ta
 HAND_BACK_S = 2.0
 SEEN_S = 10.0  # for so long after the library said that it has a content, it is not asked again
 BREATH_S = 0.2  # between two looks at what is delayed, however much news there is
-STORE_FULL_S = 5.0
+STORE_TROUBLE_S = 5.0
 WAIT_S_MAX = 3_600.0  # nothing is delayed for longer: a later time was written before the clock was set back
 
 
@@ -92,7 +92,7 @@ class Uploader:
     async def run_once(self, shard: int | None) -> bool:
         """Take what comes next in `shard`, or an urgent item of any if None, as far as it goes. False for nothing."""
         async with self._gate.passage() as passage:
-            group = [] if self._is_draining else await self._claim(shard, passage)
+            group = [] if self._is_draining else await self._claimed(shard, passage)
             if not group:
                 return False
             for leased in group:
@@ -129,7 +129,7 @@ class Uploader:
                     await self._bells.work.wait(ticket, None)
             except StoreFull as error:
                 self._log.warning("no room for the queue", error=error.title)
-                await asyncio.sleep(STORE_FULL_S)
+                await asyncio.sleep(STORE_TROUBLE_S)
 
     async def _wake_the_delayed(self) -> None:
         """Make delayed items claimable when their time comes; and ring after long silence, whatever there is."""
@@ -145,6 +145,15 @@ class Uploader:
                     self._bells.work.ring()
                     continue
             await asyncio.sleep(BREATH_S)
+
+    async def _claimed(self, shard: int | None, passage: Passage) -> Sequence[Leased]:
+        """Claim again what nobody knows to be claimed: the next claim gives back what the last one leased."""
+        while True:
+            try:
+                return await self._claim(shard, passage)
+            except StoreFailed as error:
+                self._log.warning("nobody knows what was claimed", error=error.title)
+                await asyncio.sleep(STORE_TROUBLE_S)
 
     async def _claim(self, shard: int | None, passage: Passage) -> Sequence[Leased]:
         limit = 1 if self._gate.is_probe(passage) else self._together_max

@@ -252,7 +252,7 @@ async def test_a_fault_of_this_program_is_one_failed_try_and_stops_nobody(
 
 async def test_a_full_disk_delays_the_answer_and_loses_nothing(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("splootd.work.outcome.STORE_FULL_S", 0.0)
-    monkeypatch.setattr("splootd.work.uploader.STORE_FULL_S", 0.0)
+    monkeypatch.setattr("splootd.work.uploader.STORE_TROUBLE_S", 0.0)
     full = [StoreFull("no room")] * 3
     for name in ("claim", "accept"):
         monkeypatch.setattr(walk.store.queue, name, _after(list(full), getattr(walk.store.queue, name)))

@@ -6,9 +6,12 @@ import email.utils
 import errno
 import os
 import resource
+import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scripted import HTML, SIGNED_OUT, Act, Reply, Request, Scripted, dropping, replying, storing_then
@@ -17,6 +20,9 @@ from walkkit import Walk, jpeg, walking
 from splootd.core.breaker import FAULTS_MAX, OPEN_S
 from splootd.core.item import State
 from splootd.core.retry import TRIES_MAX
+from splootd.errors import StoreFailed
+from splootd.store import database
+from splootd.store.transaction import Committed, commit_all
 
 FAILED = replying(500, {"error": "Upload failed"})
 ERROR_PAGE = replying(502, b"<html>Bad gateway</html>", HTML)
@@ -367,3 +373,35 @@ async def test_a_probe_that_finds_no_work_leaves_its_place_to_another(walk: Walk
     await walk.later(OPEN_S)
     assert not await walk.uploader.run_once(None)  # nothing is urgent
     assert (await walk.take(items[0])).state is State.EMBEDDING
+
+
+async def test_lanes_outlive_a_commit_of_which_nobody_knows(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They claim in the commit of a new file, where the disk may fail: it is there all the same, and is sent."""
+    monkeypatch.setattr("splootd.work.uploader.STORE_TROUBLE_S", 0.0)
+    busy, failed = threading.Event(), list[int]()
+
+    def failing_once(connection: Any, ops: Any) -> Committed:
+        committed = commit_all(connection, ops)
+        if len(ops) > 1 and not failed:
+            failed.append(len(ops))
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
+        return committed
+
+    walk.start()
+    for _ in range(20):
+        await walk.store.database.touch()  # the lanes have looked, and sleep
+    monkeypatch.setattr(database, "commit_all", failing_once)
+    before = asyncio.ensure_future(walk.store.database.write(lambda _: busy.wait()))
+    await asyncio.sleep(0)
+    adding = asyncio.ensure_future(walk.add("a.jpg"))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    busy.set()
+    await before
+    with pytest.raises(StoreFailed):
+        await adding
+    assert failed == [2]  # the file and all the claims
+    await walk.until_through()
+    assert list(walk.sploot.stored.values()) == [1]

@@ -332,6 +332,20 @@ async def test_what_one_of_two_models_knows_counts_once_however_many_sides_it_do
         assert [each.meaning for each in found] == pytest.approx(cosines, abs=1e-5)
 
 
+async def test_what_both_models_know_is_not_crowded_out_where_only_one_knows_the_query(stores: Stores) -> None:
+    first, second, alone = math.sqrt(E5_SHARE), math.sqrt(1 - E5_SHARE), 1 / math.sqrt(E5_SHARE)
+    model = Model("m", 4)
+    await stores.jobs.release(model, now_ms=1)
+    for number in range(100):
+        turn = -1.1 - number / 1000
+        vector = struct.pack("<4f", alone * math.cos(turn), alone * math.sin(turn), 0, 0)
+        await stores.read(f"{number}", Reading(f"far{number}", vector, 1, 1))
+    await stores.read("near", Reading("near", struct.pack("<4f", first * 0.6, first * 0.8, second, 0), 1, 1))
+    query = struct.pack("<4f", alone * math.cos(0.1), alone * math.sin(0.1), 0, 0)
+    found = await compared(stores, Vectors(query, None), model)
+    assert max(found, key=lambda each: each.meaning or 0).text.squeezed == "near"
+
+
 async def test_vectors_of_another_model_are_not_compared(stores: Stores) -> None:
     await stores.read("a", Reading("cat", unit(1, 0), 1, 1))
     found = await compared(stores, Vectors(unit(1, 0), None), Model("newer", 2))

@@ -1,5 +1,6 @@
 """What searches read from PostgreSQL."""
 
+import math
 import struct
 from collections.abc import Collection, Mapping, Sequence
 
@@ -11,6 +12,7 @@ from sploot_server.embedding import Model, Vectors
 from sploot_server.models import E5_SHARE
 
 EF_SEARCH_MAX = 1000  # pgvector's own limit of what a walk through the graph keeps in sight
+LONG = 1.1  # longer than this is the vector of a text that only one of two models knows; else all are of length 1
 POSTINGS_MAX = 6000  # texts that the trigrams looked for occur in, taken together
 
 WANTED = """
@@ -76,8 +78,9 @@ class PostgresTexts:
         async with self._database.transaction() as statements:
             await statements.fetch(f"SET LOCAL hnsw.ef_search = {min(count, EF_SEARCH_MAX)}")
             if sought.text is not None:
-                place = {"measured": "v.meaning IS NOT NULL", "expression": "v.meaning::halfvec(768)"}
-                rows |= await _nearest(statements, place, *_filter(only), model.name, padded(sought.text), count)
+                for measured in _meanings(sought.text):
+                    place = {"measured": measured, "expression": "v.meaning::halfvec(768)"}
+                    rows |= await _nearest(statements, place, *_filter(only), model.name, padded(sought.text), count)
             if sought.picture is not None:
                 dim = len(sought.picture) // 4
                 place = {"measured": f"vector_dims(v.picture) = {dim}", "expression": f"v.picture::halfvec({dim})"}
@@ -123,6 +126,16 @@ async def _like(statements: Statements, trigrams: Sequence[str], only: Filter, c
     if not chosen:
         return []
     return [Text(*row) for row in await statements.fetch(LIKE, *_filter(only), chosen, weights, count)]
+
+
+def _meanings(sought: bytes) -> Sequence[str]:
+    """Among which vectors the nearest are to be looked for.
+
+    If both are long, so is their inner product (see `vectors.inner_products`): what only the one model knows would be
+    before all that both know, however far it is.
+    """
+    everything = "v.meaning IS NOT NULL"
+    return (everything, f"vector_norm(v.meaning) < {LONG}") if math.hypot(*floats(sought)) > LONG else (everything,)
 
 
 async def _nearest(statements: Statements, place: Mapping[str, str], *values: object) -> set[int]:

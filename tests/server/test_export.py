@@ -1,15 +1,18 @@
 """Nobody is locked in: a library goes out as a folder, and comes in again as it was."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import unicodedata
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import postgres
 import pytest
+import s3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sploot_server.accounts.sqlite import SqliteAccounts
@@ -23,6 +26,7 @@ from sploot_server.jobs import EmbeddingQueue
 from sploot_server.library import Library, now_ms
 from sploot_server.model import Asset
 from sploot_server.notify import Notifier
+from sploot_server.stores import opened
 from sploot_server.thumbnails import Thumbnails
 from toy_library import COMMAND, FakeEmbedder, ServerProcess, picture
 
@@ -102,6 +106,55 @@ def test_what_goes_out_comes_in_the_same(memes: dict[str, tuple[str, list[str], 
 
     with TemporaryDirectory() as folder:
         asyncio.run(there_and_back(Path(folder)))
+
+
+@contextlib.asynccontextmanager
+async def library_in(config: Config) -> AsyncIterator[Library]:
+    """The library of anna, wherever the configuration has it; all is read that waits."""
+    config.data.mkdir(exist_ok=True)
+    async with opened(config) as stores:
+        queue = EmbeddingQueue(stores.jobs, stores.blobs, FakeEmbedder(), stores.news, now_ms)
+        stills = Thumbnails(config.data, idle_s=1)
+        library = Library(config, stores.assets, stores.blobs, queue, stores.news, thumbnails=stills).of("anna")
+        yield library
+        while await queue.run_once():
+            pass
+
+
+async def test_a_library_moves_to_postgresql_and_a_bucket_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All exports are alike, byte for byte: nobody is locked in on either side."""
+    for name, value in s3.server().items():
+        monkeypatch.setenv(name, value)
+    here = Config(data=tmp_path / "here")
+    there = Config(data=tmp_path / "there", database=await postgres.empty_database(), blobs=s3.new_place())
+    back = Config(data=tmp_path / "back")
+    async with library_in(here) as library:
+        for text, tags in (("a cat", ["Cat", "ünï"]), ("two dogs", []), ("gone", ["x"])):
+            async with library.incoming() as incoming:
+                incoming.write(picture(text * 9000))
+                asset = (await library.add(incoming, filename=f"{text}.jpg", tags=tags)).asset
+            await library.edit(asset.id, favorite=text == "a cat", tags=None)
+        await library.delete(asset.id)
+    folders = [tmp_path / name for name in ("1", "2", "3")]
+    for number, config in enumerate((here, there, back)):
+        if number > 0:
+            async with library_in(config) as library:
+                intake = Intake(library, folders[number - 1])
+                await intake.run()
+                assert (intake.taken, intake.known, intake.refused) == (2, 0, [])
+        async with library_in(config) as library:
+            assert await export(library, folders[number]) == 2
+    written = [
+        {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        for folder in folders
+    ]
+    assert len(written[0]) == 3
+    assert written[0] == written[1] == written[2]
+    first, second = json.loads(written[0]["library.json"])["assets"]
+    assert (first["tags"], first["favorite"], first["embedding"]["status"]) == (["Cat", "ünï"], True, "ready")
+    assert (second["tags"], second["favorite"]) == ([], False)
 
 
 @given(st.lists(st.tuples(TEXT, st.integers(0, 3)), max_size=12))

@@ -75,6 +75,10 @@ class Config:
             raise ConfigError("--take-files is for the user's own --uds, without --accounts, --database or --blobs.")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError("--tls-cert and --tls-key belong together; one of them is missing.")
+        if self.proxies == "*" and self.is_public:
+            raise ConfigError(
+                "--proxies * would believe everybody who can reach this port; name the addresses of proxies."
+            )
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port {self.port} is not a port; allowed are 0 (any free one) to 65535.")
         if self.upload_bytes_max < 1:

@@ -147,6 +147,5 @@ def uvicorn_settings(limits: Config) -> dict[str, Any]:
         "http": bounded_http(limits),
         "ssl_certfile": limits.tls_cert,
         "ssl_keyfile": limits.tls_key,
-        "proxy_headers": limits.proxies is not None,
-        "forwarded_allow_ips": limits.proxies,
+        "proxy_headers": False,  # see `proxies.py`
     }

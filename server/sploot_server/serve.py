@@ -29,6 +29,7 @@ from sploot_server.metrics import Measured, Metrics
 from sploot_server.office import Office
 from sploot_server.partial import Partials
 from sploot_server.process import Server, address_of, listening, owned, when_stdin_ends
+from sploot_server.proxies import behind
 from sploot_server.refusals import HANDLERS, Door
 from sploot_server.routes import api
 from sploot_server.routes.handovers import HandOvers
@@ -146,7 +147,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def server_of(app: Starlette, config: Config, on_listening: Callable[[], None]) -> Server:
     """The server of a `library_app`."""
     settings = uvicorn.Config(
-        app,
+        behind(config.proxies, app),
         lifespan="off",
         log_config=None,
         access_log=False,

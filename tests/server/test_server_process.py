@@ -99,6 +99,7 @@ def test_a_successor_waits_for_its_predecessor(start: Start) -> None:
     [
         (["--host", "0.0.0.0", "--port", "0"], "nobody has a token yet"),
         (["--database", "postgresql://nobody@127.0.0.1:1/x"], "The database cannot be reached"),
+        (["--host", "0.0.0.0", "--proxies", "*"], "name the addresses of proxies"),
         (["--port", "70000"], "--port 70000 is not a port"),
         (["--types", "image/jpeg,image/tiff"], "--types has 'image/tiff'; allowed are image/jpeg,"),
         (["--max-upload-bytes", "0"], "--max-upload-bytes 0 leaves no room"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sploot_server.accounts.guesses import GUESSES_MAX
 from toy_library import COMMAND, ServerProcess, picture
 
 Start = Callable[..., ServerProcess]
@@ -112,6 +113,39 @@ def test_a_server_with_a_token_listens_beyond_this_machine(start: Start, data: P
     server = start("--host", "0.0.0.0", port=0)
     address = server.address.replace("0.0.0.0", "127.0.0.1")
     assert [status(address, each) for each in (token, "")] == [200, 401]
+
+
+@pytest.mark.parametrize("proxy", ["on a Unix socket", "on a port"])
+def test_whoever_guesses_cannot_choose_the_address_he_guesses_from(start: Start, data: Path, proxy: str) -> None:
+    """A proxy adds the address that it has seen to what the client says of itself."""
+    run("user", "add", "anna", data=data)
+    token = token_of(data, "anna")
+    server = start("--accounts", "--proxies", "*") if "socket" in proxy else start("--proxies", "127.0.0.1", port=0)
+    with server.client() if "socket" in proxy else httpx.Client(base_url=server.address) as client:
+
+        def guess(number: int, seen: str) -> int:
+            shown = {"authorization": f"Bearer wrong{number}", "x-forwarded-for": f"10.9.8.{number}, {seen}"}
+            return client.get("/api/upload", headers=shown).status_code
+
+        assert [guess(number, "192.0.2.1") for number in range(GUESSES_MAX + 2)] == [401] * GUESSES_MAX + [429] * 2
+        assert guess(99, "192.0.2.2") == 401, "others are not made to wait"
+        shown = {"authorization": f"Bearer {token}", "x-forwarded-proto": "https", "host": "memes.example"}
+        sent = client.post("/api/upload", files={"file": ("a.jpg", picture("a"), "image/jpeg")}, headers=shown)
+        assert sent.json()["asset"]["blobUrl"].startswith("https://memes.example/api/assets/")
+
+
+def test_nobody_is_believed_who_was_not_named(start: Start, data: Path) -> None:
+    run("user", "add", "anna", data=data)
+    token_of(data, "anna")
+    server = start(port=0)
+    told = [
+        httpx.get(
+            f"{server.address}/api/upload",
+            headers={"authorization": f"Bearer wrong{number}", "x-forwarded-for": f"10.9.8.{number}"},
+        ).status_code
+        for number in range(GUESSES_MAX + 1)
+    ]
+    assert told == [401] * GUESSES_MAX + [429]
 
 
 def test_it_speaks_tls_where_it_has_a_certificate(start: Start, tmp_path: Path) -> None:

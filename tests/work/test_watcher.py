@@ -473,8 +473,10 @@ async def test_nothing_wakes_an_idle_watcher_within_a_minute(store: Store, memes
         loop = asyncio.get_running_loop()
         timers = [timer.when() for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]  # no other way to see what would wake the loop
         assert timers
-        late_s = 1.0  # between the reading of the clock and the setting of the timer, where the machine stalls
-        assert all(at % BEAT_S < late_s for at in timers if at < loop.time() + BEAT_S)
+        off_s = [abs(at - BEAT_S * round(at / BEAT_S)) for at in timers if at < loop.time() + BEAT_S]
+        assert (
+            max(off_s, default=0) < 1.0
+        )  # a machine may stall between the reading of a clock and the setting of a timer
 
 
 async def test_what_an_add_finds_in_a_new_folder_counts_for_the_add(post: Post, memes: Path) -> None:

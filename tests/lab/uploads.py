@@ -179,6 +179,11 @@ class Uploads:
         with self._answered:
             assert self._answered.wait_for(lambda: len(self.acknowledged) >= acknowledged, timeout_s)
 
+    def so_far(self) -> frozenset[str]:
+        """The checksums of what is acknowledged by now."""
+        with self._answered:
+            return frozenset(self.acknowledged)
+
     def wait_for_refusal(self, timeout_s: float) -> tuple[int, dict[str, Any]]:
         """The first answer that is not an acknowledgement."""
         with self._answered:

@@ -93,7 +93,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _same_address(self) -> int:
         """How many connections come from where this one does."""
-        return sum(_network(each) == _network(self) for each in self.connections)
+        here = _network(self)
+        return sum(_network(each) == here for each in self.connections)
 
     def _expect_head(self) -> None:
         self._stop_clock()

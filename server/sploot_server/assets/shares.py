@@ -15,15 +15,13 @@ class SqliteShares:
 
     async def share(self, asset_id: str, owner: str, slug: str, *, now_ms: int) -> str | None:
         def run(connection: sqlite3.Connection) -> str | None:
-            connection.execute(
-                "INSERT INTO shares (slug, asset, created_at) "
+            rows = connection.execute(
+                "INSERT INTO shares AS s (slug, asset, created_at) "
                 "SELECT ?, row, ? FROM assets WHERE id = ? AND owner = ? AND deleted_at IS NULL "
-                "ON CONFLICT (asset) DO NOTHING",
+                "ON CONFLICT (asset) DO UPDATE SET slug = s.slug RETURNING slug",  # else nothing would be returned
                 (slug, now_ms, asset_id, owner),
-            )
-            found = "SELECT slug FROM shares s JOIN assets a ON a.row = s.asset WHERE a.id = ? AND a.owner = ?"
-            row = connection.execute(f"{found} AND a.deleted_at IS NULL", (asset_id, owner)).fetchone()
-            return row and str(row["slug"])
+            ).fetchall()
+            return str(rows[0]["slug"]) if rows else None
 
         return await self._database.write(run)
 

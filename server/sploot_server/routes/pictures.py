@@ -1,5 +1,6 @@
 """The pictures themselves."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from starlette.requests import Request
@@ -7,6 +8,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from sploot_server.library import Library
+from sploot_server.model import Asset
 from sploot_server.originals import Original, has_it
 from sploot_server.routes.values import owner_of, whole_number
 from sploot_server.thumbnails import nearest
@@ -33,13 +35,18 @@ class Pictures:
         size = whole_number(request.query_params, "size", SIDE_PX)
         library = self._library.of(owner_of(request))
         asset = await library.get(request.path_params["id"])
-        etag = f'"{asset.checksum}-{nearest(size)}"'
-        headers = {**HEADERS, "etag": etag}
-        if has_it(etag, request.headers):
-            return Response(status_code=304, headers=headers)
-        return FileResponse(await library.thumbnail(asset, size), headers=headers, media_type="image/webp")
+        return await still(request, library, asset, size, HEADERS)
 
     async def original(self, request: Request) -> Response:
         library = self._library.of(owner_of(request))
         asset = await library.get(request.path_params["id"])
         return Original(asset, partial(library.read, asset), {**HEADERS, "etag": f'"{asset.checksum}"'})
+
+
+async def still(request: Request, library: Library, asset: Asset, side_px: int, headers: Mapping[str, str]) -> Response:
+    """A still of about that size, which is made unless the client has it."""
+    etag = f'"{asset.checksum}-{nearest(side_px)}"'
+    tagged = {**headers, "etag": etag}
+    if has_it(etag, request.headers):
+        return Response(status_code=304, headers=tagged)
+    return FileResponse(await library.thumbnail(asset, side_px), headers=tagged, media_type="image/webp")

@@ -6,7 +6,7 @@ What is shown is a still made of pixels alone, so that no link tells where a pic
 import secrets
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from sploot_server.accounts.guard import SHARED
@@ -14,8 +14,7 @@ from sploot_server.assets import ShareStore
 from sploot_server.formats import is_readable
 from sploot_server.library import Library, now_ms
 from sploot_server.model import Invalid, NotFound
-from sploot_server.originals import has_it
-from sploot_server.routes.pictures import HEADERS
+from sploot_server.routes.pictures import HEADERS, still
 from sploot_server.routes.values import owner_of
 from sploot_server.thumbnails import SHOWN_PX
 
@@ -59,8 +58,4 @@ class Shares:
         asset = await self._shares.shared(request.path_params["slug"])
         if asset is None:
             raise NotFound
-        headers = {**SHOWN, "etag": f'"{asset.checksum}-{SHOWN_PX}"'}
-        if has_it(headers["etag"], request.headers):
-            return Response(status_code=304, headers=headers)
-        file = await self._library.thumbnail(asset, SHOWN_PX)
-        return FileResponse(file, headers=headers, media_type="image/webp")
+        return await still(request, self._library, asset, SHOWN_PX, SHOWN)

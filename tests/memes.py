@@ -106,14 +106,15 @@ def draw(
     folder.mkdir(parents=True, exist_ok=True)
     profile = PROFILES[sizes]
     return [
-        _make_one(folder, f"{seed}/{index}", caption, profile, formats[index % len(formats)])
+        _make_one(
+            folder / f"meme-{seed}-{index:04}", f"{seed}/{index}", caption, profile, formats[index % len(formats)]
+        )
         for index, caption in enumerate(wanted)
     ]
 
 
-def _make_one(folder: Path, chance: str, caption: Caption, profile: Profile, kind: str) -> Meme:
-    seed, _, index = chance.partition("/")
-    path = folder / f"meme-{seed}-{index:>04}{EXTENSIONS[kind]}"
+def _make_one(stem: Path, chance: str, caption: Caption, profile: Profile, kind: str) -> Meme:
+    path = stem.with_suffix(EXTENSIONS[kind])
     rng = random.Random(chance)
     quality, grain = rng.randint(*profile.quality), rng.randint(*profile.grain)
     size = rng.choice(profile.dimensions)

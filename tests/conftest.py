@@ -1,10 +1,21 @@
-"""What holds for all tests."""
+"""What holds for all tests, and the store of the daemon, which many of them open."""
 
 import signal
 import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from storekit import Store, opened
 
 
 def pytest_configure() -> None:
     """Let Ctrl-C reach the programs under test also where this run was started in the background, with it ignored."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with opened(tmp_path / "queue.db") as store:
+        yield store

@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from storekit import Opener, Store, opened
+from storekit import Opener
 
 from splootd.store.database import Database
 
@@ -24,9 +24,3 @@ async def open_database() -> AsyncIterator[Opener]:
 @pytest.fixture
 async def database(tmp_path: Path, open_database: Opener) -> Database:
     return await open_database(tmp_path / "queue.db")
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with opened(tmp_path / "queue.db") as store:
-        yield store

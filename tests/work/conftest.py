@@ -1,17 +1,11 @@
-"""A store, a watcher and an intake at work on it, and an empty folder to watch."""
+"""A watcher and an intake at work on a store, and an empty folder to watch."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from storekit import Store, opened
+from storekit import Store
 from watchkit import Post, manned
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with opened(tmp_path / "queue.db") as store:
-        yield store
 
 
 @pytest.fixture

@@ -70,13 +70,12 @@ class Textual:
 
 
 def _opened(graph: Path, inputs: list[str], output: str) -> Any:
-    from onnxruntime import InferenceSession, SessionOptions  # noqa: PLC0415 - only where there is a model
+    from onnxruntime import InferenceSession  # noqa: PLC0415 - only where there is a model
 
-    options = SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    from sploot_server.graphs import settings  # noqa: PLC0415 - as above
+
     try:
-        session = InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        session = InferenceSession(str(graph), settings(), providers=["CPUExecutionProvider"])
     except Exception as error:  # it raises nothing narrower
         raise ModelUnusable(f"{graph.name} cannot be opened: {error}.") from error
     for kind, wanted, there in (("input", inputs, session.get_inputs()), ("output", [output], session.get_outputs())):

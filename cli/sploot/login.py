@@ -8,7 +8,6 @@ from typing import Protocol
 from sploot import systemd
 from sploot.autostart import Autostart
 from sploot.client import is_older
-from sploot.launchd import Launchd
 from sploot.unit import Place, stamp
 from splootd import __version__
 from splootd.errors import SplootError
@@ -44,6 +43,8 @@ def service_of(environ: Mapping[str, str]) -> Service:
     """The service of the place that `environ` means; it need not be installed."""
     place = Place.of(environ)
     if sys.platform == "darwin":
+        from sploot.launchd import Launchd  # noqa: PLC0415 - elsewhere, a command is quicker without
+
         return Launchd(place)
     return systemd.Systemd(place) if systemd.runs_here() else Autostart(place)
 

@@ -4,7 +4,6 @@ import fcntl
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -29,7 +28,9 @@ DAEMON_RUNS_ALREADY = 75
 
 def start(paths: Paths) -> bool:
     """Have the installed service listen, or start the daemon and wait for it. False when another one runs already."""
-    from sploot import login  # noqa: PLC0415 - most commands that import this find the daemon running
+    import subprocess  # noqa: PLC0415 - most commands that import this find the daemon running
+
+    from sploot import login  # noqa: PLC0415 - as above
 
     if login.listens(os.environ):
         return True

@@ -1,12 +1,16 @@
 """The daemon as a service of the user's own systemd: a socket that is always there, and the daemon behind it."""
 
+from __future__ import annotations
+
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 from sploot.unit import Place, systemd_service, systemd_socket
 from splootd.errors import SplootError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
 
 COMMAND_S = 60.0
 LINGERING = Path("/var/lib/systemd/linger")
@@ -14,7 +18,11 @@ RUNS = Path("/run/systemd/system")  # sd_booted(3)
 
 
 def runs_here() -> bool:
-    return RUNS.is_dir() and shutil.which("systemctl") is not None
+    if not RUNS.is_dir():
+        return False
+    import shutil  # noqa: PLC0415 - elsewhere, a command is quicker without
+
+    return shutil.which("systemctl") is not None
 
 
 class Systemd:
@@ -58,7 +66,8 @@ class Systemd:
         self._do("start", self._units[1])
 
     def is_enabled(self) -> bool:
-        return all(self._call("is-enabled", "--quiet", unit) == 0 for unit in self._units)
+        """Whether all of it is; the exit code would speak of any of it."""
+        return self._run("is-enabled", *self._units).stdout.split() == ["enabled"] * len(self._units)
 
     def is_lingering(self) -> bool | None:
         """Whether it is there from boot on, without a login."""
@@ -75,6 +84,8 @@ class Systemd:
         return self._run(*arguments).returncode
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        import subprocess  # noqa: PLC0415 - needed where it is installed alone
+
         command = ["systemctl", "--user", "--no-ask-password", *arguments]
         try:
             return subprocess.run(  # noqa: S603 - the system's own program

@@ -52,7 +52,7 @@ SEARCH_MIN = 10  # fewer are not to be had from a Sploot
 
 
 class Library:
-    """A server that answers one search."""
+    """A server that says what it takes, and answers one search."""
 
     def __init__(self) -> None:
         self.matches: list[Match] = []
@@ -60,6 +60,9 @@ class Library:
         self.calls = Calls()
         self.throttle = Throttle(Timetable(), Clock())
         self.last_limits: Limits | None = None
+
+    async def limits(self) -> Limits:
+        return Limits(10_000_000, frozenset({"image/png"}))
 
     async def search(self, text: str, limit: int) -> list[Match]:
         if self.error:

@@ -112,6 +112,9 @@ class Inline:
         await lasting(pause_s(self._chance))
         return result
 
+    async def interrupt(self) -> None:
+        """Nothing ever runs while somebody else does."""
+
     async def close(self) -> None:
         self._conn.close()
 

@@ -17,9 +17,11 @@ from splootd.store.database import Database
 from splootd.store.ledger import Ledger, server_id
 from splootd.store.listing import Listing
 from splootd.store.queue import Queue
+from splootd.store.schema import READ_THROUGH_AT
 
 Opener = Callable[[Path], Awaitable[Database]]
 PAGE_BYTES = 4096
+INTERIOR_PAGE = 5
 URL = "https://library.test"
 RECOUNT = """
 SELECT server_id, state, priority, duplicate, state = 'pending' AND next_at IS NOT NULL AS delayed, count(*), sum(size)
@@ -161,7 +163,28 @@ def insert(name: str, *, pages: int = 0) -> Callable[[sqlite3.Connection], str]:
 
 def names(connection: sqlite3.Connection) -> set[str]:
     """All that was inserted."""
-    return {row[0] for row in connection.execute("SELECT name FROM settings WHERE name <> 'stopped_cleanly'")}
+    return {row[0] for row in connection.execute("SELECT name FROM settings")} - {"stopped_cleanly", READ_THROUGH_AT}
+
+
+def damage(path: Path, table: str) -> None:
+    """Write nonsense over a page in the middle of `table`, of which nobody knows who does not read all of it.
+
+    Within a table (sqlite.org/fileformat2.html), a page names the pages below it; rows are in those at the bottom.
+    """
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+    content = bytearray(path.read_bytes())
+
+    def number(at: int, length: int) -> int:
+        return int.from_bytes(content[at : at + length], "big")
+
+    start = PAGE_BYTES * (root - 1)
+    while content[start] == INTERIOR_PAGE:
+        middle = start + 12 + 2 * (number(start + 3, 2) // 2)
+        start = PAGE_BYTES * (number(start + number(middle, 2), 4) - 1)
+    assert start != PAGE_BYTES * (root - 1), f"{table} is but one page"
+    content[start : start + PAGE_BYTES] = digest(start) * (PAGE_BYTES // len(digest(start)))
+    path.write_bytes(content)
 
 
 @contextlib.asynccontextmanager

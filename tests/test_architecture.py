@@ -54,7 +54,7 @@ DOORS = {
     "obstore": {"sploot_server.blobs_s3"},
     "redis": {"sploot_server.notify_redis"},
     "asyncpg": {"sploot_server.assets.postgres.database"},
-    "aiosqlite": {"splootd.store.database", "sploot_server.assets.database"},
+    "aiosqlite": {"splootd.store.connection", "sploot_server.assets.database"},
     "httpx": {f"splootd.remote.{name}" for name in ("api", "http1", "lines", "pictures", "resumable", "translated")},
     "httptools": {"splootd.remote.http1"},
     "websockets": {"splootd.remote.feed"},

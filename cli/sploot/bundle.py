@@ -35,6 +35,8 @@ KEPT = frozenset(
 """Names whose texts are words of the programs: never of a user, a file or a server."""
 SPEAKING = frozenset({"limits", "tls", "clock", "watches", "versions", "sqlite", "lingering"})
 """Checks whose sentences name nothing of the user's."""
+SPEAKING_UNLESS_BAD = frozenset({"database"})
+"""Checks whose sentences name a file of the user's only where something is wrong with it."""
 
 
 class Mask:
@@ -75,9 +77,9 @@ def write(file: Path, found: Findings) -> None:
 
 
 def _finding(found: Finding, mask: Mask) -> dict[str, Any]:
-    spoken = {"says": found.says} if found.check in SPEAKING else {}
     masked: dict[str, Any] = mask.masked(encode(found))
-    return masked | spoken
+    speaks = found.check in SPEAKING or (found.state != "bad" and found.check in SPEAKING_UNLESS_BAD)
+    return masked | {"says": found.says} if speaks else masked
 
 
 def _versions() -> dict[str, Any]:

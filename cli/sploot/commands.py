@@ -234,6 +234,9 @@ def doctor(
     self_test: Annotated[
         bool, typer.Option(help="Send a tiny picture to the library, and delete it there for good.")
     ] = True,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Read all of the queue's database: about 5 s for a million files.")
+    ] = False,
     bundle: Annotated[
         str | None, typer.Option(metavar="FILE", help="Keep it in FILE for a report, without secrets and file names.")
     ] = None,
@@ -242,7 +245,7 @@ def doctor(
     """Look whether all is well, and say which command mends what is not."""
     from sploot import doctor as it
 
-    return it.doctor(self_test=self_test, as_json=as_json, bundle=bundle)
+    return it.doctor(self_test=self_test, thorough=thorough, as_json=as_json, bundle=bundle)
 
 
 @app.command()

@@ -18,9 +18,9 @@ from splootd.protocol import Examine, Finding, Findings, SelfTest
 from splootd.wire import encode
 
 
-def doctor(*, self_test: bool, as_json: bool, bundle: str | None) -> int:
+def doctor(*, self_test: bool = True, thorough: bool = False, as_json: bool = False, bundle: str | None = None) -> int:
     """Show what was found, and keep it in `bundle` for a report; 4 when something needs the user."""
-    found = findings(self_test=self_test)
+    found = findings(self_test=self_test, thorough=thorough)
     if as_json:
         print_json(encode(found))
     else:
@@ -33,14 +33,14 @@ def doctor(*, self_test: bool, as_json: bool, bundle: str | None) -> int:
     return exits.NEEDS_USER if any(each.state == "bad" for each in found.findings) else exits.DONE
 
 
-def findings(*, self_test: bool) -> Findings:
+def findings(*, self_test: bool, thorough: bool) -> Findings:
     """First what can be seen from here, then what the daemon sees."""
     paths = Paths.find(os.environ)
     here = (*_configuration(paths), *_places(paths), *_service())
     inside: list[Finding] = []
     try:
         asking = client()
-        inside += asking.ask(Examine(), Findings).findings
+        inside += asking.ask(Examine(thorough), Findings).findings
         inside += asking.ask(SelfTest(), Findings).findings if self_test else ()
     except SplootError as error:
         inside.append(Finding("daemon", "bad", error.title, error.hint))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-FLAG, TEXT, TEXTS, NUMBER = "flag", "text", "texts", "number"
+FLAG, OFF, TEXT, TEXTS, NUMBER = "flag", "off", "text", "texts", "number"
 NUMBER_CHARS_MAX = 2  # for larger ones there are limits, which Typer knows
 ANY = float("inf")
 
@@ -54,12 +54,12 @@ class Command:
                 continue
             option, equals, value = word.partition("=")
             parameter, kind = self.options.get(option, ("", ""))
-            if kind == FLAG and not equals:
-                given[parameter] = True
+            if kind in (FLAG, OFF) and not equals:
+                given[parameter] = kind == FLAG
                 continue
             if not equals:
                 value = next(waiting, "-")
-            if not kind or kind == FLAG or value.startswith("-"):
+            if not kind or kind in (FLAG, OFF) or value.startswith("-"):
                 return None
             if kind == NUMBER and not _is_number(value):
                 return None
@@ -115,6 +115,15 @@ COMMANDS = {
     "resume": Command("sploot.changing", "resume"),
     "metrics": Command("sploot.numbers", "metrics", json=_JSON),
     "logs": Command("sploot.logs", "logs", level=("level", TEXT)),
+    "doctor": Command(
+        "sploot.doctor",
+        "doctor",
+        self_test=("self_test", FLAG),
+        no_self_test=("self_test", OFF),
+        thorough=("thorough", FLAG),
+        bundle=("bundle", TEXT),
+        json=_JSON,
+    ),
     "undo": Command("sploot.keeping", "undo", last=("last", FLAG), json=_JSON),
 }
 

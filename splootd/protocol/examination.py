@@ -8,10 +8,14 @@ from splootd.protocol.request import Request
 
 @dataclass(frozen=True, slots=True)
 class Examine(Request):
-    """Look whether all is well, inside the daemon."""
+    """Look whether all is well, inside the daemon.
+
+    The queue's database is read through once a day; `thorough`: it is now, which takes about 5 s a million items.
+    """
 
     method: ClassVar[str] = "GET"
     path: ClassVar[str] = "/v1/doctor"
+    thorough: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The only place with connections: one that writes and checkpoints, and two that only read."""
+"""The one door to the store: a connection that writes and checkpoints, and two that only read."""
 
 import asyncio
 import contextlib
@@ -6,12 +6,11 @@ import sqlite3
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
-
-import aiosqlite
+from typing import TypeVar
 
 from splootd.errors import StoreError
 from splootd.store import schema
+from splootd.store.connection import Connection
 from splootd.store.lanes import BULK_ROWS_MAX, Lanes, Waiting
 from splootd.store.transaction import (
     Outcome,
@@ -40,12 +39,13 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.was_clean = True
-        self.needs_check = False  # after an unclean stop, where the file was too large to be checked at once
         self._lanes = Lanes()
         self._failures = 0  # in a row
-        self._writer: _Connection | None = None
-        self._readers: list[_Connection] = []
+        self._writer: Connection | None = None
+        self._readers: list[Connection] = []
         self._writing: asyncio.Task[None] | None = None
+        self._checking = asyncio.Lock()
+        self._checker: Connection | None = None
 
     def __repr__(self) -> str:
         return f"Database({self.path}, {self._lanes})"
@@ -55,7 +55,7 @@ class Database:
         """Open or create the database at `path`, and lead its schema to the newest version.
 
         Raises StoreNewer, StoreDamaged, StoreFull or StoreFailed; the file is left as it was. After an unclean stop a
-        small database is checked here; a large one is the caller's to `check` when there is time.
+        small database is checked here; a large one is in doubt until it is, and the settings say so.
         """
         database = cls(path)
         try:
@@ -72,7 +72,7 @@ class Database:
     async def verify(cls, path: Path) -> None:
         """StoreDamaged or StoreNewer unless the database at `path` can be used. Reads all of it, changes nothing."""
         try:
-            connection = await _Connection.open(path, schema.prepare_reader, mode="ro")
+            connection = await Connection.open(path, schema.prepare_reader, mode="ro")
             try:
                 await connection.run(partial(schema.verify, path=path))
             finally:
@@ -122,9 +122,23 @@ class Database:
         await self.write(lambda _: None)
 
     async def check(self) -> None:
-        """StoreDamaged when the file does not hold together. Takes about 5 s a million items; nothing waits for it."""
-        await self.read(partial(schema.check, path=self.path))
-        self.needs_check = False
+        """StoreDamaged when the file does not hold together.
+
+        Takes about 5 s a million items, for which it has a connection of its own: nobody waits for it. Closing ends it.
+        """
+        async with self._checking:
+            try:
+                self._checker = await Connection.open(self.path, schema.prepare_reader, mode="rw")
+                if self._lanes.closed:
+                    raise closed_error(self.path)
+                await self._checker.run(partial(schema.check, path=self.path))
+            except sqlite3.Error as error:
+                raise closed_error(self.path) if self._lanes.closed else store_error(error, self.path) from error
+            finally:
+                if self._checker is not None:
+                    await self._checker.interrupt()  # whoever asked may have left
+                    await self._checker.close()
+                    self._checker = None
 
     async def backup(self, target: Path) -> None:
         """A copy as of now, which appears at `target` whole or not at all. Writes wait about 1 s a million items."""
@@ -146,46 +160,52 @@ class Database:
         if self._writing is None:
             return
         self._lanes.close()
-        await asyncio.wait([self._writing])
+        if self._checker is not None:
+            await self._checker.interrupt()
+        async with self._checking:  # what it still reads in the log could not leave it
+            await asyncio.wait([self._writing])
         if self._writer is not None and not self._writing.cancelled() and self._writing.exception() is None:
             with contextlib.suppress(sqlite3.Error):  # without the note, the next start checks the file
                 await self._writer.run(schema.note_stop)
         await self._close_connections()
 
     async def _open(self, *, back_up: bool) -> None:
-        if self.path.exists() and self.path.stat().st_size:
-            await self._examine()
+        checked = await self._examine() if self.path.exists() and self.path.stat().st_size else None
         await self._connect_writer()
         assert self._writer is not None
         await self._writer.run(partial(schema.migrate, path=self.path, back_up=back_up))
-        await self._writer.run(schema.note_start)
+        await self._writer.run(partial(schema.note_start, checked=checked))
         self._readers = await self._connect_readers()
 
-    async def _examine(self) -> None:
-        """On a connection that cannot write, not even when it is closed: what is refused stays as it is.
+    async def _examine(self) -> bool | None:
+        """Whether it was checked after an unclean stop, or is too large for that now; None after a clean one.
+
+        On a connection that cannot write, not even when it is closed: what is refused stays as it is.
 
         Only a crash while the file was made, or switched to its write-ahead log, leaves a journal: it must be undone
         before anything can be read.
         """
         interrupted = self.path.with_name(f"{self.path.name}-journal").exists()
-        connection = await _Connection.open(self.path, schema.prepare_reader, mode="rw" if interrupted else "ro")
+        connection = await Connection.open(self.path, schema.prepare_reader, mode="rw" if interrupted else "ro")
         try:
             self.was_clean = await connection.run(partial(schema.examine, path=self.path))
-            if not self.was_clean:
-                self.needs_check = self.path.stat().st_size > CHECK_AT_OPEN_BYTES_MAX
-                if not self.needs_check:
-                    await connection.run(partial(schema.check, path=self.path))
+            if self.was_clean:
+                return None
+            if self.path.stat().st_size > CHECK_AT_OPEN_BYTES_MAX:
+                return False
+            await connection.run(partial(schema.check, path=self.path))
+            return True
         finally:
             await connection.close()
 
     async def _connect_writer(self) -> None:
-        self._writer = await _Connection.open(self.path, partial(schema.prepare_writer, path=self.path), mode="rwc")
+        self._writer = await Connection.open(self.path, partial(schema.prepare_writer, path=self.path), mode="rwc")
 
-    async def _connect_readers(self) -> list["_Connection"]:
-        readers: list[_Connection] = []
+    async def _connect_readers(self) -> list[Connection]:
+        readers: list[Connection] = []
         try:
             while len(readers) < READERS:
-                readers.append(await _Connection.open(self.path, schema.prepare_reader, mode="rw"))
+                readers.append(await Connection.open(self.path, schema.prepare_reader, mode="rw"))
         except BaseException:
             for reader in readers:
                 await reader.close()
@@ -242,43 +262,3 @@ class Database:
             raise store_error(error, self.path) from error
         for reader in former:  # what they have been asked already they still answer
             await reader.close()
-
-
-class _Connection:
-    """One connection on a thread of its own, where plain functions run one after another."""
-
-    def __init__(self, connection: aiosqlite.Connection) -> None:
-        self._connection = connection
-        self.waiting = 0  # functions that wait or run
-
-    @classmethod
-    async def open(cls, path: Path, prepare: Callable[[sqlite3.Connection], None], *, mode: str) -> "_Connection":
-        connecting = aiosqlite.connect(schema.uri(path, mode=mode), uri=True, isolation_level=None)
-        try:
-            connection = cls(await connecting)
-        except BaseException:
-            # aiosqlite does not wait for the end of its thread here, which then speaks to a loop that may be closed.
-            connecting._thread.join()  # noqa: SLF001
-            raise
-        try:
-            await connection.run(prepare)
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on the thread, in one hop.
-
-        aiosqlite's public methods hop once per statement, which makes a group commit three times slower. Its
-        `_execute` is private; so its version is pinned below the next minor one, and a test runs it.
-        """
-        self.waiting += 1
-        try:
-            return cast(T, await self._connection._execute(work, self._connection._conn))  # type: ignore[no-untyped-call] # noqa: SLF001
-        finally:
-            self.waiting -= 1
-
-    async def close(self) -> None:
-        with contextlib.suppress(sqlite3.Error):  # nothing is lost by it: what is acknowledged is on the disk
-            await self._connection.close()

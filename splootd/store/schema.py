@@ -10,6 +10,9 @@ from splootd.errors import StoreDamaged, StoreFailed, StoreNewer
 
 APPLICATION_ID = 0x53504C54  # "SPLT": what file(1) and we know the database by
 
+READ_THROUGH_AT = "read_through_at"
+"""The setting that tells when the whole file was last found to hold together; empty where that is in doubt."""
+
 # What every connection is told first.
 _SETTINGS = """
 PRAGMA busy_timeout = 5000;
@@ -113,9 +116,13 @@ def migrate(connection: sqlite3.Connection, path: Path, *, back_up: bool) -> Non
             raise
 
 
-def note_start(connection: sqlite3.Connection) -> None:
-    """From now on every stop is unclean, until `note_stop`."""
-    connection.execute("INSERT OR REPLACE INTO settings VALUES ('stopped_cleanly', 'no', unixepoch())")
+def note_start(connection: sqlite3.Connection, checked: bool | None) -> None:
+    """From now on every stop is unclean, until `note_stop`. `checked`: the file, after an unclean stop."""
+    connection.execute(
+        "INSERT OR REPLACE INTO settings SELECT 'stopped_cleanly', 'no', unixepoch()"
+        " UNION ALL SELECT ?1, iif(?2, unixepoch(), ''), unixepoch() WHERE ?2 IS NOT NULL",
+        (READ_THROUGH_AT, checked),
+    )
 
 
 def note_stop(connection: sqlite3.Connection) -> None:

@@ -1,4 +1,4 @@
-"""Keeps the store small and a recent copy of it at hand."""
+"""Keeps the store small and sound, and a recent copy of it at hand."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from splootd.clock import Clock
 from splootd.errors import StoreDamaged, StoreError, StoreFull
 from splootd.logs import logger
 from splootd.store.database import Database
-from splootd.store.upkeep import prune
+from splootd.store.upkeep import prune, read_through, read_through_s_ago
 
 ROUND_INTERVAL_S = 3600.0
 BACKUP_INTERVAL_S = 86_400.0
+READ_THROUGH_INTERVAL_S = 86_400.0
 BACKUPS_KEPT = 3
 
 
@@ -19,12 +20,16 @@ BACKUPS_KEPT = 3
 class Swept:
     """What one round did."""
 
+    was_read_through: bool
     pruned: int
     backup: Path | None
 
 
 class Janitor:
-    """Once an hour: prune what is no longer asked for, and once a day copy the database while it is in use."""
+    """Once an hour: prune what is no longer asked for. Once a day, or when in doubt: read the database through.
+
+    What holds together is copied once a day, too, while it is in use.
+    """
 
     def __init__(self, database: Database, backups: Path, clock: Clock) -> None:
         self._database = database
@@ -34,19 +39,30 @@ class Janitor:
 
     async def run(self) -> None:
         """Raises StoreDamaged when the database turns out not to hold together."""
-        if self._database.needs_check:
-            await self._database.check()
         while True:
             try:
                 swept = await self.run_once()
-                self._log.debug("swept", pruned=swept.pruned, backup=str(swept.backup or ""))
+                self._log.debug(
+                    "swept",
+                    was_read_through=swept.was_read_through,
+                    pruned=swept.pruned,
+                    backup=str(swept.backup or ""),
+                )
             except StoreFull as error:
                 self._log.warning("not swept", error=error.title)
             await asyncio.sleep(ROUND_INTERVAL_S)
 
     async def run_once(self) -> Swept:
+        was_read_through = await self._read_through()
         pruned = await prune(self._database, now=self._clock.now())
-        return Swept(pruned, await self._back_up())
+        return Swept(was_read_through, pruned, await self._back_up())
+
+    async def _read_through(self) -> bool:
+        ago_s = await read_through_s_ago(self._database, now=self._clock.now())
+        if ago_s is not None and ago_s < READ_THROUGH_INTERVAL_S:
+            return False
+        await read_through(self._database, now=self._clock.now())
+        return True
 
     async def _back_up(self) -> Path | None:
         self._backups.mkdir(mode=0o700, exist_ok=True)

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from homes import Home, home_in
 from sploot.bundle import Mask, _log, _places_in
+from storekit import damage
 
 from splootd.control import doctor
 
 NOBODY = "http://127.0.0.1:1"
 TOKEN = "hush-hush-and-never-tell"
 PNG = b"\x89PNG\r\n\x1a\n"
+MANY = 2_000  # so many that the database is not read through whenever the doctor is asked
 
 
 @pytest.fixture
@@ -83,6 +85,30 @@ def test_people_are_shown_lines_and_commands(home: Home):
     assert "-> sploot service install" in done.stdout
 
 
+def test_damage_that_nobody_has_met_is_found_by_reading_all_and_mended_by_the_command_that_is_said(home: Home):
+    folder = home.folder / "memes"
+    folder.mkdir()
+    for number in range(MANY):
+        (folder / f"{number}.png").write_bytes(PNG)
+    home.ok("pause")
+    home.ok("add", str(folder), "--once")
+    while home.json("status")["items"]["total"] < MANY:
+        pass
+    assert found(home, "--no-self-test", "--thorough")["database"]["says"] == "the queue's database holds together"
+    home.ok("daemon", "stop")
+    damage(home.state / "queue.db", "items")
+    database = found(home, "--no-self-test")["database"]
+    assert (database["state"], "held together when it was read through" in database["says"]) == ("ok", True)
+    database = found(home, "--no-self-test", "--thorough")["database"]
+    assert (database["state"], database["command"]) == ("bad", "sploot daemon restart")
+    assert "queue.db is damaged" in database["says"]
+    assert found(home, "--no-self-test")["database"]["command"] == "sploot doctor --thorough"
+    home.ok("daemon", "restart")
+    (need,) = [each for each in home.json("status")["needs_you"] if "the queue's file was damaged" in each["what"]]
+    assert need["command"] == "sploot resume"
+    assert found(home, "--no-self-test")["database"]["state"] == "ok"
+
+
 def test_a_bundle_holds_neither_token_nor_names_nor_the_server(home: Home):
     folder = home.folder / "secret folder"
     folder.mkdir()
@@ -101,6 +127,7 @@ def test_a_bundle_holds_neither_token_nor_names_nor_the_server(home: Home):
             assert secret not in text, name
     assert json.loads(parts["status.json"])["items"]["total"] == 1
     assert '"event": "started"' in parts["log.jsonl"]
+    assert "the queue's database holds together" in parts["doctor.json"]
 
 
 def test_the_same_name_is_the_same_hash_within_one_bundle_and_no_other():

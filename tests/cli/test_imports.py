@@ -31,10 +31,11 @@ OTHERS = [
         ["pause"],
     ),
     *(["metrics"], ["logs"], ["resume"], ["forget", "picture.png"], ["undo", "--last"]),
+    ["doctor", "--no-self-test"],
 ]
 BY_TYPER = [
     *(["--version"], ["--help"], ["list", "--help"], ["config", "list"], ["service", "status"], ["why", "--slow"]),
-    *(["retry", "17"], ["doctor", "--no-self-test"], ["undo", "17"], ["ui", "--no-open"]),
+    *(["retry", "17"], ["undo", "17"], ["ui", "--no-open"]),
 ]
 
 

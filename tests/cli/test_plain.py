@@ -74,8 +74,9 @@ def test_what_is_read_the_short_way_is_what_typer_reads(calls: list[Call], line:
 
 @pytest.mark.parametrize("name", plain.COMMANDS)
 def test_every_option_of_the_table_is_one_of_typers_and_is_read(name: str, calls: list[Call]):
-    words = {plain.FLAG: [], plain.NUMBER: ["7"]}
-    known = {each for option in APP.commands[name].params for each in option.opts}  # type: ignore[attr-defined]
+    words = {plain.FLAG: [], plain.OFF: [], plain.NUMBER: ["7"]}
+    typers = APP.commands[name].params  # type: ignore[attr-defined]
+    known = {each for option in typers for each in (*option.opts, *option.secondary_opts)}
     named = ["word"] * plain.COMMANDS[name].at_least
     for option, (_, kind) in options(name).items():
         assert option in known

@@ -1,5 +1,6 @@
 """What is kept, with the three real programs: files that are put away, copies of the queue, and what was removed."""
 
+import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterator
@@ -9,8 +10,11 @@ import httpx
 import memes
 import pytest
 from homes import Home, home_in
+from storekit import damage
 
 COUNT = 6
+MANY = 300  # more than are on one page of the database
+STARTS_MAX = 200
 
 
 @pytest.fixture
@@ -190,6 +194,30 @@ def test_a_damaged_queue_is_replaced_the_user_told_and_nothing_sent_twice(home: 
     assert (now["needs_you"], now["items"]["ready"]) == ([], COUNT)
     assert now["ready_of_which_duplicates"] == (0 if has_copy else COUNT)
     assert in_the_library(home) == digests(folder)
+
+
+def test_damage_that_nobody_meets_is_found_by_the_daemon_and_the_next_start_goes_on_from_a_copy(home: Home):
+    folder = home.folder / "memes"
+    folder.mkdir()
+    for number in range(MANY):
+        (folder / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    home.ok("pause")
+    home.ok("add", str(folder), "--once")
+    while home.json("status")["items"]["total"] < MANY:
+        pass
+    home.ok("daemon", "stop")
+    queue = home.state / "queue.db"
+    with contextlib.closing(sqlite3.connect(queue)) as connection:
+        connection.execute("UPDATE settings SET value = '0.0' WHERE name = 'read_through_at'")
+        connection.commit()
+        connection.execute("VACUUM INTO ?", (str(home.state / "backups" / "queue-999999999999.db"),))
+    damage(queue, "items")
+    for _ in range(STARTS_MAX):
+        if needs := home.json("status")["needs_you"]:
+            break
+    assert "the queue's file was damaged" in needs[0]["what"]
+    assert len(list(home.state.glob("queue.db.damaged-*"))) == 1
+    assert home.json("status")["items"]["total"] == MANY
 
 
 def test_what_was_removed_in_the_library_stays_removed_unless_forced(home: Home, tmp_path: Path):

@@ -1,6 +1,7 @@
 import asyncio
 import random
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from storekit import Opener, insert, names
 
 from splootd.errors import StoreFailed
+from splootd.store import schema
 from splootd.store.database import Database
 
 
@@ -99,6 +101,43 @@ async def test_a_slow_read_does_not_hold_up_the_next(database: Database) -> None
         return asyncio.run_coroutine_threadsafe(database.read(names), loop).result(timeout=30)
 
     assert await database.read(slow) == set()
+
+
+async def test_nobody_waits_while_all_of_it_is_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_read = threading.Event()
+    monkeypatch.setattr(schema, "check", lambda connection, path: is_read.wait())
+    checking = asyncio.create_task(database.check())
+    await database.write(insert("a"))
+    assert await asyncio.gather(*(database.read(names) for _ in range(20))) == [{"a"}] * 20
+    assert not checking.done()
+    is_read.set()
+    await checking
+
+
+@pytest.mark.parametrize("end", ["closed", "cancelled"])
+async def test_whoever_ends_does_not_wait_until_all_of_it_is_read(
+    database: Database, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def endless(connection: sqlite3.Connection, path: Path) -> None:
+        connection.create_function("begun", 0, lambda: bool(loop.call_soon_threadsafe(begun.set)))
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT begun() UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+        ).fetchall()
+
+    monkeypatch.setattr(schema, "check", endless)
+    checking = asyncio.create_task(database.check())
+    await begun.wait()
+    if end == "closed":
+        await database.close()
+        with pytest.raises(StoreFailed, match="closed"):
+            await checking
+    else:
+        checking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await checking
+        await database.write(insert("goes on"))
 
 
 async def test_cancelled_callers_leave_no_transaction_open_and_undo_no_neighbour(database: Database) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from splootd.errors import StoreDamaged, StoreFailed, StoreFull, StoreNewer
 from splootd.store import rescue, schema
 from splootd.store.database import Database
 from splootd.store.rescue import MISHAP, doubt, doubting, stage
+from splootd.store.upkeep import read_through, read_through_s_ago
 
 NOW = 1_770_000_000.0
 MOMENT = "20260202T024000Z"
+LIMIT_S = 60.0
 
 
 class Queue:
@@ -59,7 +62,7 @@ async def note(database: Database, name: str) -> None:
 
 async def names(database: Database) -> set[str]:
     rows = await database.read(lambda c: c.execute("SELECT name FROM settings").fetchall())
-    return {row[0] for row in rows} - {"stopped_cleanly", MISHAP}
+    return {row[0] for row in rows} - {"stopped_cleanly", schema.READ_THROUGH_AT, MISHAP}
 
 
 async def mishap(database: Database) -> str:
@@ -167,16 +170,32 @@ async def test_any_other_end_raises_no_doubt(queue: Queue) -> None:
     assert queue.files() == ["queue.db"]
 
 
-async def test_a_large_file_is_checked_when_there_is_time(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_an_unclean_stop_a_large_file_is_in_doubt_until_it_is_read_through(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clean stop in between does not end that."""
     monkeypatch.setattr("splootd.store.database.CHECK_AT_OPEN_BYTES_MAX", 0)
     database = await queue.open()
-    await queue.made("unclean", queue.path.with_name("crashed.db"))
+    await read_through(database, now=NOW)
+    assert await read_through_s_ago(database, now=NOW + 60) == 60
+    await database.backup(queue.path.with_name("crashed.db"))
     await database.close()
     queue.path.with_name("crashed.db").replace(queue.path)
-    reopened = await queue.open()
-    assert reopened.needs_check
-    await reopened.check()
-    assert not reopened.needs_check
+    for _ in range(2):
+        database = await queue.open()
+        assert await read_through_s_ago(database, now=NOW + 60) is None
+        await database.close()
+    database = await queue.open()
+    await read_through(database, now=NOW)
+    await database.close()
+    assert await read_through_s_ago(await queue.open(), now=NOW + 60) == 60
+
+
+async def test_a_small_file_is_read_through_when_it_is_opened_after_an_unclean_stop(queue: Queue) -> None:
+    await queue.made("unclean", queue.path)
+    ago_s = await read_through_s_ago(await queue.open(), now=time.time())
+    assert ago_s is not None
+    assert ago_s < LIMIT_S
 
 
 async def test_a_crash_at_any_step_of_the_rescue_is_made_good_by_the_next_start(

@@ -1,15 +1,18 @@
 """What an earlier version has written, this one can read. The files in data/ stay for ever."""
 
+import contextlib
 import shutil
 import sqlite3
 from pathlib import Path
 
+import pytest
 from storekit import URL, Store, digest, opened
 
 from splootd.core.after import After
 from splootd.core.item import Priority, State
 from splootd.store import schema
 from splootd.store.moves import Moves
+from splootd.store.upkeep import read_through, read_through_s_ago
 
 DATA = Path(__file__).parent / "data"
 
@@ -54,6 +57,17 @@ async def test_all_files_become_the_newest_schema(tmp_path: Path) -> None:
     newest = await described(tmp_path / "new.db")
     for number in schema.migrations():
         assert await described(copy_of(f"v{number}.db", tmp_path)) == newest
+
+
+@pytest.mark.parametrize("number", schema.migrations())
+async def test_of_a_file_that_was_never_read_through_that_is_known(tmp_path: Path, number: int) -> None:
+    file = copy_of(f"v{number}.db", tmp_path)
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE settings SET value = 'yes' WHERE name = 'stopped_cleanly'")
+    async with opened(file) as store:
+        assert await read_through_s_ago(store.database, now=2_000.0) is None
+        await read_through(store.database, now=2_000.0)
+        assert await read_through_s_ago(store.database, now=2_060.0) == 60.0
 
 
 async def test_version_1_is_read_whole(tmp_path: Path) -> None:

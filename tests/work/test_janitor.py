@@ -1,4 +1,4 @@
-"""Copies of the queue while it is in use: one a day, three kept, whatever the clock does and the disk lacks."""
+"""The queue is read through and copied while it is in use: once a day, whatever the clock does and the disk lacks."""
 
 import errno
 import sqlite3
@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from storekit import Store, digest, opened
+from storekit import Store, damage, digest, opened
 
 from splootd.clock import Clock
 from splootd.core.item import State
 from splootd.errors import StoreDamaged
 from splootd.store import schema
-from splootd.work.janitor import BACKUP_INTERVAL_S, BACKUPS_KEPT, Janitor
+from splootd.work.janitor import BACKUP_INTERVAL_S, BACKUPS_KEPT, READ_THROUGH_INTERVAL_S, Janitor
 
 START = 1_770_000_000.0
+ITEMS = 100  # more than are on one page
 
 
 class SetClock(Clock):
@@ -95,14 +96,42 @@ async def test_a_damaged_queue_is_not_copied_over_good_copies(house: House, monk
     assert house.copies() == [int(START)]
 
 
-async def test_a_large_queue_is_checked_after_an_unclean_stop(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    def damaged(connection: sqlite3.Connection, path: Path) -> None:
-        raise StoreDamaged(f"{path} is damaged")
+async def test_all_of_it_is_read_once_a_day_and_that_is_known_over_a_restart(tmp_path: Path) -> None:
+    read = []
+    for hour in (0, 1, 23, 24, 48, 71, 72):
+        async with opened(tmp_path / "queue.db") as store:
+            house = House(store, tmp_path)
+            house.clock.at += hour * 3_600.0
+            read.append((await house.janitor.run_once()).was_read_through)
+    assert read == [True, False, False, True, True, False, True]
 
-    monkeypatch.setattr(schema, "check", damaged)
-    house.store.database.needs_check = True
-    with pytest.raises(StoreDamaged):
-        await house.janitor.run()
+
+@pytest.mark.parametrize("set_s", [-365 * 86_400.0, 365 * 86_400.0])
+async def test_a_clock_that_was_set_neither_keeps_it_from_being_read_nor_has_it_read_all_the_time(
+    house: House, set_s: float
+) -> None:
+    read = []
+    for seconds in (0.0, set_s, 3_600.0, READ_THROUGH_INTERVAL_S):
+        house.clock.at += seconds
+        read.append((await house.janitor.run_once()).was_read_through)
+    assert read == [True, True, False, True]
+
+
+async def test_damage_that_nobody_has_met_is_found_within_a_day(tmp_path: Path) -> None:
+    """It ends the daemon, so that the next start sets the file aside; good copies stay as they are."""
+    file = tmp_path / "queue.db"
+    async with opened(file) as store:
+        for number in range(ITEMS):
+            await store.new_in(State.READY, number)
+        before = House(store, tmp_path)
+        await before.janitor.run_once()
+    damage(file, "items")
+    async with opened(file) as store:
+        house = House(store, tmp_path)
+        house.clock.at += READ_THROUGH_INTERVAL_S
+        with pytest.raises(StoreDamaged, match=r"queue\.db is damaged"):
+            await house.janitor.run()
+        assert house.copies() == before.copies()
 
 
 async def test_an_upload_that_was_left_for_a_month_is_forgotten(house: House) -> None:

@@ -187,7 +187,7 @@ export class Now {
   async #examine() {
     say("Looking at everything ...");
     /** @type {import("./protocol.js").Findings | null} */
-    const said = await tried(get("/v1/doctor"));
+    const said = await tried(get("/v1/doctor?thorough=true"));
     if (!said) return;
     hush();
     const sign = { ok: "✓", note: "!", bad: "✗" };

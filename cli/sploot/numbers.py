@@ -18,7 +18,7 @@ def metrics(*, as_json: bool = False) -> int:
     return exits.DONE
 
 
-def slow(*, as_json: bool) -> int:
+def slow(*, as_json: bool = False) -> int:
     found = client().ask(WhySlow(), Slow)
     if as_json:
         print_json(encode(found))

@@ -11,22 +11,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-FLAG, OFF, TEXT, TEXTS, NUMBER = "flag", "off", "text", "texts", "number"
+FLAG, OFF, TEXT, TEXTS, NUMBER, ID = "flag", "off", "text", "texts", "number", "id"
 NUMBER_CHARS_MAX = 2  # for larger ones there are limits, which Typer knows
+ID_CHARS_MAX = 18
 ANY = float("inf")
 
 
 class Command:
     """The function `module.function`; its options by name, each a parameter and its kind; and what else may be named.
 
-    `named` is the parameter for all that is no option, `at_least` and `at_most` how many there must be.
+    `named` is the parameter for all that is no option and its kind, `at_least` and `at_most` how many there must be.
     """
 
     def __init__(
         self,
         module: str,
         function: str,
-        named: str = "",
+        named: tuple[str, str] = ("", TEXT),
         at_least: int = 0,
         at_most: float = 0,
         **options: tuple[str, str],
@@ -69,13 +70,17 @@ class Command:
                 given[parameter] = int(value) if kind == NUMBER else value
         if not self.at_least <= len(named) <= self.at_most:
             return None
+        parameter, kind = self.named
+        if kind == ID and not all(_is_number(word, ID_CHARS_MAX) for word in named):
+            return None
         if named:
-            given[self.named] = named if self.at_most > 1 else named[0]
+            values = list(map(int, named)) if kind == ID else named
+            given[parameter] = values if self.at_most > 1 else values[0]
         return given
 
 
-def _is_number(word: str) -> bool:
-    return word.isascii() and word.isdecimal() and len(word) <= NUMBER_CHARS_MAX and int(word) > 0
+def _is_number(word: str, chars_max: int = NUMBER_CHARS_MAX) -> bool:
+    return word.isascii() and word.isdecimal() and len(word) <= chars_max and int(word) > 0
 
 
 _JSON = ("as_json", FLAG)
@@ -84,7 +89,7 @@ COMMANDS = {
     "add": Command(
         "sploot.adding",
         "add",
-        "paths",
+        ("paths", TEXT),
         1,
         ANY,
         once=("once", FLAG),
@@ -104,13 +109,16 @@ COMMANDS = {
         limit=("limit", NUMBER),
         json=_JSON,
     ),
-    "why": Command("sploot.looking", "why", "target", 1, 1, json=_JSON),
+    "why": Command("sploot.looking", "why", ("target", TEXT), 1, 1, json=_JSON),
+    "why --slow": Command("sploot.numbers", "slow", json=_JSON),
     "failed": Command("sploot.looking", "failed", json=_JSON),
-    "search": Command("sploot.looking", "search", "words", 1, ANY, limit=("limit", NUMBER), json=_JSON),
+    "search": Command("sploot.looking", "search", ("words", TEXT), 1, ANY, limit=("limit", NUMBER), json=_JSON),
     "folders": Command("sploot.looking", "folders", json=_JSON),
-    "retry": Command("sploot.changing", "retry", reason=("reason", TEXT), all=("every", FLAG), json=_JSON),
-    "bump": Command("sploot.changing", "bump", "targets", 1, ANY, json=_JSON),
-    "forget": Command("sploot.changing", "forget", "targets", 1, ANY, json=_JSON),
+    "retry": Command(
+        "sploot.changing", "retry", ("ids", ID), 0, ANY, reason=("reason", TEXT), all=("every", FLAG), json=_JSON
+    ),
+    "bump": Command("sploot.changing", "bump", ("targets", TEXT), 1, ANY, json=_JSON),
+    "forget": Command("sploot.changing", "forget", ("targets", TEXT), 1, ANY, json=_JSON),
     "pause": Command("sploot.changing", "pause"),
     "resume": Command("sploot.changing", "resume"),
     "metrics": Command("sploot.numbers", "metrics", json=_JSON),
@@ -124,14 +132,21 @@ COMMANDS = {
         bundle=("bundle", TEXT),
         json=_JSON,
     ),
-    "undo": Command("sploot.keeping", "undo", last=("last", FLAG), json=_JSON),
+    "undo": Command("sploot.keeping", "undo", ("ids", ID), 0, ANY, last=("last", FLAG), json=_JSON),
+    "ui": Command("sploot.ui", "ui", no_open=("is_opening", OFF), reset=("reset", FLAG), json=_JSON),
+    "config get": Command("sploot.settings", "get", ("name", TEXT), 1, 1, json=_JSON),
+    "config list": Command("sploot.settings", "list_all", json=_JSON),
+    "config path": Command("sploot.settings", "path"),
+    "service status": Command("sploot.service", "status", json=_JSON),
 }
+_BY_WORDS = {tuple(name.split()): command for name, command in COMMANDS.items()}
 
 
 def read(arguments: list[str]) -> Callable[[], int] | None:
     """What runs the command that `arguments` name, or None when they are not plain."""
-    command = COMMANDS.get(arguments[0]) if arguments else None
-    given = command.read(arguments[1:]) if command else None
+    words = tuple(arguments[:2]) if tuple(arguments[:2]) in _BY_WORDS else tuple(arguments[:1])
+    command = _BY_WORDS.get(words)
+    given = command.read(arguments[len(words) :]) if command else None
     if command is None or given is None:
         return None
     return lambda: command.run(given)

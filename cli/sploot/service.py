@@ -44,7 +44,7 @@ def uninstall() -> int:
     return exits.DONE
 
 
-def status(*, as_json: bool) -> int:
+def status(*, as_json: bool = False) -> int:
     """Whether it is installed; exit code 1 when it is not, or not whole."""
     service = login.service_of(os.environ)
     state = state_of(service)

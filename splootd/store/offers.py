@@ -82,13 +82,14 @@ class Offer:
         self._connection = connection
         self._origin = origin
         self._still_there = still_there
-        self._tags = json.dumps(origin.tags)
         self._server_id = server_id
         self._values = {
             "server_id": server_id,
             "add_id": origin.add_id,
             "folder_id": origin.folder_id,
             "priority": origin.priority,
+            "tags": json.dumps(origin.tags) if origin.tags else "[]",
+            "force": origin.force,
             "after": origin.after and origin.after.word,
             "now": now,
         }
@@ -114,14 +115,14 @@ class Offer:
                     placed[n] = Arrival(candidate.path, Outcome.KNOWN, row[0], State(row[1]))
         if len(unknown) > 1:
             placed |= self._insert_new({n: candidates[n] for n in unknown})
-        return [placed.get(n) or self.place(candidate) for n, candidate in enumerate(candidates)]
+        return [placed.get(n) or self._place_known(candidate) for n, candidate in enumerate(candidates)]
 
     def _insert_new(self, candidates: Mapping[int, Candidate]) -> dict[int, Arrival]:
         """Those whose inodes are new too, by their number."""
         number_at = {candidate.path: n for n, candidate in candidates.items()}
         self._connection.executemany(SQL["stage_found"], map(_staged, candidates.values()))
         self._run("unstage_former")
-        inserted = self._run("insert_found", tags=self._tags, force=self._origin.force)
+        inserted = self._run("insert_found")
         self._run("clear_found")
         return {number_at[path]: Arrival(path, Outcome.QUEUED, item_id, State.PENDING) for path, item_id in inserted}
 
@@ -135,6 +136,14 @@ class Offer:
         return is_at_home and is_same and device == signed(version.device)
 
     def place(self, candidate: Candidate) -> Arrival:
+        """Place one. Most that come alone are new as well, and one question tells."""
+        version = candidate.version
+        values = (self._server_id, candidate.path, signed(version.device), signed(version.inode))
+        if self._connection.execute(SQL["is_known"], values).fetchone() is None:
+            return self._insert(candidate, Outcome.QUEUED)
+        return self._place_known(candidate)
+
+    def _place_known(self, candidate: Candidate) -> Arrival:
         """The rules, in their order: the very file at its path, the same file moved, another version, a new file."""
         row = self._one("latest_at_path", path=candidate.path)
         if row is not None and candidate.version.is_still(version_of(row)):
@@ -186,11 +195,9 @@ class Offer:
             path=candidate.path,
             shard=shard_of(candidate.path),
             next_at=candidate.settles_at,
-            tags=self._tags,
-            force=self._origin.force,
             **version_values(candidate.version),
         )
-        return Arrival(candidate.path, outcome, rows[0]["id"], State.PENDING)
+        return Arrival(candidate.path, outcome, rows[0][0], State.PENDING)
 
     def _supersede(self, row: sqlite3.Row) -> None:
         self._run("supersede", id=row["id"], superseded=SUPERSEDED)

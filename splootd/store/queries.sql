@@ -258,6 +258,13 @@ SELECT * FROM items WHERE server_id = :server_id AND path = :path AND latest = 1
 SELECT id, state, folder_id, size, mtime_ns, device, inode FROM items
 WHERE server_id = ? AND path = ? AND latest = 1;
 
+-- name: is_known
+-- Whether anything is known of a path, or of an inode.
+SELECT 1 FROM items INDEXED BY items_latest WHERE server_id = ? AND path = ? AND latest = 1
+UNION ALL
+SELECT 1 FROM items INDEXED BY items_by_inode WHERE device = ? AND inode = ? AND latest = 1
+LIMIT 1;
+
 -- name: former_places
 -- Where has this very file been before?
 SELECT * FROM items

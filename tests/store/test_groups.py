@@ -98,6 +98,12 @@ async def test_new_files_are_written_by_one_statement(store: Store) -> None:
     assert seen.total() <= 2 * OFFER_MAX + 10  # each is looked for, and then staged in memory
 
 
+async def test_a_new_file_that_comes_alone_is_looked_for_once(store: Store) -> None:
+    seen = await statements(store)
+    await store.put(b"/memes/0.png", version(0))
+    assert seen == {"BEGIN IMMEDIATE": 1, "SELECT 1": 1, "INSERT items": 1, "COMMIT": 1}
+
+
 async def test_known_files_are_only_looked_for(store: Store) -> None:
     await offer_all(store, candidates_of(100))
     for shard in range(SHARDS):

@@ -27,6 +27,7 @@ INDEXES = {
     "dead_of_fault_after": {"items_dead"},
     "latest_at_path": {"items_latest"},
     "former_at_path": {"items_former"},
+    "is_known": {"items_latest", "items_by_inode"},
     "former_places": {"items_by_inode"},
     "unstage_former": {"items_by_inode"},
     "leave_folder": {"items_by_folder"},
@@ -52,9 +53,10 @@ INDEXES = {
 }
 # Questions that are asked again and again: their answers come out of the index in order, nothing is sorted.
 HOT = {
-    "claimable", "urgent", "promote", "next_due", "due_embeddings", "next_embedding_due", "items", "items_by_state",
-    "items_by_folder", "items_by_fault", "items_after", "items_by_state_after", "items_by_folder_after",
-    "items_by_fault_after", "dead_after", "dead_of_fault_after", "events", "progress", "wishes",
+    "claimable", "urgent", "is_known", "promote", "next_due", "due_embeddings", "next_embedding_due", "items",
+    "items_by_state", "items_by_folder", "items_by_fault", "items_after", "items_by_state_after",
+    "items_by_folder_after", "items_by_fault_after", "dead_after", "dead_of_fault_after", "events", "progress",
+    "wishes",
 }  # fmt: skip
 # Small tables. Of others than the items, a partial index may be walked too: it holds what is wanted and nothing else.
 MAY_SCAN = {"json_each", "upheavals", "folders", "adds", "roots", "moves", "CONSTANT", "temp"}

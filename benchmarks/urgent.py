@@ -6,6 +6,7 @@ meanwhile, which says how busy the machine is. The files have been at rest for l
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -29,36 +31,36 @@ PAUSE_S = 0.15  # between two of them, on average
 AT_REST_S = 60
 
 
-def news(home: Home, query: str = "") -> Iterator[tuple[float, dict[str, Any]]]:
-    """What happens, and when it was heard of, in seconds since the epoch."""
+@contextlib.contextmanager
+def listening(home: Home, folder: Path) -> Iterator[Iterator[tuple[float, dict[str, Any]]]]:
+    """What happens to the files in `folder` from now on, and when it was heard of, in seconds since the epoch."""
     with socket.socket(socket.AF_UNIX) as door:
         door.connect(str(home.folder / "sploot" / "run" / "splootd.sock"))
-        door.sendall(f"GET /v1/events?{query} HTTP/1.1\r\nHost: sploot\r\n\r\n".encode())
-        for line in door.makefile("rb"):
-            if line.startswith(b"data: "):
-                yield time.time(), json.loads(line[6:])
-
-
-def newest(home: Home) -> int:
-    """The end of the news: whoever reads all of it reads that of the backlog too."""
-    _, start = next(news(home))
-    return int(start["newest"])
+        target = f"/v1/events?folder={quote(str(folder))}"
+        door.sendall(f"GET {target} HTTP/1.1\r\nHost: sploot\r\n\r\n".encode())
+        lines = door.makefile("rb")
+        events = ((time.time(), json.loads(line[6:])) for line in lines if line.startswith(b"data: "))
+        next(events)  # it says where the news begin
+        yield events
 
 
 def story(home: Home, file: Path) -> dict[str, float]:
     """When the urgent `file` was asked for, had a row, was heard to start, and was heard to be in the library."""
-    since, asked_at = newest(home), time.time()
-    item = home.json("add", str(file), "--priority", "urgent")["paths"][0]["item"]
-    at = {"asked": asked_at}
-    for heard_at, event in news(home, f"since={since}&item={item}"):
-        match event.get("item") == item and event.get("state"):
-            case "pending":
-                at.setdefault("row", datetime.fromisoformat(event["at"]).timestamp())
-            case "uploading":
-                at.setdefault("start", heard_at)
-            case "embedding" | "ready":
-                return {**at, "there": heard_at}
-    raise AssertionError("the stream ended")
+    command = home.command("add", str(file), "--priority", "urgent")
+    with listening(home, file.parent) as heard:
+        at = {"asked": time.time()}
+        with subprocess.Popen(command, env=home.variables(), stdout=subprocess.DEVNULL) as adding:
+            for heard_at, event in heard:
+                match event.get("path") == str(file) and event.get("state"):
+                    case "pending":
+                        at.setdefault("row", datetime.fromisoformat(event["at"]).timestamp())
+                    case "uploading":
+                        at.setdefault("start", heard_at)
+                    case "embedding" | "ready":
+                        at["there"] = heard_at
+                        break
+        assert adding.returncode == 0
+    return at
 
 
 def quantiles(seconds: list[float]) -> str:

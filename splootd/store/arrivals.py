@@ -90,7 +90,7 @@ class Arrivals:
         """
         if files > FEW:
             return await self._database.write(op, bulk=True, rows=files)
-        return await self._database.write(op, queued=self._bells.work.ring)
+        return await self._database.write(op, urgent=True, queued=self._bells.work.ring)
 
     def _ring_for(self, arrivals: Sequence[Arrival]) -> None:
         if any(arrival.outcome is not Outcome.KNOWN for arrival in arrivals):

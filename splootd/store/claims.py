@@ -8,7 +8,7 @@ import sqlite3
 from asyncio import CancelledError
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from splootd.core.item import Item, Leased, Priority
@@ -20,6 +20,15 @@ from splootd.store.rows import item_of
 GROUP_MAX = 1_000  # items claimed in one operation: so long other writes of its group wait
 
 _Lost = tuple[str, str]  # the first and the last of a range of leases
+
+
+@dataclass(eq=False, slots=True)
+class _Line:
+    """Claims that wait together, and who serves them."""
+
+    is_express: bool
+    wishes: "list[_Wish]" = field(default_factory=list)
+    serving: asyncio.Task[None] | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -38,6 +47,8 @@ class Claims:
 
     A lease is `boot:group.item`. One that nobody learned of, since its claim was cancelled or its COMMIT ended with an
     error, is given back by the next group.
+
+    Claims of urgent items alone stand in a line of their own, so that they never wait for a group of others.
     """
 
     def __init__(self, database: Database, *, server_id: int, boot: str, claimed: Callable[[bool], None]) -> None:
@@ -45,9 +56,8 @@ class Claims:
         self._server_id = server_id
         self._boot = boot
         self._claimed = claimed
-        self._wishes: list[_Wish] = []
+        self._express, self._regular = _Line(is_express=True), _Line(is_express=False)
         self._lost: set[_Lost] = set()
-        self._serving: asyncio.Task[None] | None = None
 
     async def claim(
         self, shard: int | None, *, later: Sequence[Priority] = (), limit: int = 1, now: float
@@ -56,23 +66,25 @@ class Claims:
         if not 1 <= limit <= GROUP_MAX:
             raise ValueError(f"{limit} items in one claim; 1 to {GROUP_MAX} are allowed")
         wish = _Wish(shard, later, limit, now, asyncio.get_running_loop().create_future())
-        self._wishes.append(wish)
-        if self._serving is None or self._serving.done():
-            self._serving = asyncio.create_task(self._serve(), name="claims")
+        line = self._express if shard is None else self._regular
+        line.wishes.append(wish)
+        if line.serving is None or line.serving.done():
+            line.serving = asyncio.create_task(self._serve(line), name="claims")
         try:
             return await wish.answer
         except CancelledError:
-            self._wishes = [each for each in self._wishes if each is not wish]
+            line.wishes = [each for each in line.wishes if each is not wish]
             self._lose(wish)
             raise
 
-    async def _serve(self) -> None:
+    async def _serve(self, line: _Line) -> None:
         """Group after group, until nobody waits any more."""
-        while self._wishes:
-            group = self._next_group()
+        while line.wishes:
+            group = _next_group(line)
             token, lost = f"{self._boot}:{secrets.token_hex(8)}", frozenset(self._lost)
             try:
-                given = await self._database.write(partial(self._claim, group=group, token=token, lost=lost))
+                op = partial(self._claim, group=group, token=token, lost=lost)
+                given = await self._database.write(op, urgent=line.is_express)
             except BaseException as error:  # whatever it is, those who wait must hear of it
                 self._lost.add((f"{token}.", f"{token}/"))  # all of the group: "/" follows "."
                 for wish in group:
@@ -88,13 +100,6 @@ class Claims:
                         wish.answer.set_result(leased)
                 if lost or any(given):
                     self._claimed(bool(lost))
-
-    def _next_group(self) -> list[_Wish]:
-        """The first of those who wait, who together want no more than GROUP_MAX."""
-        wanted = list(itertools.accumulate(wish.limit for wish in self._wishes))
-        count = bisect.bisect_right(wanted, GROUP_MAX)
-        group, self._wishes = self._wishes[:count], self._wishes[count:]
-        return group
 
     def _lose(self, wish: _Wish) -> None:
         """Its caller was cancelled: what it was given in the same moment is to be given back."""
@@ -131,10 +136,9 @@ class _Giving:
         self._now = now
 
     def give_urgent(self) -> None:
-        """What is urgent in a shard is so in all of them: who wants any is served before the rest is looked up."""
+        """One look tells whether there is anything urgent, in whichever shard."""
         if self._cursor.execute(SQL["is_urgent"], {"server_id": self._server_id}).fetchall():
-            self.give([(wish, Priority.URGENT) for wish in self.given if wish.shard is None])
-            self.give([(wish, Priority.URGENT) for wish in self.given if wish.shard is not None])
+            self.give([(wish, Priority.URGENT) for wish in self.given])
 
     def give(self, wanted: Sequence[tuple[_Wish, Priority]]) -> None:
         """One look for all who want the same, in the order in which they came, and one lease for all that is found."""
@@ -158,6 +162,14 @@ class _Giving:
         values = {"server_id": self._server_id, "shard": shard, "priority": priority, "limit": limit}
         rows = self._cursor.execute(SQL["urgent" if shard is None else "claimable"], values)
         return [item_of(row, leased_at=self._now) for row in rows]
+
+
+def _next_group(line: _Line) -> list[_Wish]:
+    """The first of those who wait, who together want no more than GROUP_MAX."""
+    wanted = list(itertools.accumulate(wish.limit for wish in line.wishes))
+    count = bisect.bisect_right(wanted, GROUP_MAX)
+    group, line.wishes = line.wishes[:count], line.wishes[count:]
+    return group
 
 
 def _refuse(wish: _Wish, error: BaseException) -> None:

@@ -88,22 +88,23 @@ class Database:
         self,
         op: Callable[[sqlite3.Connection], T],
         *,
+        urgent: bool = False,
         bulk: bool = False,
         rows: int = BULK_ROWS_MAX,
         queued: Callable[[], None] = lambda: None,
     ) -> T:
         """Run `op` in a transaction on the writer's thread, and return what it returned once that is committed.
 
-        What `op` raises undoes `op` and comes out here. Bulk waits behind everything else, and of few `rows` it shares
-        a commit with other bulk. Raises StoreFull when there was no room and nothing was written, and StoreFailed when
-        nobody knows: look again before you repeat it. After a cancellation it is written whole or not at all, and
-        nobody knows which.
+        What `op` raises undoes `op` and comes out here. What is urgent goes ahead of everything else, in a commit of
+        its own; bulk waits behind everything else, and of few `rows` it shares a commit with other bulk. Raises
+        StoreFull when there was no room and nothing was written, and StoreFailed when nobody knows: look again before
+        you repeat it. After a cancellation it is written whole or not at all, and nobody knows which.
 
         `queued` is called at once: what is written from then on is written after `op`, and in its commit where it can.
         """
         if self._lanes.closed:
             raise closed_error(self.path)
-        return await self._lanes.run(op, bulk_rows=rows if bulk else 0, queued=queued)
+        return await self._lanes.run(op, urgent=urgent, bulk_rows=rows if bulk else 0, queued=queued)
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run `query` on one committed state of the database. It cannot write."""

@@ -1,4 +1,4 @@
-"""What waits to be written: a quick lane, and a bulk lane behind it."""
+"""What waits to be written: an urgent lane, a quick lane behind it, and a bulk lane behind both."""
 
 import asyncio
 import sqlite3
@@ -28,26 +28,36 @@ class Lanes:
     """Operations wait here until the writer takes them. They are as many as there are callers: each waits."""
 
     def __init__(self) -> None:
+        self._urgent: deque[Waiting] = deque()
         self._quick: deque[Waiting] = deque()
         self._bulk: deque[Waiting] = deque()
         self._wake = asyncio.Event()
+        self._urgent_went_ahead = False  # of all others, the last time
         self.closed = False
 
     def __repr__(self) -> str:
-        return f"Lanes({len(self._quick)} quick, {len(self._bulk)} bulk)"
+        return f"Lanes({len(self._urgent)} urgent, {len(self._quick)} quick, {len(self._bulk)} bulk)"
 
-    async def run(self, op: Callable[[sqlite3.Connection], T], *, bulk_rows: int, queued: Callable[[], None]) -> T:
+    async def run(
+        self, op: Callable[[sqlite3.Connection], T], *, urgent: bool, bulk_rows: int, queued: Callable[[], None]
+    ) -> T:
         """Wait until the writer has run `op`; returns or raises what came of it. `queued` is called when it waits."""
         waiting = Waiting(op, bulk_rows, asyncio.get_running_loop().create_future())
-        (self._bulk if bulk_rows else self._quick).append(waiting)
+        (self._urgent if urgent else self._bulk if bulk_rows else self._quick).append(waiting)
         self._wake.set()
         queued()
         return cast(T, await waiting.answer)
 
     async def take(self) -> list[Waiting]:
-        """The next group: whatever is quick, then so much of the bulk. Empty when closed and nothing waits."""
+        """The next group, empty when closed and nothing waits: whatever is quick, then so much of the bulk.
+
+        What is urgent goes ahead of them, in a commit of its own; once, then they come along.
+        """
         while True:
-            group = self._take(self._quick) + self._take(self._bulk)
+            group = self._take(self._urgent)
+            self._urgent_went_ahead = bool(group) and not self._urgent_went_ahead
+            if not self._urgent_went_ahead:
+                group += self._take(self._quick) + self._take(self._bulk)
             if group or self.closed:
                 return group
             self._wake.clear()

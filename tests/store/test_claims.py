@@ -1,7 +1,9 @@
 """Claims that wait together are served together, each as if it had come alone."""
 
 import asyncio
+import sqlite3
 import tempfile
+import threading
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -51,6 +53,36 @@ def test_together_or_one_by_one_the_same_items_go_first(priorities: list[Priorit
         return sorted(leased.item.priority for leased in given if leased is not None)
 
     assert asyncio.run(taken(together=True)) == asyncio.run(taken(together=False))
+
+
+async def test_an_urgent_item_is_queued_and_leased_in_one_commit_ahead_of_lanes_that_wait(store: Store) -> None:
+    await put(store, [Priority.NORMAL] * 40)
+    loop, is_busy, is_free = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    commits: list[set[str]] = [set()]
+
+    def busy(connection: sqlite3.Connection) -> None:
+        connection.set_trace_callback(note)
+        loop.call_soon_threadsafe(is_busy.set)
+        is_free.wait(30)
+
+    def note(sql: str) -> None:
+        commits[-1].update(words for words in ("INSERT INTO items", "SET state = 'uploading'") if words in sql)
+        if sql == "COMMIT":
+            commits.append(set())
+
+    tasks = [asyncio.create_task(store.database.write(busy))]
+    await is_busy.wait()
+    tasks += [asyncio.create_task(store.queue.claim(shard, now=9.0, chance=0.0)) for shard in range(SHARDS)]
+    tasks += [asyncio.create_task(store.put(b"/memes/now.jpg", version(99), origin(Priority.URGENT), now=9.0))]
+    express = asyncio.create_task(store.queue.claim_urgent(now=9.0))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    is_free.set()
+    leased = await express
+    await asyncio.gather(*tasks)
+    assert leased is not None
+    assert leased.item.path == b"/memes/now.jpg"
+    assert commits[:3] == [set(), {"INSERT INTO items", "SET state = 'uploading'"}, {"SET state = 'uploading'"}]
 
 
 async def test_of_those_who_wait_together_the_cancelled_lose_nothing(store: Store) -> None:

@@ -69,6 +69,37 @@ async def test_bulk_waits_behind_everything_else(database: Database) -> None:
     assert order == ["quick", "bulk0", "bulk1", "bulk2"]
 
 
+async def test_what_is_urgent_goes_ahead_of_everything_else_in_a_commit_of_its_own(database: Database) -> None:
+    order: list[str] = []
+    await database.write(lambda c: c.set_trace_callback(lambda sql: order.append(sql) if sql == "COMMIT" else None))
+    await database.touch()
+    order.clear()
+    writes = [
+        database.write(lambda _: order.append("bulk"), bulk=True),
+        database.write(lambda _: order.append("quick")),
+    ]
+    writes += [database.write(lambda _, n=n: order.append(f"urgent{n}"), urgent=True) for n in range(2)]
+    await asyncio.gather(*writes)
+    assert order == ["urgent0", "urgent1", "COMMIT", "quick", "bulk", "COMMIT"]
+
+
+async def test_however_much_is_urgent_everything_else_waits_for_one_commit_of_it(database: Database) -> None:
+    loop = asyncio.get_running_loop()
+    order: list[str] = []
+    more: list[asyncio.Task[None]] = []
+
+    def urgent(_: sqlite3.Connection) -> None:
+        """While it is written, the next one comes."""
+        order.append("urgent")
+        if len(order) < 9:
+            loop.call_soon_threadsafe(lambda: more.append(asyncio.create_task(database.write(urgent, urgent=True))))
+
+    await asyncio.gather(database.write(urgent, urgent=True), database.write(lambda _: order.append("quick")))
+    while not all(task.done() for task in more):
+        await asyncio.gather(*more)
+    assert order[:3] == ["urgent", "urgent", "quick"]
+
+
 async def test_no_bulk_write_waits_for_a_second_one_in_the_same_commit(database: Database) -> None:
     """A quick write that comes while bulk is under way waits for one of them, not for all."""
     order: list[str] = []

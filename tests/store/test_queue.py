@@ -214,8 +214,8 @@ async def test_a_claim_that_nobody_learns_of_is_given_back(
     (item_id,) = await fill(store, Priority.NORMAL)
     write = store.database.write
 
-    async def write_and_lose(op: Callable[[sqlite3.Connection], object], *, bulk: bool = False) -> None:
-        await write(op, bulk=bulk)
+    async def write_and_lose(op: Callable[[sqlite3.Connection], object], **how: bool) -> None:
+        await write(op, **how)
         raise error
 
     with monkeypatch.context() as patched:

@@ -18,6 +18,7 @@ RESTART_DELAY_MAX_S = 60.0
 STEADY_S = 60.0
 DRAIN_S = 10.0
 NOT_INSTALLED = 78
+NICENESS = 10  # it works in the background, while somebody may wait for a command or for the daemon
 PROGRAM: Sequence[str] = ("-m", "sploot_server")
 ANOTHERS = "SPLOOT_SERVER_"  # variables that tell a server for a team where its library is
 
@@ -103,7 +104,7 @@ class EmbeddedLibrary:
         ]
         # Its last words go to a file of their own: the program itself logs there too, as soon as it can.
         with self._words.open("ab") as words:
-            return await asyncio.create_subprocess_exec(
+            child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *PROGRAM,
                 *arguments,
@@ -114,6 +115,8 @@ class EmbeddedLibrary:
                 start_new_session=True,
                 env={name: value for name, value in os.environ.items() if not name.startswith(ANOTHERS)},
             )
+        _step_back(child.pid)
+        return child
 
     @property
     def _words(self) -> Path:
@@ -126,6 +129,14 @@ class EmbeddedLibrary:
             if lines:
                 return lines[-1]
         return f"see {self._words}"
+
+
+def _step_back(session: int) -> None:
+    """Let everybody else go first. Linux shares processors among sessions, before it does within one: see sched(7)."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, session, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{session}/autogroup").write_text(str(NICENESS))
 
 
 async def _first_line(pipe: int) -> bool:

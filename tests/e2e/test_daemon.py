@@ -12,6 +12,8 @@ import memes
 import pytest
 from homes import Home, home_in
 
+from splootd.work.embedded import NICENESS
+
 FILES = 60
 
 
@@ -117,6 +119,21 @@ def test_the_library_is_started_again_when_it_dies(home: Home):
     while home.json("status")["server"]["state"] != "ok":
         pass
     assert "library stopped" in home.log()
+
+
+def test_the_library_lets_the_daemon_and_commands_go_first(home: Home):
+    """What has been queued is sent and embedded in the background: a command must not wait for a processor."""
+    library, daemon = library_pid(home), home.daemon_pid()
+    assert daemon is not None
+    assert niceness(library) == niceness(daemon) + NICENESS
+
+
+def niceness(pid: int) -> int:
+    """Of its session, where Linux shares processors among these first, else its own."""
+    try:
+        return int(Path(f"/proc/{pid}/autogroup").read_text().split()[-1])
+    except OSError:
+        return os.getpriority(os.PRIO_PROCESS, pid)
 
 
 def library_pid(home: Home) -> int:

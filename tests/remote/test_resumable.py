@@ -452,7 +452,7 @@ def test_a_chunk_is_as_large_as_the_line_carries_in_about_two_seconds(size: int,
     assert (after > size) <= (took_s < CHUNK_S) <= (after >= size)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.one_of(

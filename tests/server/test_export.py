@@ -13,7 +13,7 @@ from typing import Any
 import postgres
 import pytest
 import s3
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sploot_server.accounts.sqlite import SqliteAccounts
 from sploot_server.archive import NAME_BYTES_MAX, ArchiveError, Intake, Names, export
@@ -84,7 +84,7 @@ class Place:
         return sorted(found)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(MEMES)
 def test_what_goes_out_comes_in_the_same(memes: dict[str, tuple[str, list[str], bool]]) -> None:
     async def there_and_back(folder: Path) -> None:

@@ -78,7 +78,7 @@ async def test_no_name_leads_anywhere_else(folder: Path, name: str) -> None:
         await opened(folder).find(name, "")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(["counts", "breaks", "restart"]), st.integers(1, 900)), max_size=12))
 def test_what_counts_is_what_was_acknowledged_however_often_it_breaks(steps: Sequence[tuple[str, int]]) -> None:
     async def story(folder: Path) -> None:

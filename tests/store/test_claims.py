@@ -35,7 +35,7 @@ async def test_those_who_want_the_same_are_served_in_the_order_of_coming(store: 
         assert mine == sorted(mine, key=lambda item: (item.priority, item.added_at))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.sampled_from(CLASSES), max_size=6),
     st.lists(st.sampled_from([0.0, 0.9]), min_size=1, max_size=8),

@@ -47,7 +47,7 @@ async def statements(store: Store) -> Counter[str]:
 files = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 3))  # path, time, inode
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(files, st.sampled_from([*State]), st.booleans()), max_size=4),
     st.lists(files, min_size=2, max_size=6),

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from splootd.work.ignore import Rules, is_ignored_name
@@ -112,7 +112,6 @@ PATHS = tuple(
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is what the rules are compared with")
-@settings(deadline=None)
 @given(outer=st.lists(st.sampled_from(PATTERNS), max_size=4), inner=st.lists(st.sampled_from(PATTERNS), max_size=3))
 def test_rules_mean_what_they_mean_to_git(
     tmp_path_factory: pytest.TempPathFactory, outer: list[str], inner: list[str]

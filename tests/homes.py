@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 COMMAND_TIMEOUT_S = 120
+PNG = b"\x89PNG\r\n\x1a\n"  # how such a picture begins
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,17 @@ class Home:
     def rows(self, *arguments: str | bytes) -> list[dict[str, Any]]:
         """The JSON lines of `sploot list`."""
         return [json.loads(line) for line in self.ok("list", "--limit", "100000", *arguments, "--json").splitlines()]
+
+    def queue_and_hold(self, count: int) -> None:
+        """Have so many small files queued, and sending paused."""
+        folder = self.folder / "memes"
+        folder.mkdir()
+        for number in range(count):
+            (folder / f"{number}.png").write_bytes(PNG)
+        self.ok("pause")
+        self.ok("add", str(folder), "--once")
+        while self.json("status")["items"]["total"] < count:
+            pass
 
     def daemon_pid(self) -> int | None:
         """The process that holds the lock, if one does."""

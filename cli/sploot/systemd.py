@@ -57,7 +57,7 @@ class Systemd:
 
     def listen(self) -> bool:
         """Have the socket there, whatever happened before: the next command starts the daemon."""
-        self._call("reset-failed", *self._units)
+        self._run("reset-failed", *self._units)
         self._do("restart", self._units[0])
         return True
 
@@ -79,9 +79,6 @@ class Systemd:
             said = done.stderr.strip().splitlines()
             hint = "is this a login session of its own? `systemctl --user status` must work here"
             raise SplootError(f"systemctl --user {arguments[0]} failed: {' '.join(said) or done.returncode}", hint)
-
-    def _call(self, *arguments: str) -> int:
-        return self._run(*arguments).returncode
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         import subprocess  # noqa: PLC0415 - needed where it is installed alone

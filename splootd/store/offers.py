@@ -115,7 +115,7 @@ class Offer:
                     placed[n] = Arrival(candidate.path, Outcome.KNOWN, row[0], State(row[1]))
         if len(unknown) > 1:
             placed |= self._insert_new({n: candidates[n] for n in unknown})
-        return [placed.get(n) or self._place_known(candidate) for n, candidate in enumerate(candidates)]
+        return [placed.get(n) or self._place_by_rule(candidate) for n, candidate in enumerate(candidates)]
 
     def _insert_new(self, candidates: Mapping[int, Candidate]) -> dict[int, Arrival]:
         """Those whose inodes are new too, by their number."""
@@ -141,9 +141,9 @@ class Offer:
         values = (self._server_id, candidate.path, signed(version.device), signed(version.inode))
         if self._connection.execute(SQL["is_known"], values).fetchone() is None:
             return self._insert(candidate, Outcome.QUEUED)
-        return self._place_known(candidate)
+        return self._place_by_rule(candidate)
 
-    def _place_known(self, candidate: Candidate) -> Arrival:
+    def _place_by_rule(self, candidate: Candidate) -> Arrival:
         """The rules, in their order: the very file at its path, the same file moved, another version, a new file."""
         row = self._one("latest_at_path", path=candidate.path)
         if row is not None and candidate.version.is_still(version_of(row)):

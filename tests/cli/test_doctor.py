@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from homes import Home, home_in
+from homes import PNG, Home, home_in
 from sploot.bundle import Mask, _log, _places_in
 from storekit import damage
 
@@ -19,7 +19,6 @@ from splootd.control import doctor
 
 NOBODY = "http://127.0.0.1:1"
 TOKEN = "hush-hush-and-never-tell"
-PNG = b"\x89PNG\r\n\x1a\n"
 MANY = 2_000  # so many that the database is not read through whenever the doctor is asked
 
 
@@ -86,14 +85,7 @@ def test_people_are_shown_lines_and_commands(home: Home):
 
 
 def test_damage_that_nobody_has_met_is_found_by_reading_all_and_mended_by_the_command_that_is_said(home: Home):
-    folder = home.folder / "memes"
-    folder.mkdir()
-    for number in range(MANY):
-        (folder / f"{number}.png").write_bytes(PNG)
-    home.ok("pause")
-    home.ok("add", str(folder), "--once")
-    while home.json("status")["items"]["total"] < MANY:
-        pass
+    home.queue_and_hold(MANY)
     assert found(home, "--no-self-test", "--thorough")["database"]["says"] == "the queue's database holds together"
     home.ok("daemon", "stop")
     damage(home.state / "queue.db", "items")

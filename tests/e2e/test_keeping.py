@@ -197,14 +197,7 @@ def test_a_damaged_queue_is_replaced_the_user_told_and_nothing_sent_twice(home: 
 
 
 def test_damage_that_nobody_meets_is_found_by_the_daemon_and_the_next_start_goes_on_from_a_copy(home: Home):
-    folder = home.folder / "memes"
-    folder.mkdir()
-    for number in range(MANY):
-        (folder / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    home.ok("pause")
-    home.ok("add", str(folder), "--once")
-    while home.json("status")["items"]["total"] < MANY:
-        pass
+    home.queue_and_hold(MANY)
     home.ok("daemon", "stop")
     queue = home.state / "queue.db"
     with contextlib.closing(sqlite3.connect(queue)) as connection:

@@ -1,7 +1,7 @@
-"""How long commands take beside bare Python: python benchmarks/commands.py [--items 1000000] [--rounds 21].
+"""Time commands against bare Python: `python benchmarks/commands.py [--items 1000000] [--rounds 21]`.
 
-All run against one daemon with so many items in its queue. Ratios are those of each round, so a busy machine, which
-slows both sides, matters little.
+All commands run against one daemon with that many items in its queue. The ratios are taken within each round, so a
+busy machine, which slows both sides, matters little.
 """
 
 import argparse
@@ -15,15 +15,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from homes import Home, home_in
-from paired import ratio, rounds, show, timed
-from storekit import origin, version
+from side_by_side import ratio, rounds, show, timed
+from store_fixtures import source, version
+from temp_home import Home, home_in
 
-from splootd.bus import Bells
 from splootd.config import LOCAL
-from splootd.store.arrivals import OFFER_MAX, Arrivals, Candidate
+from splootd.event_bus import WakeSignals
 from splootd.store.database import Database
-from splootd.store.ledger import server_id
+from splootd.store.enqueue import ENQUEUE_BATCH_MAX
+from splootd.store.imports import ImportStore
+from splootd.store.ledger import get_or_create_server
+from splootd.store.upsert import EnqueueRequest
 
 HOT = ("status", "status --json", "add FILE")
 OTHERS = (
@@ -34,14 +36,16 @@ OTHERS = (
 
 
 async def fill(path: Path, count: int) -> None:
-    """So many items that wait, as a walk would have queued them."""
+    """Enqueue waiting items, as a scan would."""
     database = await Database.open(path)
     try:
-        arrivals = Arrivals(database, server_id=await server_id(database, LOCAL), bells=Bells())
-        for start in range(0, count, OFFER_MAX):
-            numbers = range(start, min(start + OFFER_MAX, count))
-            batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in numbers]
-            await arrivals.offer(batch, origin(), still_there=lambda path, version: True, now=1.0)
+        import_store = ImportStore(
+            database, server_id=await get_or_create_server(database, LOCAL), wake_signals=WakeSignals()
+        )
+        for start in range(0, count, ENQUEUE_BATCH_MAX):
+            numbers = range(start, min(start + ENQUEUE_BATCH_MAX, count))
+            batch = [EnqueueRequest(b"/memes/%d.jpg" % number, version(number), None) for number in numbers]
+            await import_store.enqueue(batch, source(), is_still_there=lambda path, version: True, now=1.0)
     finally:
         await database.close()
 
@@ -68,10 +72,10 @@ def measure(home: Home, turns: int) -> None:
             contenders[line] = running(
                 [str(program), *(str(picture) if word == "FILE" else word for word in line.split())], environ
             )
-        rounds(2, contenders)  # to write what Python keeps of the modules
+        rounds(2, contenders)  # so that Python writes its .pyc files
         took = rounds(turns, contenders)
         for line in targets:
-            show(f"sploot {line}, beside bare Python", f"{ratio(took[line], took['']):.2f} x", f"at most {limit:g} x")
+            show(f"sploot {line}, against bare Python", f"{ratio(took[line], took['']):.2f} x", f"at most {limit:g} x")
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""Making embeddings: the library on all processors against its models in a plain loop.
+"""Compare the server's embeddings per second with its models in a plain loop.
 
     python benchmarks/embedding.py [--count 60] [--rounds 3]
 
-Both read the same captioned memes, in turn. The loop is what a script of a dozen lines would do: one process that has
-the models loaded, a thread for each processor, nothing stored. The library is timed from the first upload to the last
-embedding, over HTTP, its database and all; its workers have been started before, as the loop's models have.
+Both analyse the same captioned memes, in turn. The loop is what a short script would do: one process with the models
+loaded, one thread per processor, nothing stored. The server is timed from the first upload to the last embedding, over
+HTTP and including its database; its workers are started before, just as the loop's models are loaded before.
 """
 
 import argparse
@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-from paired import ratio, rounds, show
-from search import library, memes, served  # makes the tests' modules importable, too
-from sploot_server.meaning import Meaning
-from sploot_server.reading import Reader
+from search import library, memes, served  # also makes the modules of the tests importable
+from side_by_side import ratio, rounds, show
+from sploot_server.inference.image_analysis import ImageAnalyzer
+from sploot_server.inference.text_encoder import TextEncoder
 
 WARM = 4
 
@@ -31,25 +31,25 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        reader = Reader(Meaning(), None)
+        reader = ImageAnalyzer(TextEncoder(), None)
         folders = iter(range(arguments.rounds * 2))
 
         def drawn() -> list[memes.Meme]:
-            """Fresh ones each time: the library takes the same bytes only once."""
+            """Render new memes each time: the server stores the same bytes only once."""
             seed = next(folders) // 2
             return memes.make(Path(scratch, str(seed)), count=arguments.count, seed=100 + seed)
 
-        with served(Path(scratch, "library"), arguments.threads) as client:
+        with served(Path(scratch, "server"), arguments.threads) as client:
             library(client, memes.make(Path(scratch, "warm"), count=WARM, seed=99))
             loop([meme.path for meme in memes.make(Path(scratch, "warm"), count=WARM, seed=99)], reader, 1)
             contenders = {
-                "library": lambda: embedded(client, drawn()),
+                "server": lambda: embedded(client, drawn()),
                 "loop": lambda: loop([meme.path for meme in drawn()], reader, arguments.threads),
             }
             took = rounds(arguments.rounds, contenders)
     for name, times in took.items():
         show(f"{name}: {arguments.count} memes", f"{min(times):.1f} s", f"{arguments.count / min(times):.1f} memes/s")
-    show("the library against the loop", f"{ratio(took['library'], took['loop']):.2f} x", "at most 1.15 x")
+    show("the server against the loop", f"{ratio(took['server'], took['loop']):.2f} x", "at most 1.15 x")
 
 
 def embedded(client: httpx.Client, drawn: Sequence[memes.Meme]) -> float:
@@ -58,10 +58,10 @@ def embedded(client: httpx.Client, drawn: Sequence[memes.Meme]) -> float:
     return time.perf_counter() - started
 
 
-def loop(paths: Sequence[Path], reader: Reader, threads: int) -> float:
+def loop(paths: Sequence[Path], reader: ImageAnalyzer, threads: int) -> float:
     started = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(reader.read, paths))
+        list(pool.map(reader.analyze, paths))
     return time.perf_counter() - started
 
 

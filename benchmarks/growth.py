@@ -1,9 +1,9 @@
-"""How cost grows with what is in the store: `python benchmarks/growth.py [--sizes N,N,...] [--rounds N] [--plot FILE]`.
+"""Measure costs as the store grows: `python benchmarks/growth.py [--sizes N,N,...] [--rounds N] [--plot FILE]`.
 
-Per size: what a hundred more files take to be queued, a claim with its acknowledgement, what a status reads,
-the memory of a process that has the store open, and the bytes on the disk. Every figure beyond the first size is also
-given as a ratio to the first: flat is 1 x, and disk grows by item or not at all. The sizes take turns, and what counts
-is the best of the rounds, so that a disk that is busy for a while burdens no size alone. `--plot` draws them as SVG.
+Per size: enqueueing a hundred more files, a claim with its acknowledgement, the queries of a status, the memory of a
+process that has the store open, and the bytes on the disk. Every figure beyond the first size also has its ratio to the
+first: 1 x is flat. The sizes take turns and the best round counts, so that a busy disk affects all sizes alike.
+`--plot` renders the figures as SVG.
 """
 
 import argparse
@@ -20,15 +20,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from paired import rounds
-from panels import drawn
-from storekit import Store, opened, origin, version
+from side_by_side import rounds
+from store_fixtures import Store, open_store, source, version
+from svg_charts import drawn
 
 from splootd.core.item import SHARDS
-from splootd.store.arrivals import OFFER_MAX, Candidate
+from splootd.store.enqueue import ENQUEUE_BATCH_MAX
+from splootd.store.upsert import EnqueueRequest
 
 TRIES = 100
-BATCH, BATCHES = 100, 20  # what is added to a store that is full
+BATCH, BATCHES = 100, 20  # files added to the filled store
 NAMES = {
     "enqueue_us_per_item": "enqueue, µs an item",
     "claim_and_accept_us": "claim and acknowledge, µs",
@@ -40,7 +41,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Cost:
-    """Times are microseconds that the quickest tenth took: what the work costs, whatever else the machine does."""
+    """Times are microseconds of the fastest tenth: the cost of the work without other load."""
 
     enqueue_us_per_item: float
     claim_and_accept_us: float
@@ -50,13 +51,13 @@ class Cost:
 
 
 async def measure(database: Path, items: int) -> Cost:
-    async with opened(database) as store:
-        for first in range(0, items, OFFER_MAX):
-            await offer(store, first, OFFER_MAX)
+    async with open_store(database) as store:
+        for first in range(0, items, ENQUEUE_BATCH_MAX):
+            await offer(store, first, ENQUEUE_BATCH_MAX)
         ((pages, page_bytes),) = await store.rows("SELECT * FROM pragma_page_count, pragma_page_size")
         batches = [await spent(lambda n=n: offer(store, items + n * BATCH, BATCH)) for n in range(BATCHES)]
         claims = [await spent(lambda shard=shard: claim(store, shard % SHARDS)) for shard in range(TRIES)]
-        statuses = [await spent(store.listing.counts) for _ in range(TRIES)]
+        statuses = [await spent(store.read_queries.counts) for _ in range(TRIES)]
         memory_mb = rss_mb()
     return Cost(
         quickest(batches) / BATCH * 1e6,
@@ -78,8 +79,8 @@ async def spent(act: Callable[[], Awaitable[object]]) -> float:
 
 
 async def offer(store: Store, first: int, count: int) -> None:
-    batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(first, first + count)]
-    await store.arrivals.offer(batch, origin(), still_there=lambda path, of: True, now=1.0)
+    batch = [EnqueueRequest(b"/memes/%d.jpg" % number, version(number), None) for number in range(first, first + count)]
+    await store.import_store.enqueue(batch, source(), is_still_there=lambda path, of: True, now=1.0)
 
 
 async def claim(store: Store, shard: int) -> None:
@@ -94,7 +95,7 @@ def rss_mb() -> float:
 
 
 def measured(items: int) -> list[float]:
-    """The figures of a Cost, measured in a process of its own."""
+    """Measure the fields of a Cost in a separate process."""
     command = [sys.executable, __file__, "--one", str(items)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return [float(figure) for figure in done.stdout.split()]
@@ -111,13 +112,13 @@ def table(costs: dict[int, Cost]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", default="1000,10000,100000,1000000", help="how many items, thousands of them")
+    parser.add_argument("--sizes", default="1000,10000,100000,1000000", help="number of items, in thousands")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--plot", type=Path, help="where to draw it")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        if arguments.one:  # in a process of its own, for its memory
+        if arguments.one:  # in a separate process, to measure its memory
             print(*asdict(asyncio.run(measure(Path(scratch, "queue.db"), arguments.one))).values())
             return
     sizes = list(map(int, arguments.sizes.split(",")))

@@ -1,7 +1,7 @@
-"""What an idle daemon costs: python benchmarks/idle.py [--folders 10000] [--minutes 10].
+"""Measure the cost of an idle daemon: `python benchmarks/idle.py [--folders 10000] [--minutes 10]`.
 
-Watches so many folders with nothing going on, and tells how much of one core the daemon and its library take and how
-often they are woken, thread by thread. Where syncthing is installed, it watches the same folders beside them.
+Watches that many folders without any activity, and prints the share of one core that the daemon and its local server
+use and how often each thread wakes. Where syncthing is installed, it watches the same folders at the same time.
 """
 
 import argparse
@@ -17,11 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from homes import Home, home_in
-from paired import show
+from side_by_side import show
+from temp_home import Home, home_in
 
-CALM_S = 75.0  # until whatever followed the start has ended
-BURST_S = 0.05  # threads that run within so long of each other were woken by the same thing
+CALM_S = 75.0  # until the work after the start has ended
+BURST_S = 0.05  # threads that run within this time were woken by the same event
 LOOK_S = 0.01
 
 
@@ -36,7 +36,7 @@ def family(pid: int) -> list[int]:
 
 
 def ran_s(pid: int) -> float:
-    """Processor time of a process and its family."""
+    """Return the processor time of a process and its children."""
     return sum(
         int((task / "schedstat").read_text().split()[0]) / 1e9
         for each in family(pid)
@@ -45,7 +45,7 @@ def ran_s(pid: int) -> float:
 
 
 def switches(pid: int) -> int:
-    """How often any thread of the family has been given a processor."""
+    """Return the context switches of all threads of the process and its children."""
     lines = [
         line
         for each in family(pid)
@@ -62,7 +62,7 @@ def rss_mb(pid: int) -> float:
 
 @contextlib.contextmanager
 def syncthing(folder: Path, tree: Path) -> Iterator[int | None]:
-    """Its process with `tree` as its only folder, offline; None where it is not installed."""
+    """Start syncthing offline with `tree` as its only folder; None where it is not installed."""
     program = shutil.which("syncthing")
     if program is None:
         yield None
@@ -99,7 +99,7 @@ def watched(home: Home, tree: Path) -> int:
 
 
 def bursts(pids: list[int], seconds: float) -> dict[int, int]:
-    """How many separate times each of the families was woken."""
+    """Return how many separate times each process group was woken."""
     last = {pid: switches(pid) for pid in pids}
     woken = dict.fromkeys(pids, 0)
     stirred_at = dict.fromkeys(pids, 0.0)
@@ -132,8 +132,8 @@ def main() -> None:
             for what, pid in pids.items():
                 ran, switched = ran_s(pid) - before[pid][0], switches(pid) - before[pid][1]
                 show(f"{what}: share of one core", f"{ran / arguments.minutes / 0.6:.4f} %", "below 0.1 %")
-                show("  times that it was woken, a minute", f"{woken[pid] / arguments.minutes:.2f}", "1")
-                show("  switches of its threads, a minute", f"{switched / arguments.minutes:.1f}")
+                show("  wake-ups per minute", f"{woken[pid] / arguments.minutes:.2f}", "1")
+                show("  context switches per minute", f"{switched / arguments.minutes:.1f}")
                 show("  memory", f"{rss_mb(pid):.0f} MB")
 
 

@@ -1,7 +1,7 @@
-"""One large file into the embedded library, beside the same work done by hand: `python benchmarks/large.py`.
+"""Upload one large file to the local server, and do the same work by hand: `python benchmarks/large.py`.
 
-By hand is `cp`, `sha256sum` and `sync`; curl posts it to the same server over TCP. Prints the ratios of times measured
-in turn, and how much more memory the daemon and its library had at their highest than before the file.
+By hand is `cp`, `sha256sum` and `sync`; curl posts the file to the same server over TCP. Prints the ratios of times
+measured in turn, and the peak memory of daemon and server above their memory before the file.
 """
 
 import argparse
@@ -13,12 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from homes import home_in
-from paired import ratio, rounds, show, timed
 from resumable import WARM_BYTES, make, memory_kb
+from side_by_side import ratio, rounds, show, timed
+from temp_home import home_in
 from upload import add_until_stored, curl, daemon, floor, fresh, stored
 
-more_kb: list[tuple[int, int]] = []  # memory of the daemon and of its library, in each round
+more_kb: list[tuple[int, int]] = []  # memory of the daemon and of its server, in each round
 
 
 def ours(source: Path, scratch: Path) -> float:
@@ -55,7 +55,7 @@ def main() -> None:
     for name, target in (("floor", "at most 1.3 x"), ("curl", "")):
         show(f"sploot's time over that of {name}", f"{ratio(took['sploot'], took[name]):.2f} x", target)
     for side, kilobytes in zip(("daemon", "library"), zip(*more_kb, strict=True), strict=True):
-        show(f"more memory of the {side} at its highest", f"{max(kilobytes) / 1000:.1f} MB", "under 10 MB")
+        show(f"peak memory of the {side} above the start", f"{max(kilobytes) / 1000:.1f} MB", "under 10 MB")
 
 
 if __name__ == "__main__":

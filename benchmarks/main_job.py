@@ -1,9 +1,9 @@
-"""The main job in figures: `python benchmarks/main_job.py` (`--help` has the sizes).
+"""Measure the main job: `python benchmarks/main_job.py` (`--help` lists the sizes).
 
-Runs the real programs in an empty home under a scratch folder and prints what a user would notice: how soon `add`
-returns and the first upload starts, how long until everything is searchable, what `status` costs with few and with many
-items, how much memory the daemon takes, and how fast the store saves and restores a thousand items. What takes moments
-is done several times, and the quickest counts: what else the machine does meanwhile is no part of it.
+Runs the real programs in an empty home under a scratch folder and prints what a user notices: the time until `add`
+returns and the first upload starts, the time until everything is searchable, the cost of `status` with few and with
+many items, the daemon's memory, and the time in which the store saves and restores a thousand items. Short times are
+measured several times and the fastest counts, so that other load on the machine is left out.
 """
 
 import argparse
@@ -22,10 +22,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import memes
-from homes import Home, home_in
-from storekit import opened, origin, version
+from store_fixtures import open_store, source, version
+from temp_home import Home, home_in
 
-from splootd.store.arrivals import Candidate
+from splootd.store.upsert import EnqueueRequest
 
 ROUNDS = 15
 ADDS = 5
@@ -42,14 +42,14 @@ def timed(action: Callable[[], Any]) -> float:
 
 
 def first_event(home: Home, state: str) -> dict[str, Any]:
-    """The first event with this state, read from the control socket's stream."""
-    with socket.socket(socket.AF_UNIX) as door:
-        door.connect(str(home.folder / "sploot" / "run" / "splootd.sock"))
-        door.sendall(b"GET /v1/events?since=0 HTTP/1.1\r\nHost: sploot\r\n\r\n")
-        for line in door.makefile("rb"):
-            news = json.loads(line[6:]) if line.startswith(b"data: ") else {}
-            if news.get("state") == state:
-                return dict(news)
+    """Return the first event with this state from the event stream."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(home.folder / "sploot" / "run" / "splootd.sock"))
+        connection.sendall(b"GET /v1/events?since=0 HTTP/1.1\r\nHost: sploot\r\n\r\n")
+        for line in connection.makefile("rb"):
+            event = json.loads(line[6:]) if line.startswith(b"data: ") else {}
+            if event.get("state") == state:
+                return dict(event)
     raise AssertionError("the stream ended")
 
 
@@ -63,14 +63,14 @@ def show(what: str, figure: str) -> None:
 
 
 def images(scratch: Path, count: int) -> None:
-    """Real captioned images, all the way to searchable."""
+    """Upload real captioned images until they are searchable."""
     folder = scratch / "images"
     memes.make(folder, count=count, seed=1)
     cold = [cold_add(scratch / f"cold {number}", folder) for number in range(ADDS)]
     show(f"`add` of {count:,} images into an empty home, daemon not running", ms(min(cold)))
     warm = [warm_add(scratch / f"warm {number}", folder) for number in range(ADDS)]
     show(f"`add` of {count:,} images into an empty home, daemon running", ms(min(took for took, _ in warm)))
-    show("  from the command's start to the first upload's", ms(min(first for _, first in warm)))
+    show("  from the start of the command to the first upload", ms(min(first for _, first in warm)))
     with home_in(scratch / "warm") as home:
         home.ok("status")
         until_up(home)
@@ -80,13 +80,13 @@ def images(scratch: Path, count: int) -> None:
 
 
 def cold_add(place: Path, folder: Path) -> float:
-    """Seconds of a command that has to start the daemon."""
+    """Return the seconds of a command that also starts the daemon."""
     with home_in(place) as home:
         return timed(lambda: home.ok("add", str(folder)))
 
 
 def warm_add(place: Path, folder: Path) -> tuple[float, float]:
-    """Seconds of the command, and from its start to the first upload."""
+    """Return the seconds of the command, and from its start to the first upload."""
     with home_in(place) as home:
         home.ok("status")
         until_up(home)
@@ -110,7 +110,7 @@ def status(home: Home, items: str) -> None:
 
 
 def files(scratch: Path, count: int) -> None:
-    """Many files of 200 KB, to the last byte stored; then many known ones."""
+    """Upload many files of 200 KB until all are stored; then add many known ones."""
     folder = scratch / "files"
     memes.mass(folder, count=count, size_bytes=200_000, seed=2)
     with home_in(scratch / "many") as home:
@@ -121,15 +121,15 @@ def files(scratch: Path, count: int) -> None:
         while (items := home.json("status")["items"])["pending"] + items["uploading"] or items["total"] < count:
             pass
         show(f"{count:,} files of 200 KB: until all are stored", f"{time.perf_counter() - started:,.0f} s")
-        show("  the daemon's memory at its highest", f"{peak_rss_mb(home):.0f} MB")
+        show("  the daemon's peak memory", f"{peak_rss_mb(home):.0f} MB")
 
 
 def known(scratch: Path, count: int) -> None:
     folder = scratch / "known"
     folder.mkdir()
-    source = memes.mass(scratch / "one", count=1, size_bytes=4_000, seed=3)[0].read_bytes()
+    content = memes.mass(scratch / "one", count=1, size_bytes=4_000, seed=3)[0].read_bytes()
     for number in range(count):
-        (folder / f"{number:06}.jpg").write_bytes(source)
+        (folder / f"{number:06}.jpg").write_bytes(content)
     with home_in(scratch / "much") as home:
         home.ok("pause")
         home.ok("add", str(folder))
@@ -142,13 +142,13 @@ async def saving(scratch: Path, count: int = 1000) -> None:
     """Save and restore `count` items in the store alone."""
     saved, restored = [], []
     for number in range(ROUNDS):
-        async with opened(scratch / f"queue {number}.db") as store:
-            batch = [Candidate(b"/memes/%d.jpg" % each, version(each), None) for each in range(count)]
+        async with open_store(scratch / f"queue {number}.db") as store:
+            batch = [EnqueueRequest(b"/memes/%d.jpg" % each, version(each), None) for each in range(count)]
             started = time.perf_counter()
-            await store.arrivals.offer(batch, origin(), still_there=lambda path, version: True, now=1.0)
+            await store.import_store.enqueue(batch, source(), is_still_there=lambda path, version: True, now=1.0)
             saved.append(time.perf_counter() - started)
             started = time.perf_counter()
-            assert len(await store.listing.items(limit=count)) == count
+            assert len(await store.read_queries.items(limit=count)) == count
             restored.append(time.perf_counter() - started)
     show(f"the store saves {count:,} items", ms(min(saved)))
     show(f"the store restores {count:,} items", ms(min(restored)))

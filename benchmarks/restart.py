@@ -1,8 +1,8 @@
-"""Starting with much in the store: `python benchmarks/restart.py [--items 1000000] [--rounds 5]`.
+"""Start with a large store: `python benchmarks/restart.py [--items 1000000] [--rounds 5]`.
 
-From opening the store until the first item is claimed, each time in a fresh process, after a clean stop and after the
-process before was killed with claims in its hands; how much memory that takes; and with a daemon on the same store,
-what `sploot status` costs against `python3 -c pass`.
+Measures the time from opening the store to the first claim, each time in a fresh process, after a clean stop and after
+the previous process was killed while holding leases; the memory that this takes; and with a daemon on the same store,
+the time of `sploot status` against `python3 -c pass`.
 """
 
 import argparse
@@ -19,27 +19,28 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from homes import Home, home_in
-from paired import ratio, rounds, show, timed
-from storekit import URL, Store, opened, origin, version
+from side_by_side import ratio, rounds, show, timed
+from store_fixtures import URL, Store, open_store, source, version
+from temp_home import Home, home_in
 
 from splootd.core.item import SHARDS
-from splootd.store.arrivals import OFFER_MAX, Candidate
+from splootd.store.enqueue import ENQUEUE_BATCH_MAX
+from splootd.store.upsert import EnqueueRequest
 
 
 async def fill(database: Path, items: int) -> None:
-    async with opened(database) as store:
-        for start in range(0, items, OFFER_MAX):
-            numbers = range(start, min(items, start + OFFER_MAX))
-            batch = [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in numbers]
-            await store.arrivals.offer(batch, origin(), still_there=lambda path, of: True, now=1.0)
+    async with open_store(database) as store:
+        for start in range(0, items, ENQUEUE_BATCH_MAX):
+            numbers = range(start, min(items, start + ENQUEUE_BATCH_MAX))
+            batch = [EnqueueRequest(b"/memes/%d.jpg" % number, version(number), None) for number in numbers]
+            await store.import_store.enqueue(batch, source(), is_still_there=lambda path, of: True, now=1.0)
 
 
-async def first_claim(database: Path, boot: str, *, clean: bool) -> None:
-    """Print the seconds until the first claim, and by how many bytes this process has grown for it."""
+async def first_claim(database: Path, instance_id: str, *, clean: bool) -> None:
+    """Print the seconds until the first claim, and the growth of this process in bytes."""
     before, started = rss_bytes(), time.perf_counter()
-    async with opened(database, boot=boot) as store:
-        await store.queue.recover(now=2.0)
+    async with open_store(database, instance_id=instance_id) as store:
+        await store.queue.release_stale(now=2.0)
         await claim_any(store)
         print(time.perf_counter() - started, rss_bytes() - before, flush=True)
         if not clean:
@@ -59,11 +60,18 @@ def rss_bytes() -> int:
 
 
 def restart(database: Path, count: int) -> None:
-    """Starts take turns: one that ends well, so that the next follows a clean stop, and one that is killed."""
+    """Alternate starts that end cleanly with starts that are killed."""
     after: dict[str, list[tuple[float, float]]] = {"a clean stop": [], "a kill": []}
     for number in range(2 * count + 1):
-        clean = number % 2 == 1  # how this one ends
-        command = [sys.executable, __file__, "--one", str(database), f"boot{number}", "clean" if clean else "kill"]
+        clean = number % 2 == 1  # how this process ends
+        command = [
+            sys.executable,
+            __file__,
+            "--one",
+            str(database),
+            f"instance_id{number}",
+            "clean" if clean else "kill",
+        ]
         said = subprocess.run(command, check=clean, capture_output=True, text=True).stdout.split()
         after["a kill" if clean else "a clean stop"].append((float(said[0]), float(said[1])))
     for what, starts in after.items():
@@ -96,8 +104,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        path, boot, end = arguments.one
-        asyncio.run(first_claim(Path(path), boot, clean=end == "clean"))
+        path, instance_id, end = arguments.one
+        asyncio.run(first_claim(Path(path), instance_id, clean=end == "clean"))
         return
     with tempfile.TemporaryDirectory() as name:
         database = Path(name, "queue.db")

@@ -1,10 +1,10 @@
-"""What large files cost in chunks: `python benchmarks/resumable.py [--bytes 1000000000] [--sizes 1,2,4,8,16,64]`.
+"""Measure large files in chunks: `python benchmarks/resumable.py [--bytes 1000000000] [--sizes 1,2,4,8,16,64]`.
 
-First the memory: one file of `--bytes` from a real daemon to a real `sploot-server` that never reads it, on a port of
-this machine, after a file of 9 MB has warmed both up. Per side, how much more memory it had at its peak than before.
+First the memory: one file of `--bytes` from a real daemon to a real `sploot-server` that does not analyse it, over TCP
+on this machine, after a warm-up file of 9 MB. Prints per program the peak memory above the memory before.
 
-Then, for sizes in MB, the time that a file takes in chunks in times of what it takes as a form, both from the same
-client to the same server, alternating: each chunk is hashed once more, made durable, and answered.
+Then, for sizes in MB, the time of a file in chunks against the same file as a form, from the same client to the same
+server, alternating: each chunk is hashed once more, flushed and acknowledged.
 """
 
 import argparse
@@ -21,17 +21,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from homes import Home, home_in
-from storekit import opened
+from pipeline_fixtures import HEAD, JumpClock
+from store_fixtures import open_store
+from temp_home import Home, home_in
 from toy_library import ServerProcess
-from walkkit import HEAD, JumpClock
 
+from splootd.core.limits import Limits
 from splootd.credentials import Credentials
-from splootd.metrics.traffic import Transfer
-from splootd.remote.answers import Limits
-from splootd.remote.api import Server
-from splootd.remote.resumable import Resumable, offered
-from splootd.work.files import MemoryBudget, look, read
+from splootd.file_reader import MemoryBudget, read, stat_version
+from splootd.metrics.collector import Transfer
+from splootd.remote.client import SplootClient
+from splootd.upload.transports.tus import TusClient, get_tus_path
 
 MB = 1_000_000
 WARM_BYTES = 9 * MB
@@ -44,7 +44,7 @@ numbers = itertools.count(1)
 
 
 def make(path: Path, size: int) -> Path:
-    """Something that begins and ends as a JPEG does, different each time."""
+    """Write different bytes each time that begin and end like a JPEG."""
     chance, left = random.Random(next(numbers)), size - len(HEAD) - len(END)
     with path.open("wb") as file:
         file.write(HEAD)
@@ -61,13 +61,13 @@ def memory_kb(pid: int, name: str) -> int:
 
 
 def forget_peak(pid: int) -> int:
-    """What it has now, which is its peak from now on."""
+    """Reset the peak to the present memory and return it."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     return memory_kb(pid, "VmRSS")
 
 
 def send(home: Home, file: Path) -> float:
-    """Seconds from the command to the library's answer."""
+    """Return the seconds from the command to the server's response."""
     started = time.perf_counter()
     home.ok("add", str(file))
     while not all(row["asset_id"] for row in home.rows()):
@@ -88,52 +88,56 @@ def memory(folder: Path, size: int) -> None:
             after = {"splootd": memory_kb(daemon, "VmHWM"), "sploot-server": memory_kb(server.process.pid, "VmHWM")}
         print(f"{size / MB:,.0f} MB in {took_s:.1f} s, {size / MB / took_s:.0f} MB/s")
         for program, kb in before.items():
-            print(f"  {program:13} {kb / 1000:6.1f} MB before, at its peak {(after[program] - kb) / 1000:4.1f} MB more")
+            print(f"  {program:13} {kb / 1000:6.1f} MB before, peak {(after[program] - kb) / 1000:4.1f} MB more")
     finally:
         server.stop()
 
 
 async def ratios(folder: Path, sizes: list[int]) -> None:
     server = ServerProcess(folder / "library", *ROOM)
-    async with opened(folder / "queue.db") as store:
+    async with open_store(folder / "queue.db") as store:
         clock = JumpClock()
-        client = Server("local", credentials=Credentials(folder / "token", clock), connections=4, socket=server.socket)
+        client = SplootClient(
+            "local", credentials=Credentials(folder / "token", clock), connections=4, socket=server.socket
+        )
         try:
             limits = await client.limits()
-            path = offered(limits)
+            path = get_tus_path(limits)
             assert path is not None
-            resumable = Resumable(client, store.ledger, clock)
+            resumable = TusClient(client, store.ledger, clock)
             for size in sizes:
                 times = [await paired(folder, size, client, resumable, path) for _ in range(ROUNDS)]
                 ratio = statistics.median(chunks / form for form, chunks in times)
                 form_ms = statistics.median(form for form, _ in times) * 1e3
-                print(f"{size:4} MB: in chunks {ratio:.2f} x the time of a form, which is {form_ms:.0f} ms")
+                print(f"{size:4} MB: in chunks {ratio:.2f} x the time of a form ({form_ms:.0f} ms)")
         finally:
             await client.close()
             await asyncio.to_thread(server.stop)
 
 
-async def paired(folder: Path, size: int, client: Server, resumable: Resumable, path: str) -> tuple[float, float]:
-    """Seconds as a form and in chunks, each with a content of its own."""
+async def paired(folder: Path, size: int, client: SplootClient, resumable: TusClient, path: str) -> tuple[float, float]:
+    """Return the seconds as a form and in chunks, each with different content."""
 
     async def timed(way: Callable[..., Awaitable[object]]) -> float:
         file = await asyncio.to_thread(make, folder / "file.jpg", size * MB)
         raw = os.fsencode(file)
         everything = Limits(10**12, frozenset({"image/jpeg"}))
-        async with read(raw, look(raw), budget=MemoryBudget(100 * MB), limits=everything) as content:
+        async with read(raw, stat_version(raw), budget=MemoryBudget(100 * MB), limits=everything) as content:
             started = time.perf_counter()
             await way(content)
             return time.perf_counter() - started
 
     form = await timed(client.upload)
     chunks = await timed(
-        lambda content: resumable.upload(content, path, tags=(), transfer=Transfer(b"", 0), may_go=lambda: None)
+        lambda content: resumable.upload(
+            content, path, tags=(), transfer=Transfer(b"", 0), check_admission=lambda: None
+        )
     )
     return form, chunks
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The memory and the time that large files take in chunks.")
+    parser = argparse.ArgumentParser(description="Measure the memory and time of large files in chunks.")
     parser.add_argument("--bytes", type=int, default=1000 * MB)
     parser.add_argument("--sizes", default="1,2,4,8,16,64", help="in MB")
     options = parser.parse_args()

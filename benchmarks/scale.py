@@ -1,7 +1,7 @@
-"""How a library in PostgreSQL grows: bytes and times for so many assets. Run: python benchmarks/scale.py [ASSETS ...].
+"""Measure a library in PostgreSQL as it grows: `python benchmarks/scale.py [ASSETS ...]`.
 
-Starts a PostgreSQL of its own, fills it with made-up captions and vectors, and asks what a server asks. Times are
-medians; compare the rows of one run with each other.
+Starts its own PostgreSQL, fills it with synthetic captions and vectors, and runs a server's queries. Times are medians;
+compare the rows of one run with each other.
 """
 
 import asyncio
@@ -15,15 +15,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import postgres
-from sploot_server.assets import Filter
-from sploot_server.assets.postgres.database import PostgresDatabase
-from sploot_server.assets.postgres.index import MEANING_DIM, numbers
-from sploot_server.assets.postgres.jobs import PostgresJobs
-from sploot_server.assets.postgres.texts import PostgresTexts
-from sploot_server.embedding import Model, Vectors
-from sploot_server.words import squeeze, trigrams
+from sploot_server.domain.embedding import EmbeddingModel, Vectors
+from sploot_server.domain.text_match import normalize, trigrams
+from sploot_server.storage.interfaces import AssetFilter
+from sploot_server.storage.postgres.database import PostgresDatabase
+from sploot_server.storage.postgres.jobs import PostgresJobs
+from sploot_server.storage.postgres.search import PostgresSearch
+from sploot_server.storage.postgres.search_index import TEXT_VECTOR_DIM, hash_trigrams
 
-MODEL = Model("made-up", MEANING_DIM)
+MODEL = EmbeddingModel("made-up", TEXT_VECTOR_DIM)
 BATCH = 1000
 QUERIES = 40
 WORDS = 4000  # in the language of the captions
@@ -35,22 +35,24 @@ def word(rng: random.Random) -> str:
 
 
 def unit(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Vectors in clusters, as those of texts are."""
-    centres = np.random.default_rng(1).standard_normal((200, MEANING_DIM))
-    vectors = centres[rng.integers(0, 200, count)] + 0.7 * rng.standard_normal((count, MEANING_DIM))
+    """Return clustered vectors, like those of texts."""
+    centres = np.random.default_rng(1).standard_normal((200, TEXT_VECTOR_DIM))
+    vectors = centres[rng.integers(0, 200, count)] + 0.7 * rng.standard_normal((count, TEXT_VECTOR_DIM))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("<f4")
 
 
 async def fill(database: PostgresDatabase, first: int, last: int, language: list[str]) -> None:
-    """Rows as a worker leaves them."""
+    """Insert rows as a worker writes them."""
     rng, numpy_rng = random.Random(first), np.random.default_rng(first)
     for start in range(first, last, BATCH):
         rows = list(range(start + 1, min(start + BATCH, last) + 1))
         captions = [" ".join(rng.choices(language, k=rng.randint(4, 14))) for _ in rows]
-        squeezed = [squeeze(caption) for caption in captions]
+        normalized = [normalize(caption) for caption in captions]
         vectors = unit(numpy_rng, len(rows))
         async with database.transaction() as statements:
-            await statements.fetch("SET LOCAL session_replication_role = replica")  # no triggers: the order is given
+            await statements.fetch(
+                "SET LOCAL session_replication_role = replica"
+            )  # without triggers: the order is given
             await statements.fetch(
                 "INSERT INTO assets (row, id, checksum, filename, mime, size_bytes, created_at, updated_at) "
                 "OVERRIDING SYSTEM VALUE SELECT r, 'c' || r, encode(sha256(r::text::bytea), 'hex'), r || '.jpg', "
@@ -58,28 +60,31 @@ async def fill(database: PostgresDatabase, first: int, last: int, language: list
                 rows,
             )
             await statements.fetch(
-                "INSERT INTO embeddings (asset, state, queued_at, due_at, model, dim, text, completed_at, ended_order) "
+                "INSERT INTO embeddings "
+                "(asset, state, queued_at, due_at, model, dim, text, completed_at, completion_seq) "
                 "SELECT r, 'ready', r, r, $2, $3, t, r, r FROM unnest($1::bigint[], $4::text[]) x (r, t)",
                 *(rows, MODEL.name, MODEL.dim, captions),
             )
-            for row, text, vector in zip(rows, squeezed, vectors, strict=True):
-                await statements.fetch("INSERT INTO texts VALUES ($1, $2, $3)", row, text, numbers(trigrams([text])))
+            for row, text, vector in zip(rows, normalized, vectors, strict=True):
                 await statements.fetch(
-                    "INSERT INTO vectors (asset, owner, meaning) VALUES ($1, '', $2::float4[]::vector)",
+                    "INSERT INTO search_texts VALUES ($1, $2, $3)", row, text, hash_trigrams(trigrams([text]))
+                )
+                await statements.fetch(
+                    "INSERT INTO vectors (asset, owner, text_vector) VALUES ($1, '', $2::float4[]::vector)",
                     *(row, vector.tolist()),
                 )
 
 
 async def measure(database: PostgresDatabase, language: list[str]) -> tuple[float, float, float]:
-    """Milliseconds of a search's candidates, median and worst of twenty, and of a claim."""
-    texts, jobs, rng = PostgresTexts(database), PostgresJobs(database), random.Random(2)
+    """Return the milliseconds of the search candidates, median and worst of twenty, and of a claim."""
+    texts, jobs, rng = PostgresSearch(database), PostgresJobs(database), random.Random(2)
     vectors = unit(np.random.default_rng(3), QUERIES)
     took = []
     for vector in vectors:
         words = rng.sample(language, 3)
         began = time.perf_counter()
-        begun = await texts.begin(trigrams(words), Filter(), 300)
-        await texts.candidates(begun, Vectors(vector.tobytes(), None), MODEL)
+        begun = await texts.prepare_search(trigrams(words), AssetFilter(), 300)
+        await texts.find_candidates(begun, Vectors(vector.tobytes(), None), MODEL)
         took.append((time.perf_counter() - began) * 1000)
     claims = []
     for _ in range(20):

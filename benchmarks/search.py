@@ -1,10 +1,10 @@
-"""How often people find what they look for, and how fast.
+"""Measure how often and how fast a search finds the right meme.
 
-    python benchmarks/search.py [--seed 11]          every captioned meme there is, read by the real library
-    python benchmarks/search.py --scale 100000       searches among that many made-up assets, nothing read
+    python benchmarks/search.py [--seed 11]          every captioned meme, analysed by the real server
+    python benchmarks/search.py --scale 100000       searches among that many synthetic assets, nothing analysed
 
-The first prints recall@1, recall@5 and the mean reciprocal rank for each way of searching. Those of captions by which
-no setting was ever chosen stand beside those that were looked at.
+The first prints recall@1, recall@5 and the mean reciprocal rank for each kind of query. The captions that were never
+used for tuning are listed beside the others.
 """
 
 import argparse
@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import captions
 import memes
-from made_up import fill
-from paired import show
+from side_by_side import show
+from synthetic_assets import fill
 from toy_library import ServerProcess
 
-RESULTS = 50  # looked at; whoever is not among them counts as not found
+RESULTS = 50  # results examined; a meme beyond them counts as not found
 READY_S_MAX = 900
 
 Query = Callable[[memes.Meme], str | None]
@@ -42,8 +42,8 @@ def ways(seed: int) -> dict[str, Query]:
         "typos in partial quotes": lambda meme: captions.typo(captions.partial(meme.caption, rng), rng),
         "glued words": lambda meme: captions.glued(meme.caption),
         "paraphrases": lambda meme: meme.paraphrase if meme.language == "en" else None,
-        "English, of foreign captions": lambda meme: None if meme.language == "en" else meme.paraphrase,
-        "foreign, of English captions": lambda meme: meme.foreign,
+        "English, for foreign captions": lambda meme: None if meme.language == "en" else meme.paraphrase,
+        "foreign, for English captions": lambda meme: meme.foreign,
     }
 
 
@@ -57,23 +57,23 @@ def served(data: Path, threads: int) -> Iterator[httpx.Client]:
 
 
 def library(client: httpx.Client, drawn: Sequence[memes.Meme]) -> dict[str, memes.Meme]:
-    """All memes by asset id, once each is ready."""
+    """Return all memes by asset id, once each is ready."""
     ids = {}
     for meme in drawn:
         answer = client.post("/api/upload", files={"file": (meme.path.name, meme.path.read_bytes())}).json()
         ids[answer["asset"]["id"]] = meme
     left, until = list(ids), time.monotonic() + READY_S_MAX
     while left:
-        assert time.monotonic() < until, f"{len(left)} memes were not read in time"
-        asked = left[:50]
-        statuses = client.post("/api/assets/batch/embedding-status", json={"assetIds": asked}).json()["statuses"]
-        left = [each for each in asked if statuses[each]["status"] != "ready"] + left[50:]
+        assert time.monotonic() < until, f"{len(left)} memes were not analysed in time"
+        batch = left[:50]
+        statuses = client.post("/api/assets/batch/embedding-status", json={"assetIds": batch}).json()["statuses"]
+        left = [each for each in batch if statuses[each]["status"] != "ready"] + left[50:]
         time.sleep(0.05)
     return ids
 
 
 def places(client: httpx.Client, ids: dict[str, memes.Meme], query: Query) -> dict[str, float]:
-    """At which place, from 1 on, each meme was found; infinity for not at all."""
+    """Return the rank of each meme, from 1; infinity if it was not found."""
     found = {}
     for asset_id, meme in ids.items():
         text = query(meme)
@@ -90,7 +90,7 @@ def quality(seed: int, threads: int) -> None:
     known = {caption.text for caption in looked_at}
     with tempfile.TemporaryDirectory() as scratch, served(Path(scratch, "library"), threads) as client:
         ids = library(client, memes.draw(Path(scratch, "memes"), [*looked_at, *held_out], seed))
-        print(f"{len(looked_at)} captioned memes, and {len(held_out)} by which nothing was chosen")
+        print(f"{len(looked_at)} captioned memes, and {len(held_out)} not used for tuning")
         print(f"{'':<30}" + 2 * f"{'queries':>10}{'@1':>7}{'@5':>7}{'MRR':>7}")
         for name, query in ways(seed).items():
             found = places(client, ids, query)
@@ -110,20 +110,22 @@ def recall(ranks: Sequence[float], among: int) -> float:
 
 
 def speed(count: int, queries: int) -> None:
-    """Searches one after the other, as a person makes them; the first pays for what is loaded once."""
+    """Search in sequence, as a person does; the first search includes loading the models."""
     with tempfile.TemporaryDirectory() as scratch:
         show(f"filling a library with {count:,} assets", f"{fill(Path(scratch), count):.0f} s")
         with served(Path(scratch), threads=1) as client:
             rng = random.Random(1)
-            texts = [query(caption) for caption in rng.sample(captions.corpus(), queries // 4) for query in asked(rng)]
+            texts = [
+                query(caption) for caption in rng.sample(captions.corpus(), queries // 4) for query in query_kinds(rng)
+            ]
             first, *rest = [timed(client, text) for text in texts]
             filtered = [timed(client, text, favorite=True) for text in texts]
-    show("the first search after a start", f"{first * 1000:.0f} ms")
+    show("first search after a start", f"{first * 1000:.0f} ms")
     show("a search, p50 / p95", f"{statistics.median(rest) * 1000:.0f} / {p95(rest) * 1000:.0f} ms", "p95 < 50 ms")
     show("among favourites, p50 / p95", f"{statistics.median(filtered) * 1000:.0f} / {p95(filtered) * 1000:.0f} ms")
 
 
-def asked(rng: random.Random) -> Sequence[Callable[[captions.Caption], str]]:
+def query_kinds(rng: random.Random) -> Sequence[Callable[[captions.Caption], str]]:
     return (
         lambda caption: caption.text,
         lambda caption: captions.partial(caption.text, rng),
@@ -144,9 +146,9 @@ def p95(times: Sequence[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=11, help="which pictures are drawn")
+    parser.add_argument("--seed", type=int, default=11, help="which images are rendered")
     parser.add_argument("--threads", type=int, default=2, help="pictures read at once")
-    parser.add_argument("--scale", type=int, metavar="N", help="only measure searches among N made-up assets")
+    parser.add_argument("--scale", type=int, metavar="N", help="only measure searches among N synthetic assets")
     parser.add_argument("--queries", type=int, default=200)
     arguments = parser.parse_args()
     if arguments.scale:

@@ -1,7 +1,8 @@
-"""How evenly real paths spread over the shards: python benchmarks/shards.py [FOLDER...].
+"""Measure how evenly real paths spread over the shards: `python benchmarks/shards.py [FOLDER...]`.
 
-Of every 10,000 files as a walk finds them, and of as many picked by chance: how far the shard that is furthest from
-even is from it. No hash can promise more than dice do, which are shown beside it; counted names are spread far better.
+For every 10,000 files in scan order, and for as many picked at random: the distance of the most uneven shard from an
+even share. No hash can promise more than a random distribution, which is printed beside it; numbered names spread far
+more evenly.
 """
 
 import argparse
@@ -12,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from paired import show
+from side_by_side import show
 
-from splootd.core.item import SHARDS, shard_of
+from splootd.core.item import SHARDS, shard_for
 
 PATHS = 10_000
 PICKS = 50
@@ -22,11 +23,11 @@ LIMIT = 0.10
 
 
 def spread(paths: Sequence[bytes]) -> float:
-    return furthest([shard_of(path) for path in paths])
+    return furthest([shard_for(path) for path in paths])
 
 
 def furthest(shards: Sequence[int]) -> float:
-    """How far the shard that is furthest from even is from it, as a share of even."""
+    """Return the distance of the most uneven shard from an even share, as a fraction of it."""
     even, count = len(shards) / SHARDS, Counter(shards)
     return max(abs(count[shard] - even) / even for shard in range(SHARDS))
 
@@ -49,11 +50,11 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", default=["/usr/share", "/usr/lib"], metavar="FOLDER")
     arguments = parser.parse_args()
     chance = random.Random(7)
-    show("within 10 % of even; furthest from it, median and maximum:", "")
+    show("within 10 % of even; distance of the most uneven shard, median and maximum:", "")
     tell("real paths", [spread(each) for each in samples(arguments.folders, chance)])
     tell("dice", [furthest(chance.choices(range(SHARDS), k=PATHS)) for _ in range(PICKS)])
     named = [[b"/home/%d/IMG_%05d.jpg" % (n, each) for each in range(PATHS)] for n in range(PICKS)]
-    tell("names as a camera counts them", [spread(each) for each in named])
+    tell("names as a camera numbers them", [spread(each) for each in named])
 
 
 if __name__ == "__main__":

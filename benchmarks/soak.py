@@ -1,7 +1,7 @@
-"""An hour of soak: `python benchmarks/soak.py` (`--minutes` for less or more).
+"""Run a long soak test: `python benchmarks/soak.py` (`--minutes` for less or more).
 
-Prints every minute what the daemon takes while files arrive and leave, listeners come and go, some of them deaf, and
-the push line breaks; at the end how much of that has grown. The tests run the same for a minute.
+Prints every minute the daemon's memory and descriptors while files arrive and disappear, subscribers come and go, some
+of them without reading, and the push connection breaks; at the end, the growth. The tests run the same for a minute.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from soaking import soak
+from soak_fixtures import soak
 
 
 def main() -> None:
@@ -25,8 +25,8 @@ def main() -> None:
     for part in range(10):
         at = min(turns - 1, turns * part // 9)
         print(f"after {part * arguments.minutes / 9:5.1f} min  {rss[at] / 1024:6.1f} MB  {done.descriptors[at]:4} open")
-    print(f"{turns:,} turns, {done.ready:,} files ready, {turns * 5:,} listeners came and left")
-    print(f"memory grew by {done.grown_kb() / 1024:.1f} MB, descriptors by {done.descriptors_grown()}")
+    print(f"{turns:,} turns, {done.ready:,} files ready, {turns * 5:,} subscribers came and left")
+    print(f"memory grew by {done.rss_growth_kb() / 1024:.1f} MB, descriptors by {done.descriptor_growth()}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The queue against its peers: `python benchmarks/store.py [--items 2000] [--rounds 5]`.
+"""Compare the queue with other SQLite queues: `python benchmarks/store.py [--items 2000] [--rounds 5]`.
 
-Durable enqueue, claim and acknowledge, at `synchronous=FULL` everywhere, against litequeue, persist-queue's SQLite ack
-queue and huey on SQLite; these have no batches. Ours runs one item a call, with one caller and with the 16 that the
-daemon has, and in batches of 1,000. The peers are installed into a scratch environment.
+Durable enqueue, claim and acknowledge, with `synchronous=FULL` everywhere, against litequeue, persist-queue's SQLite
+ack queue and huey on SQLite; these have no batches. Ours runs one item per call, with one caller and with the 16 that
+the daemon has, and in batches of 1,000. The peers are installed into a scratch environment.
 """
 
 import argparse
@@ -21,18 +21,19 @@ from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from paired import ratio, show
-from storekit import Store, opened, origin, version
+from side_by_side import ratio, show
+from store_fixtures import Store, open_store, source, version
 
 from splootd.core.item import SHARDS, Leased
-from splootd.store.answers import Accepted
-from splootd.store.arrivals import OFFER_MAX, Candidate
+from splootd.store.completion import Accepted
+from splootd.store.enqueue import ENQUEUE_BATCH_MAX
+from splootd.store.upsert import EnqueueRequest
 
 HERE = Path(__file__).resolve().parent
 PEERS = ("litequeue", "persist-queue", "huey")
 CALLERS = {"one by one": 1, "one by one, 16 callers": 16}
 BATCHED = "batched"
-BATCH = OFFER_MAX
+BATCH = ENQUEUE_BATCH_MAX
 TO_REACH = {BATCHED: "to reach: 10 x", **dict.fromkeys(CALLERS, "to reach: 1 x")}
 STAGES = ("enqueue", "claim", "acknowledge")
 T = TypeVar("T")
@@ -40,7 +41,7 @@ Took = dict[str, float]
 
 
 def installed(folder: Path) -> Path:
-    """An interpreter that has the peers."""
+    """Return an interpreter with the peers installed."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", HERE / "peers.txt"], check=True)
@@ -53,8 +54,8 @@ def peer(python: Path, name: str, folder: Path, items: int) -> Took:
 
 
 async def ours(folder: Path, items: int, callers: int) -> Took:
-    """Seconds of each stage with so many callers, each of whom waits for its answer before it asks again."""
-    async with opened(folder / f"{callers}.db") as store:
+    """Return the seconds of each stage with that many callers, each waiting for its result before the next call."""
+    async with open_store(folder / f"{callers}.db") as store:
         candidates = candidates_of(items)
         took, claimed = {}, list[Leased]()
         took["enqueue"] = await spent(callers, candidates, lambda each: offer(store, [each]))
@@ -65,8 +66,8 @@ async def ours(folder: Path, items: int, callers: int) -> Took:
 
 
 async def ours_batched(folder: Path, items: int) -> Took:
-    """The same in batches of a thousand: offered at once, claimed by every shard's lane, and acknowledged at once."""
-    async with opened(folder / "batched.db") as store:
+    """Return the same in batches of a thousand, which are enqueued, claimed per shard and acknowledged together."""
+    async with open_store(folder / "batched.db") as store:
         candidates = candidates_of(items)
         starts = range(0, items, BATCH)
         took, claimed = {}, list[Leased]()
@@ -78,16 +79,16 @@ async def ours_batched(folder: Path, items: int) -> Took:
     return took
 
 
-def candidates_of(items: int) -> list[Candidate]:
-    return [Candidate(b"/memes/%d.jpg" % number, version(number), None) for number in range(items)]
+def candidates_of(items: int) -> list[EnqueueRequest]:
+    return [EnqueueRequest(b"/memes/%d.jpg" % number, version(number), None) for number in range(items)]
 
 
-async def offer(store: Store, batch: Sequence[Candidate]) -> None:
-    await store.arrivals.offer(batch, origin(), still_there=lambda path, of: True, now=1.0)
+async def offer(store: Store, batch: Sequence[EnqueueRequest]) -> None:
+    await store.import_store.enqueue(batch, source(), is_still_there=lambda path, of: True, now=1.0)
 
 
 async def claim(store: Store, shard: int, claimed: list[Leased]) -> None:
-    """The next of this shard, or of another when it is empty."""
+    """Claim the next item of this shard, or of another one when it is empty."""
     for each in itertools.chain(range(shard, SHARDS), range(shard)):
         if leased := await store.queue.claim(each, now=2.0, chance=0.0):
             claimed.append(leased)
@@ -95,7 +96,7 @@ async def claim(store: Store, shard: int, claimed: list[Leased]) -> None:
 
 
 async def claim_batch(store: Store, claimed: list[Leased]) -> None:
-    """The next of all shards together: as many each as make a batch, and what some lack from those that have more."""
+    """Claim a batch from all shards together; shards with more items fill up for those with fewer."""
     wanted, shards = BATCH, list(range(SHARDS))
     while wanted and shards:
         shares = [len(range(place, wanted, len(shards))) for place in range(len(shards))]
@@ -107,11 +108,11 @@ async def claim_batch(store: Store, claimed: list[Leased]) -> None:
 
 
 async def claim_share(store: Store, shard: int, share: int) -> list[Leased]:
-    return await store.queue.claim_group(shard, limit=share, now=2.0, chance=0.0) if share else []
+    return await store.queue.claim_batch(shard, limit=share, now=2.0, chance=0.0) if share else []
 
 
 async def accept(store: Store, batch: Sequence[Accepted]) -> None:
-    assert all(await store.queue.accept_group(batch, now=3.0))
+    assert all(await store.queue.accept_batch(batch, now=3.0))
 
 
 async def spent(callers: int, subjects: Sequence[T], act: Callable[[T], Awaitable[object]]) -> float:

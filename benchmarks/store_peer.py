@@ -1,6 +1,6 @@
-"""One other queue on SQLite, for `store.py`: `python store_peer.py NAME FOLDER COUNT`, where the peers are installed.
+"""Run one other SQLite queue for `store.py`: `python store_peer.py NAME FOLDER COUNT`, where the peers are installed.
 
-Prints the seconds of each stage as JSON. Every connection is set to `synchronous=FULL`, as ours is.
+Prints the seconds of each stage as JSON. Every connection is set to `synchronous=FULL`, like ours.
 """
 
 import json
@@ -40,7 +40,7 @@ def persist_queue(folder: Path, messages: list[str]) -> Stages:
 
 
 def huey(folder: Path, messages: list[str]) -> Stages:
-    """It forgets a task when it hands it out: a claim is all there is, and a crash loses the task."""
+    """Huey deletes a task when it hands it out: there is no acknowledgement, and a crash loses the task."""
     from huey.storage import SqliteStorage  # noqa: PLC0415 - each peer is imported alone
 
     storage = SqliteStorage(filename=str(folder / "huey.db"), fsync=True)

@@ -1,14 +1,14 @@
-"""From `sploot add` to durably stored: `python benchmarks/upload.py [--files 10000] [--bytes mix] [--rounds 5]`.
+"""Measure from `sploot add` to stored: `python benchmarks/upload.py [--files N] [--bytes mix] [--rounds N]`.
 
-To the embedded library, as a user has it who has configured nothing. Against `curl --parallel --parallel-max 4` posting
-the same files to the same kind of `sploot-server` on a port of this machine (both are fresh, and read no picture),
+Uploads to the local server in its default configuration. The contenders are `curl --parallel --parallel-max 4` posting
+the same files to the same kind of `sploot-server` on a port of this machine (both fresh, without image analysis),
 `rclone copy --transfers 4 --checksum` to a folder and to `rclone serve webdav`, and the floor: `cp -r`, `sha256sum` and
 `sync` of the same bytes.
 
-Our files are durable one by one when they count, and so are curl's, since the server answers after fsync; for rclone,
-which never asks for it, and for the floor a `sync` at the end is counted. The page cache is warm for everybody.
-`--bytes mix` takes sizes from 20 KB to 2 MB, 150 KB on average. Needs curl, and rclone if it is to be compared. Over
-webdav rclone takes minutes for what others do in seconds: `--webdav-files` has it and sploot compared on so many alone.
+Our files are durable one by one when they count, and so are curl's, since the server answers after fsync; rclone never
+calls fsync, so a final `sync` is counted for it and for the floor. The page cache is warm for all.
+`--bytes mix` takes sizes from 20 KB to 2 MB, 150 KB on average. Needs curl, and rclone for its rows. Over webdav rclone
+takes minutes where others take seconds: `--webdav-files` compares it on fewer files.
 """
 
 import argparse
@@ -30,25 +30,34 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from door import asked
-from homes import Home, home_in
-from paired import ratio, rounds, show, timed
-from specimens import mass
+from daemon_http import get
+from sample_files import mass
+from side_by_side import ratio, rounds, show, timed
+from temp_home import Home, home_in
 
 HERE = Path(__file__).resolve().parent
-LOOK_S = 0.05  # between two looks at how far it is: they cost the daemon time, too
+LOOK_S = 0.05  # between two checks of the progress, which also cost the daemon time
 MIX = {20_000: 0.35, 60_000: 0.3, 150_000: 0.2, 400_000: 0.1, 2_000_000: 0.02}  # bytes: share of the files
 CURL = ("curl", "--silent", "--no-progress-meter", "--fail", "--parallel", "--parallel-max", "4")
 RCLONE = ("rclone", "--config", "/dev/null", "copy", "--transfers", "4", "--checksum")
-Contender = Callable[[Path, Path], float]  # takes the files of a folder, and a scratch folder; says how many seconds
+Contender = Callable[[Path, Path], float]  # takes a folder of files and a scratch folder; returns seconds
 numbers = itertools.count()
 
 
 @contextlib.contextmanager
 def library(folder: Path) -> Iterator[str]:
-    """The URL of a fresh server that never reads a picture."""
+    """Start a fresh server without image analysis; return its URL."""
     reading, writing = os.pipe()
-    command = [sys.executable, HERE / "quiet_library.py", "--data", folder, "--port", "0", "--ready-fd", str(writing)]
+    command = [
+        sys.executable,
+        HERE / "server_without_analysis.py",
+        "--data",
+        folder,
+        "--port",
+        "0",
+        "--ready-fd",
+        str(writing),
+    ]
     log = ["--log", folder.with_suffix(".log"), "--log-level", "warning"]
     with subprocess.Popen([*command, *log], pass_fds=(writing,)) as server:
         os.close(writing)
@@ -67,15 +76,15 @@ def ours(source: Path, scratch: Path) -> float:
 
 @contextlib.contextmanager
 def daemon(home: Home) -> Iterator[None]:
-    """A daemon that is ready, with its embedded library."""
+    """Start a daemon with its local server; wait until both are ready."""
     reading, writing = os.pipe()
-    command = [sys.executable, str(HERE / "quiet_daemon.py"), "--ready-fd", str(writing)]
+    command = [sys.executable, str(HERE / "daemon_without_analysis.py"), "--ready-fd", str(writing)]
     with subprocess.Popen(command, pass_fds=(writing,), env=home.variables(), stderr=subprocess.DEVNULL) as process:
         os.close(writing)
         try:
             with os.fdopen(reading) as ready:
                 ready.readline()
-            while b'"state": "ok"' not in asked(home, "/v1/status"):
+            while b'"state": "ok"' not in get(home, "/v1/status"):
                 time.sleep(LOOK_S)
             yield
         finally:
@@ -89,12 +98,12 @@ def add_until_stored(home: Home, source: Path, count: int) -> None:
 
 
 def stored(home: Home) -> int:
-    """How many items the server has, as the daemon says on its socket, without the cost of a command."""
-    return sum(int(number) for number in re.findall(rb'"(?:embedding|ready)": ?(\d+)', asked(home, "/v1/status")))
+    """Return the number of stored items, from the daemon's socket."""
+    return sum(int(number) for number in re.findall(rb'"(?:embedding|ready)": ?(\d+)', get(home, "/v1/status")))
 
 
 def curl(source: Path, scratch: Path) -> float:
-    """One process, four transfers at once, each a form as the daemon's."""
+    """Run one curl process with four parallel transfers, each with the daemon's form."""
     orders = scratch / "orders"
     with library(scratch / "library") as url:
         each = 'url = "{url}/api/upload"\nform = "file=@{path};type=image/jpeg"\noutput = /dev/null\n'
@@ -148,7 +157,7 @@ def run(*command: str) -> None:
 
 
 def fresh(contender: Contender, source: Path, scratch: Path) -> float:
-    """What a contender takes in an empty folder, with nothing left to write from before."""
+    """Time a contender in an empty folder, after all earlier writes are flushed."""
     folder = scratch / str(next(numbers))
     folder.mkdir()
     run("sync")
@@ -166,7 +175,7 @@ def make(folder: Path, count: int, size: str) -> Path:
 
 
 def sample(source: Path, target: Path, count: int) -> Path:
-    """The first of the files, under second names."""
+    """Link the first files under second names."""
     target.mkdir()
     for path in sorted(source.iterdir())[:count]:
         (target / path.name).hardlink_to(path)
@@ -174,7 +183,7 @@ def sample(source: Path, target: Path, count: int) -> Path:
 
 
 def compare(source: Path, scratch: Path, contenders: Mapping[str, Contender], turns: int) -> None:
-    """Let them take turns with the files of `source`, and print how fast each is, and sploot beside it."""
+    """Run all contenders in turn on the files of `source`; print their speed and the ratio to sploot."""
     count = sum(1 for _ in source.iterdir())
     took = rounds(turns, {name: partial(fresh, each, source, scratch) for name, each in contenders.items()})
     for name, seconds in took.items():
@@ -182,7 +191,7 @@ def compare(source: Path, scratch: Path, contenders: Mapping[str, Contender], tu
     targets = {"floor": "at most 2.5 x", "curl": "under 1 x", "rclone, webdav": "under 1 x"}
     for name in contenders:
         if name != "sploot":
-            target = f"to reach: {targets[name]}" if name in targets else ""
+            target = f"target: {targets[name]}" if name in targets else ""
             show(f"  sploot's time over that of {name}", f"{ratio(took['sploot'], took[name]):.2f} x", target)
 
 
@@ -191,7 +200,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--bytes", default="mix", help="of each file, or mix (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--webdav-files", type=int, help="of them, for rclone over webdav (all)")
+    parser.add_argument("--webdav-files", type=int, help="number of files for rclone over webdav (all)")
     arguments = parser.parse_args()
     contenders: dict[str, Contender] = {"floor": floor, "sploot": ours, "curl": curl}
     with tempfile.TemporaryDirectory() as name:

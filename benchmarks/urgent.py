@@ -1,8 +1,8 @@
-"""What a person wants now, under a large backlog that is being sent: python benchmarks/urgent.py (`--help` has sizes).
+"""Measure urgent files under a large backlog: `python benchmarks/urgent.py` (`--help` lists the sizes).
 
-For each urgent file, one after another: from the start of the command until it is told that a lane has taken the file,
-and until the library has it; from the file's row, which leaves out the command; and what a bare Python takes to start
-meanwhile, which says how busy the machine is. The files have been at rest for long, or they would have to settle.
+For each urgent file, in sequence: from the start of the command until its `uploading` event, and until the server has
+it; from the row of the file, which leaves out the command; and the start time of a bare Python meanwhile, which shows
+the load of the machine. The files are old, so that they need not settle.
 """
 
 import argparse
@@ -24,40 +24,40 @@ from urllib.parse import quote
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import memes
-from homes import Home, home_in
-from paired import show, timed
+from side_by_side import show, timed
+from temp_home import Home, home_in
 
-PAUSE_S = 0.15  # between two of them, on average
+PAUSE_S = 0.15  # between two files, on average
 AT_REST_S = 60
 
 
 @contextlib.contextmanager
-def listening(home: Home, folder: Path) -> Iterator[Iterator[tuple[float, dict[str, Any]]]]:
-    """What happens to the files in `folder` from now on, and when it was heard of, in seconds since the epoch."""
-    with socket.socket(socket.AF_UNIX) as door:
-        door.connect(str(home.folder / "sploot" / "run" / "splootd.sock"))
+def subscribe(home: Home, folder: Path) -> Iterator[Iterator[tuple[float, dict[str, Any]]]]:
+    """Yield the events of the files in `folder` from now on, with the time of arrival in seconds since the epoch."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(home.folder / "sploot" / "run" / "splootd.sock"))
         target = f"/v1/events?folder={quote(str(folder))}"
-        door.sendall(f"GET {target} HTTP/1.1\r\nHost: sploot\r\n\r\n".encode())
-        lines = door.makefile("rb")
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: sploot\r\n\r\n".encode())
+        lines = connection.makefile("rb")
         events = ((time.time(), json.loads(line[6:])) for line in lines if line.startswith(b"data: "))
-        next(events)  # it says where the news begin
+        next(events)  # the response names the first event
         yield events
 
 
 def story(home: Home, file: Path) -> dict[str, float]:
-    """When the urgent `file` was asked for, had a row, was heard to start, and was heard to be in the library."""
+    """Return the times of the command, the row, the start event and the stored event of the urgent `file`."""
     command = home.command("add", str(file), "--priority", "urgent")
-    with listening(home, file.parent) as heard:
-        at = {"asked": time.time()}
+    with subscribe(home, file.parent) as events:
+        at = {"command": time.time()}
         with subprocess.Popen(command, env=home.variables(), stdout=subprocess.DEVNULL) as adding:
-            for heard_at, event in heard:
+            for received_at, event in events:
                 match event.get("path") == str(file) and event.get("state"):
                     case "pending":
                         at.setdefault("row", datetime.fromisoformat(event["at"]).timestamp())
                     case "uploading":
-                        at.setdefault("start", heard_at)
+                        at.setdefault("start", received_at)
                     case "embedding" | "ready":
-                        at["there"] = heard_at
+                        at["there"] = received_at
                         break
         assert adding.returncode == 0
     return at
@@ -70,7 +70,7 @@ def quantiles(seconds: list[float]) -> str:
 
 
 def files(folder: Path, *, count: int, size_bytes: int, seed: int) -> list[Path]:
-    """New files that look as if they had been there for a while."""
+    """Create files with an old modification time."""
     paths = memes.mass(folder, count=count, size_bytes=size_bytes, seed=seed)
     then = time.time() - AT_REST_S
     for path in paths:
@@ -104,7 +104,7 @@ def main() -> None:
         left = home.json("status")["items"]["pending"]
         show(f"{len(stories)} urgent files; waiting before and after", f"{arguments.backlog:,} {left:,}")
         show("median, 99th percentile, slowest:", "")
-        show("from the command to its start", quantiles([at["start"] - at["asked"] for at in stories]), "p99 200 ms")
+        show("from the command to its start", quantiles([at["start"] - at["command"] for at in stories]), "p99 200 ms")
         show("a bare Python, meanwhile", quantiles(bare))
         show("from its row to its start", quantiles([at["start"] - at["row"] for at in stories]))
         show("from its start until the library has it", quantiles([at["there"] - at["start"] for at in stories]))

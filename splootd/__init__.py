@@ -1,4 +1,4 @@
-"""The daemon that takes every meme in a folder to the library, exactly once."""
+"""Daemon that uploads each image of the watched folders to the library exactly once."""
 
 __version__ = "0.1.0"
-API = "1.0"  # of the control API: another first number is another language
+API = "1.0"  # version of the control API; a different major version is incompatible

@@ -1,4 +1,4 @@
-"""`python -m splootd`."""
+"""Entry point of `python -m splootd`."""
 
 from splootd.daemon import main
 

@@ -1,22 +1,25 @@
-"""The two times there are: the wall clock for what is stored, the loop's own time for what is waited for."""
+"""Injectable clock: wall-clock time for stored values, monotonic time for delays."""
 
 import asyncio
 import time
 
-BEAT_S = 60.0
+IDLE_WAKE_S = 60.0
 
 
 class Clock:
-    """Read time through this, so that a test can let a day pass in a moment."""
+    """Source of time. Tests replace it to let a day pass in a moment."""
 
     def now(self) -> float:
-        """Seconds since the epoch, UTC. May jump when the system's clock is set."""
+        """Return the seconds since the epoch, UTC. May jump when the system clock is set."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds on the running loop's clock. Never jumps, means nothing after a restart."""
+        """Return the seconds of the running loop's clock. Never jumps, but is meaningless after a restart."""
         return asyncio.get_running_loop().time()
 
-    def idle_s(self) -> float:
-        """Until the next beat: whoever has nothing to do looks up then, all at once, so that a core is woken once."""
-        return BEAT_S - self.monotonic() % BEAT_S
+    def next_idle_wake_s(self) -> float:
+        """Return the seconds until the next idle wake-up.
+
+        All idle workers wake up at the same multiples of IDLE_WAKE_S, so that an idle daemon wakes a core only once.
+        """
+        return IDLE_WAKE_S - self.monotonic() % IDLE_WAKE_S

@@ -1,4 +1,4 @@
-"""The configuration and where things lie: TOML and environment in, one frozen and validated value out."""
+"""Configuration and paths: loads TOML and environment into one frozen, validated value."""
 
 import tomllib
 from collections.abc import Callable, Mapping
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from splootd.app_dirs import SOCKET_NAME, find_app_dirs
 from splootd.core import timetable
 from splootd.errors import ConfigError
-from splootd.places import SOCKET, places
 
 LOCAL = "local"
 LOG_LEVELS = ("debug", "info", "warning", "error", "fatal")
@@ -17,16 +17,16 @@ CONFIG_BYTES_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """What one key may be: `check` says whether a value of type `kind` will do, `allowed` says it in words.
+class ConfigKey:
+    """Type, allowed values and validation of one key.
 
-    `check` may raise a ValueError instead, with a sentence that says what is wrong.
+    `check` returns False for an invalid value, or raises ValueError with a message; `allowed` describes valid values.
     """
 
     kind: type
     allowed: str
     check: Callable[[Any], bool]
-    about: str
+    description: str
 
 
 def _is_server(value: str) -> bool:
@@ -34,8 +34,8 @@ def _is_server(value: str) -> bool:
     return value == LOCAL or (parts.scheme in ("http", "https") and bool(parts.hostname))
 
 
-def _is_limit(value: str) -> bool:
-    timetable.parsed(value)
+def _is_bandwidth_limit(value: str) -> bool:
+    timetable.parse(value)
     return True
 
 
@@ -43,61 +43,78 @@ def _is_port(value: int) -> bool:
     return not value or 1024 <= value <= 65_535
 
 
-def _among(*words: str) -> Callable[[str], bool]:
-    return lambda value: value in words
+def _one_of(*choices: str) -> Callable[[str], bool]:
+    return lambda value: value in choices
 
 
 def _between(low: float, high: float) -> Callable[[float], bool]:
     return lambda value: low <= value <= high
 
 
-KEYS: Mapping[str, Key] = {
-    "server": Key(str, f"`{LOCAL}` or an http(s) URL", _is_server, "which library to send to"),
-    "token_command": Key(str, "a command line", lambda _: True, "prints a token for the server, run for every new one"),
-    "log_level": Key(str, ", ".join(LOG_LEVELS), _among(*LOG_LEVELS), "how much the log says"),
-    "connections": Key(int, "a whole number from 1 to 4", _between(1, 4), "lines to the server; one is for questions"),
-    "memory_bytes": Key(int, "1000000 to 100000000", _between(1_000_000, 100_000_000), "file data held in memory"),
-    "settle_s": Key(float, "0 to 3600 seconds", _between(0, 3600), "how long a file must rest before it is sent"),
-    "look_interval_s": Key(
-        float, "60 to 86400 seconds", _between(60, 86_400), "time between full looks at the folders"
+CONFIG_KEYS: Mapping[str, ConfigKey] = {
+    "server": ConfigKey(str, f"`{LOCAL}` or an http(s) URL", _is_server, "server to upload to"),
+    "token_command": ConfigKey(
+        str, "a command line", lambda _: True, "command that prints a token for the server, run for each new token"
     ),
-    "library_idle_s": Key(float, "1 to 86400 seconds", _between(1, 86_400), "when the embedding worker is let go"),
-    "embedding_patience_s": Key(
-        float, "60 to 604800 seconds", _between(60, 604_800), "when an upload that is not made searchable is stuck"
+    "log_level": ConfigKey(str, ", ".join(LOG_LEVELS), _one_of(*LOG_LEVELS), "minimum level of the log"),
+    "connections": ConfigKey(
+        int, "a whole number from 1 to 4", _between(1, 4), "connections to the server, one of them for control calls"
     ),
-    "limit": Key(
+    "read_buffer_bytes": ConfigKey(
+        int, "1000000 to 100000000", _between(1_000_000, 100_000_000), "memory for file contents"
+    ),
+    "settle_s": ConfigKey(
+        float, "0 to 3600 seconds", _between(0, 3600), "seconds that a file must stay unchanged before its upload"
+    ),
+    "rescan_interval_s": ConfigKey(
+        float, "60 to 86400 seconds", _between(60, 86_400), "seconds between full scans of the watched folders"
+    ),
+    "embedding_worker_idle_s": ConfigKey(
+        float, "1 to 86400 seconds", _between(1, 86_400), "stop the embedding worker after this many idle seconds"
+    ),
+    "embedding_timeout_s": ConfigKey(
+        float, "60 to 604800 seconds", _between(60, 604_800), "seconds after which an unfinished embedding is stuck"
+    ),
+    "bandwidth_limit": ConfigKey(
         str,
-        f"bytes a second, as 500k or 2M and at least {timetable.RATE_MIN // 1000}k; or hours with such rates, as"
-        " 08:00-23:00=500k,else=none; or nothing for no limit",
-        _is_limit,
-        "how fast to send to a remote server",
+        f"a rate in bytes per second such as 500k or 2M, at least {timetable.RATE_MIN // 1000}k; or a timetable such as"
+        " 08:00-23:00=500k,else=none; or empty for no limit",
+        _is_bandwidth_limit,
+        "upload rate limit for a remote server",
     ),
-    "metered": Key(str, "pause or send", _among("pause", "send"), "what to do on a metered network"),
-    "notify": Key(str, "auto, yes or no", _among("auto", "yes", "no"), "whether the desktop tells what needs you"),
-    "metrics_port": Key(int, "0 for none, or 1024 to 65535", _is_port, "metrics on 127.0.0.1"),
-    "page_port": Key(int, "0 for any, or 1024 to 65535", _is_port, "where `sploot ui` opens the page on 127.0.0.1"),
+    "on_metered_network": ConfigKey(
+        str, "pause or send", _one_of("pause", "send"), "pause or continue uploads on a metered network"
+    ),
+    "desktop_notifications": ConfigKey(
+        str, "auto, yes or no", _one_of("auto", "yes", "no"), "show desktop notifications for required actions"
+    ),
+    "metrics_port": ConfigKey(
+        int, "0 for none, or 1024 to 65535", _is_port, "port of the Prometheus metrics on 127.0.0.1"
+    ),
+    "ui_port": ConfigKey(int, "0 for any, or 1024 to 65535", _is_port, "port of the web UI on 127.0.0.1"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the user decides. Sizes are bytes, durations seconds."""
+    """Settings of the user. Sizes are bytes, durations seconds."""
 
     server: str = LOCAL
     token_command: str = ""
     log_level: str = "info"
     connections: int = 4
-    memory_bytes: int = 100_000_000
+    read_buffer_bytes: int = 100_000_000
     settle_s: float = 2.0
-    look_interval_s: float = 3600.0
-    library_idle_s: float = 30.0
-    embedding_patience_s: float = 1_800.0
-    limit: str = ""
-    metered: str = "pause"
-    notify: str = "auto"
+    rescan_interval_s: float = 3600.0
+    embedding_worker_idle_s: float = 30.0
+    embedding_timeout_s: float = 1_800.0
+    bandwidth_limit: str = ""
+    on_metered_network: str = "pause"
+    desktop_notifications: str = "auto"
     metrics_port: int = 0
-    page_port: int = 0
-    token: str = field(default="", repr=False)  # only ever from the environment: a file would keep it
+    ui_port: int = 0
+    # From the environment only: configuration files end up in backups and repositories.
+    token: str = field(default="", repr=False)
 
     @property
     def is_local(self) -> bool:
@@ -105,20 +122,20 @@ class Config:
 
     @classmethod
     def load(cls, file: Path, environ: Mapping[str, str]) -> "Config":
-        """Read `file`, let the environment overrule it; ConfigError names the key, what it is and what it may be."""
-        values = {name: checked(name, value, str(file)) for name, value in read_toml(file).items()}
+        """Load `file` and apply the environment variables over it. Raises ConfigError."""
+        values = {name: validate(name, value, str(file)) for name, value in read_toml(file).items()}
         for variable, name in (("SPLOOT_SERVER", "server"), ("SPLOOT_LOG_LEVEL", "log_level")):
             if environ.get(variable):
-                values[name] = checked(name, environ[variable], f"the environment variable {variable}")
+                values[name] = validate(name, environ[variable], f"the environment variable {variable}")
         return cls(**values, token=environ.get("SPLOOT_TOKEN", ""))
 
-    def value(self, name: str) -> Any:
-        checked_name(name, "the command line")
+    def get(self, name: str) -> Any:
+        get_key(name, "the command line")
         return getattr(self, name)
 
 
 def read_toml(file: Path) -> dict[str, Any]:
-    """The raw table in `file`; empty when there is none."""
+    """Return the raw table of `file`, empty when the file does not exist. Raises ConfigError."""
     try:
         with file.open("rb") as stream:
             text = stream.read(CONFIG_BYTES_MAX)
@@ -127,46 +144,46 @@ def read_toml(file: Path) -> dict[str, Any]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{file} is not valid TOML: {error}", "mend the file, or move it away to use the defaults"
+            f"{file} is not valid TOML: {error}", "fix the file, or move it away to use the defaults"
         ) from error
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}", "check the permissions of the file") from error
 
 
-def checked_name(name: str, source: str) -> Key:
-    if name not in KEYS:
-        raise ConfigError(f"{source} has an unknown key `{name}`", f"the keys are: {', '.join(KEYS)}")
-    return KEYS[name]
+def get_key(name: str, source: str) -> ConfigKey:
+    if name not in CONFIG_KEYS:
+        raise ConfigError(f"{source} has an unknown key `{name}`", f"valid keys: {', '.join(CONFIG_KEYS)}")
+    return CONFIG_KEYS[name]
 
 
-def checked(name: str, value: Any, source: str) -> Any:
-    """`value` as the type of the key `name`; ConfigError when it will not do."""
-    key = checked_name(name, source)
+def validate(name: str, value: Any, source: str) -> Any:
+    """Return `value` as the type of the key. Raises ConfigError for an invalid value."""
+    key = get_key(name, source)
     if key.kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    said = ""
+    detail = ""
     try:
-        will_do = type(value) is key.kind and key.check(value)
+        is_valid = type(value) is key.kind and key.check(value)
     except ValueError as error:
-        will_do, said = False, f": {error}"
-    if not will_do:
-        raise ConfigError(f"{source} sets `{name}` to {value!r}{said}", f"`{name}` may be: {key.allowed}")
+        is_valid, detail = False, f": {error}"
+    if not is_valid:
+        raise ConfigError(f"{source} sets `{name}` to {value!r}{detail}", f"allowed for `{name}`: {key.allowed}")
     return value
 
 
-def from_text(name: str, text: str) -> Any:
-    """`text` from a command line as the value of the key `name`; ConfigError when it will not do."""
-    key = checked_name(name, "the command line")
+def parse_value(name: str, text: str) -> Any:
+    """Parse the value of a key from the command line. Raises ConfigError."""
+    key = get_key(name, "the command line")
     try:
         value = key.kind(text)
     except ValueError:
         value = text
-    return checked(name, value, "the command line")
+    return validate(name, value, "the command line")
 
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Where one profile keeps its things. `state` and `runtime` are folders of mode 0700."""
+    """Paths of one profile. `state` and `runtime` are folders of mode 0700."""
 
     config_file: Path
     state: Path
@@ -174,10 +191,10 @@ class Paths:
 
     @property
     def socket(self) -> Path:
-        return self.runtime / SOCKET
+        return self.runtime / SOCKET_NAME
 
     @property
-    def library_socket(self) -> Path:
+    def local_server_socket(self) -> Path:
         return self.runtime / "library.sock"
 
     @property
@@ -201,30 +218,30 @@ class Paths:
         return self.state / "splootd.log"
 
     @property
-    def page(self) -> Path:
-        return self.state / "page.json"
+    def web_ui_file(self) -> Path:
+        return self.state / "web-ui.json"
 
     @property
-    def dropped(self) -> Path:
-        return self.state / "dropped"
+    def browser_uploads(self) -> Path:
+        return self.state / "browser-uploads"
 
     @property
     def token_file(self) -> Path:
         return self.state / "token"
 
     @classmethod
-    def find(cls, environ: Mapping[str, str]) -> "Paths":
-        """The places for this user and profile."""
-        config, state, runtime = places(environ)
+    def from_environ(cls, environ: Mapping[str, str]) -> "Paths":
+        """Return the paths of this user and profile."""
+        config, state, runtime = find_app_dirs(environ)
         return cls(Path(config, "config.toml"), Path(state), Path(runtime))
 
-    def make(self) -> None:
-        """Create the folders, private to the user."""
+    def create(self) -> None:
+        """Create the folders with access for the user only."""
         for folder in (self.state, self.runtime):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
 
 
-_without_key = {entry.name for entry in fields(Config)} - set(KEYS) - {"token"}
-if _without_key:
-    raise AssertionError(f"configuration without a key: {_without_key}")
+_missing_keys = {entry.name for entry in fields(Config)} - set(CONFIG_KEYS) - {"token"}
+if _missing_keys:
+    raise AssertionError(f"fields of Config without an entry in CONFIG_KEYS: {_missing_keys}")

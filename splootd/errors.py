@@ -1,37 +1,37 @@
-"""Every error of the daemon and the command line, as people meet them.
+"""Exceptions of the daemon and the command line.
 
-SplootError                     title: what happened to what; hint: what to do about it
-├── ItemError                   one file did not get one step further; `fault` says what follows
-│   ├── ServerError             the server's side, or the way to it
+SplootError                     title: what happened to what; hint: what to do
+├── ItemError                   one file failed a step; `error_code` selects the retry policy
+│   ├── ServerError             caused by the server or the connection to it
 │   │   ├── Unreachable         no connection: nothing was sent
-│   │   ├── BrokenOff           the line broke or the time ran out: nobody knows whether it arrived
-│   │   ├── ServerFault         it answered 5xx
-│   │   ├── BadAnswer           it answered what this program cannot understand
-│   │   ├── RateLimited         it asks for patience
-│   │   ├── SignedOut           it does not know who we are
-│   │   └── Refused             it will never take this
-│   ├── Exhausted               this machine ran out of files, sockets, memory or disk
-│   └── FileError               the file's side
-│       ├── FileVanished  FileChanged  FileUnreadable  NotAFile
+│   │   ├── ConnectionLost      broken connection or timeout after bytes were sent: outcome unknown
+│   │   ├── InternalServerError a 5xx response
+│   │   ├── InvalidResponse     a response that cannot be parsed
+│   │   ├── RateLimited         429, or 503 with Retry-After
+│   │   ├── Unauthenticated     no token, or a rejected one
+│   │   └── Rejected            the server permanently rejects the file
+│   ├── ResourceExhausted       this machine ran out of file descriptors, sockets, memory or disk
+│   └── FileError               caused by the file
+│       ├── FileMissing  FileChanged  FileUnreadable  NotAFile
 │       └── FileEmpty  FileTooLarge  NotAnImage  Unsupported
-├── ConfigError                 a key, what was found, what is allowed
-├── StoreError                  the queue's own file
-│   ├── StoreNewer  StoreDamaged  StoreFull  StoreFailed
-├── AlreadyRunning              another daemon has this state folder
-└── RequestError                a command asked for what cannot be done
+├── ConfigError                 an invalid key or value
+├── StoreError                  caused by the database file
+│   └── StoreNewer  StoreDamaged  StoreFull  StoreFailed
+├── AlreadyRunning              another daemon uses this state folder
+└── RequestError                an invalid request of a command
 """
 
 import os
 
-from splootd.core.fault import Fault
+from splootd.core.error_code import ErrorCode
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # every command imports this page, and `typing` takes longer than all of it
+if TYPE_CHECKING:  # every command imports this module, and importing `typing` takes longer than all of it
     from typing import ClassVar
 
 
 class SplootError(Exception):
-    """Something a person should hear about. `title` says what happened; `hint`, if any, what to do."""
+    """An error that is reported to the user. `title` states what happened, `hint` what to do."""
 
     def __init__(self, title: str, hint: str | None = None) -> None:
         super().__init__(title)
@@ -40,159 +40,159 @@ class SplootError(Exception):
 
 
 class ItemError(SplootError):
-    """One file did not get one step further."""
+    """One file failed a step of the pipeline."""
 
-    fault: "ClassVar[Fault]"
+    error_code: "ClassVar[ErrorCode]"
 
 
 class ServerError(ItemError):
-    """The server's side, or the way to it. `status` is the HTTP status, where there was one.
+    """An error of the server or the connection to it. `status` is the HTTP status, if there was a response.
 
-    `occasion` is the same for all files that were in one request: it failed once, however many hear of it.
+    `failure_id` is equal for all files of one request, so that the circuit breaker counts the request once.
     """
 
     def __init__(
-        self, title: str, hint: str | None = None, *, status: int | None = None, occasion: bytes | None = None
+        self, title: str, hint: str | None = None, *, status: int | None = None, failure_id: bytes | None = None
     ) -> None:
         super().__init__(title, hint)
         self.status = status
-        self.occasion = occasion or os.urandom(8)
+        self.failure_id = failure_id or os.urandom(8)
 
 
 class Unreachable(ServerError):
     """No connection could be made: nothing was sent."""
 
-    fault = Fault.UNREACHABLE
+    error_code = ErrorCode.UNREACHABLE
 
 
-class BrokenOff(ServerError):
-    """The connection broke or the time ran out after bytes were sent: nobody knows whether they arrived."""
+class ConnectionLost(ServerError):
+    """The connection broke or timed out after bytes were sent: the outcome is unknown and must be checked by hash."""
 
-    fault = Fault.BROKEN_OFF
-
-
-class ServerFault(ServerError):
-    """The server answered 5xx."""
-
-    fault = Fault.SERVER_FAULT
+    error_code = ErrorCode.CONNECTION_LOST
 
 
-class BadAnswer(ServerError):
-    """The server's answer cannot be understood."""
+class InternalServerError(ServerError):
+    """The server sent a 5xx response."""
 
-    fault = Fault.BAD_ANSWER
+    error_code = ErrorCode.SERVER_ERROR
+
+
+class InvalidResponse(ServerError):
+    """The response cannot be parsed."""
+
+    error_code = ErrorCode.INVALID_RESPONSE
 
 
 class RateLimited(ServerError):
-    """The server asks for patience: 429, or 503 with a time."""
+    """The server limits the request rate: 429, or 503 with Retry-After."""
 
-    fault = Fault.RATE_LIMITED
+    error_code = ErrorCode.RATE_LIMITED
 
     def __init__(self, title: str, *, retry_after_s: float, status: int | None = None) -> None:
         super().__init__(title, status=status)
         self.retry_after_s = retry_after_s
 
 
-class SignedOut(ServerError):
-    """The server does not know who we are."""
+class Unauthenticated(ServerError):
+    """The user is signed out: no token, or one that the server rejected."""
 
-    fault = Fault.SIGNED_OUT
-
-
-class Refused(ServerError):
-    """The server will never take this file; the title carries its own words."""
-
-    fault = Fault.REFUSED
+    error_code = ErrorCode.UNAUTHENTICATED
 
 
-class Exhausted(ItemError):
-    """This machine ran out of files, sockets, memory or disk."""
+class Rejected(ServerError):
+    """The server permanently rejects the file. The title includes the server's message."""
 
-    fault = Fault.EXHAUSTED
+    error_code = ErrorCode.REJECTED
+
+
+class ResourceExhausted(ItemError):
+    """This machine ran out of file descriptors, sockets, memory or disk."""
+
+    error_code = ErrorCode.RESOURCE_EXHAUSTED
 
 
 class FileError(ItemError):
-    """The file's side."""
+    """An error caused by the file."""
 
 
-class FileVanished(FileError):
-    """The file is no longer there."""
+class FileMissing(FileError):
+    """The file no longer exists."""
 
-    fault = Fault.VANISHED
+    error_code = ErrorCode.FILE_MISSING
 
 
 class FileChanged(FileError):
-    """The file changed while it was read or sent."""
+    """The file changed while it was read or uploaded."""
 
-    fault = Fault.DISTURBED
+    error_code = ErrorCode.INTERRUPTED
 
 
 class FileUnreadable(FileError):
-    """The file may not or cannot be read."""
+    """The file cannot be read: permission denied or I/O error."""
 
-    fault = Fault.UNREADABLE
+    error_code = ErrorCode.UNREADABLE
 
 
 class NotAFile(FileError):
-    """A FIFO, a socket, a device: nothing to send."""
+    """The path is a FIFO, socket or device."""
 
-    fault = Fault.NOT_A_FILE
+    error_code = ErrorCode.NOT_A_FILE
 
 
 class FileEmpty(FileError):
-    """Nothing in it."""
+    """The file is empty."""
 
-    fault = Fault.EMPTY
+    error_code = ErrorCode.EMPTY
 
 
 class FileTooLarge(FileError):
-    """Over the server's limit."""
+    """The file is larger than the server's limit."""
 
-    fault = Fault.TOO_LARGE
+    error_code = ErrorCode.TOO_LARGE
 
 
 class NotAnImage(FileError):
-    """Its first bytes are not those of any image or video."""
+    """The file is not an image or video, by its first bytes."""
 
-    fault = Fault.NOT_AN_IMAGE
+    error_code = ErrorCode.NOT_AN_IMAGE
 
 
 class Unsupported(FileError):
-    """An image or video of a type the server does not take."""
+    """The file is an image or video of a type that the server does not accept."""
 
-    fault = Fault.UNSUPPORTED
+    error_code = ErrorCode.UNSUPPORTED
 
 
 class ConfigError(SplootError):
-    """A configuration that cannot be used: the title names the key, what was found and what is allowed."""
+    """The configuration is invalid. The title names the key and its value, the hint the allowed values."""
 
 
 class StoreError(SplootError):
-    """The queue's own file."""
+    """An error of the database file."""
 
 
 class StoreNewer(StoreError):
-    """The database was made by a newer program; it is left untouched."""
+    """The database was written by a newer version. It is left unchanged."""
 
 
 class StoreDamaged(StoreError):
-    """The database cannot be read; it is left as it is."""
+    """The database is corrupt. It is left unchanged."""
 
 
 class StoreFull(StoreError):
-    """No room on the disk; nothing was written."""
+    """The disk is full. Nothing was written."""
 
 
 class StoreFailed(StoreError):
-    """A write ended with an I/O error: whether it is there is known only after reopening."""
+    """A write failed with an I/O error. Only reopening the database shows whether it was committed."""
 
 
 class AlreadyRunning(SplootError):
-    """Another daemon has this state folder."""
+    """Another daemon uses this state folder."""
 
 
 class RequestError(SplootError):
-    """A command asked for what cannot be done. `code` is stable for scripts, `status` the HTTP status."""
+    """An invalid request of a command. `code` is stable for scripts; `status` is the HTTP status."""
 
     def __init__(self, code: str, title: str, hint: str | None = None, *, status: int = 400) -> None:
         super().__init__(title, hint)

@@ -1,4 +1,4 @@
-"""The daemon's log: JSON lines in a rotating file, readable lines on a terminal, and no secret in either."""
+"""Logging: JSON lines in a rotating file, readable lines on a terminal, without secrets in either."""
 
 import io
 import logging
@@ -20,11 +20,11 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "fatal": 50}
 _SECRET_KEYS = re.compile(r"token|authorization|cookie|password|secret", re.IGNORECASE)
 _SECRET_TEXT = re.compile(r"(?i)(bearer\s+|__session=)[^\s;,\"']+|\beyJ[\w-]+\.[\w-]+\.[\w-]+")
 
-Event = MutableMapping[str, Any]
+EventDict = MutableMapping[str, Any]
 
 
-def redact(_logger: Any, _method: str, event: Event) -> Event:
-    """Hide what must not be read: values under telling keys, and whatever looks like a token anywhere in a text."""
+def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Replace secrets: the values of sensitive keys, and anything that looks like a token in any text."""
     for key, value in event.items():
         if _SECRET_KEYS.search(key):
             event[key] = HIDDEN
@@ -33,8 +33,8 @@ def redact(_logger: Any, _method: str, event: Event) -> Event:
     return event
 
 
-def legible(_logger: Any, _method: str, event: Event) -> Event:
-    """File names are bytes: show them as text that any reader can take."""
+def decode_bytes(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Decode file names, which are bytes, to printable text."""
     for key, value in event.items():
         if isinstance(value, bytes):
             event[key] = value.decode("utf-8", "backslashreplace")
@@ -46,13 +46,13 @@ _PROCESSORS: list[Any] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
-    legible,
+    decode_bytes,
     redact,
 ]
 
 
-def set_up(level: str, file: Path, terminal: TextIO | None = None) -> None:
-    """Log to `file`, and to `terminal` too if there is one. A full disk costs log lines, never the daemon."""
+def configure(level: str, file: Path, terminal: TextIO | None = None) -> None:
+    """Log to `file`, and to `terminal` if given. A full disk loses log lines but never stops the daemon."""
     logging.raiseExceptions = False
     handlers: list[logging.Handler] = [
         _RotatingFile(file, structlog.processors.JSONRenderer(), FILE_BYTES_MAX),
@@ -62,8 +62,8 @@ def set_up(level: str, file: Path, terminal: TextIO | None = None) -> None:
         stream.setFormatter(_formatter(structlog.dev.ConsoleRenderer(colors=terminal.isatty())))
         handlers.append(stream)
     logging.basicConfig(handlers=handlers, level=LEVELS[level], force=True)
-    for chatty in ("httpx", "httpcore", "uvicorn", "watchfiles", "aiosqlite", "asyncio"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, LEVELS[level]))
+    for verbose in ("httpx", "httpcore", "uvicorn", "watchfiles", "aiosqlite", "asyncio"):
+        logging.getLogger(verbose).setLevel(max(logging.WARNING, LEVELS[level]))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -76,13 +76,13 @@ def set_up(level: str, file: Path, terminal: TextIO | None = None) -> None:
     )
 
 
-def logger(name: str, **bound: Any) -> Any:
-    """A logger with `bound` in each of its lines; `.bind(...)` makes children."""
+def get_logger(name: str, **bound: Any) -> Any:
+    """Return a logger that adds `bound` to each line; `.bind(...)` creates child loggers."""
     return structlog.stdlib.get_logger(f"splootd.{name}", part=name, **bound)
 
 
 def close() -> None:
-    """Flush what is left and let go of the file."""
+    """Flush and close all log handlers."""
     for handler in logging.getLogger().handlers[:]:
         logging.getLogger().removeHandler(handler)
         handler.close()
@@ -97,14 +97,14 @@ def _formatter(renderer: Any) -> logging.Formatter:
 
 
 class _RotatingFile(logging.handlers.RotatingFileHandler):
-    """A file of bounded size with its predecessors beside it, readable by the user alone."""
+    """Rotating log file of bounded size, readable only by the user."""
 
     def __init__(self, file: Path, renderer: Any, bytes_max: int) -> None:
         super().__init__(file, maxBytes=bytes_max, backupCount=FILES_KEPT, encoding="utf-8", errors="backslashreplace")
         self.setFormatter(_formatter(renderer))
 
     def _open(self) -> Any:
-        """Nothing is held back: what a full disk refuses is lost, and never in the way of a later line or a close."""
+        """Open the file unbuffered: a line that a full disk rejects is lost instead of failing each later write."""
         file = Path(self.baseFilename).open("ab", buffering=0)  # noqa: SIM115 - the handler closes it
         Path(self.baseFilename).chmod(0o600)
         return io.TextIOWrapper(file, encoding=self.encoding, errors=self.errors, write_through=True)

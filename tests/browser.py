@@ -1,4 +1,4 @@
-"""A real browser that looks at the page of a real daemon, and a queue that is long from the start."""
+"""Chromium for tests of the web UI against a real daemon, and a database with many items."""
 
 import asyncio
 import hashlib
@@ -10,63 +10,65 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from homes import Home
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from temp_home import Home
 
 from splootd.store.database import Database
-from splootd.store.ledger import server_id
+from splootd.store.ledger import get_or_create_server
 
 LIMIT_MS = 30_000
 expect.set_options(timeout=LIMIT_MS)
-ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
+CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
 COLUMNS = (
     "id, server_id, path, size, mtime_ns, device, inode, state, priority, shard, added_at, updated_at, attempts,"
-    " sha256, asset_id, fault, reason, tags, force"
+    " sha256, asset_id, error_code, error_message, tags, force"
 )
-LAWS = "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = 'items' AND type <> 'table' AND sql IS NOT NULL"
-SUMS = """
+INDEXES_AND_TRIGGERS = (
+    "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = 'items' AND type <> 'table' AND sql IS NOT NULL"
+)
+COUNTS = """
 SELECT server_id, state, priority, duplicate, state = 'pending' AND next_at IS NOT NULL, count(*), sum(size)
 FROM items GROUP BY 1, 2, 3, 4, 5
 """
-REASONS = ("the server refuses this file", "the server refuses files over 10 MB; this one has 24.1 MB " * 4)
+ERROR_MESSAGES = ("The server rejected this file.", "The server rejects files over 10 MB; this one has 24.1 MB. " * 4)
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Debian's browser without a window."""
+    """Start Debian's Chromium without a window."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        pytest.skip("no browser: apt-get install chromium")
+        pytest.skip("Chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
         try:
             yield browser
         finally:
             browser.close()
 
 
-def entered(home: Home, browser: Browser, **options: object) -> BrowserContext:
-    """A browser's profile that the daemon of `home` has let in. What its pages complain about fails the test."""
+def signed_in(home: Home, browser: Browser, **options: object) -> BrowserContext:
+    """Return a browser context with a session at the daemon of `home`. A JavaScript error in it fails the test."""
     context = browser.new_context(**options)  # type: ignore[arg-type]  # options of Playwright, by name
     context.set_default_timeout(LIMIT_MS)
-    context.on("weberror", lambda error: pytest.fail(f"the page: {error.error}"))
+    context.on("weberror", lambda error: pytest.fail(f"JavaScript error: {error.error}"))
     page = context.new_page()
     page.goto(home.ok("ui", "--no-open").strip())
     page.close()
     return context
 
 
-def shown(context: BrowserContext, home: Home, view: str) -> Page:
-    """A tab with this view, once it has heard of the daemon."""
+def open_view(context: BrowserContext, home: Home, view: str) -> Page:
+    """Open a tab with this view and wait until it is connected to the daemon."""
     page = context.new_page()
-    page.goto(f"{home.json('ui', '--no-open')['url'].split('/enter')[0]}/#{view}")
-    page.wait_for_function("() => document.getElementById('standing').textContent !== 'connecting'")
+    page.goto(f"{home.json('ui', '--no-open')['url'].split('/login')[0]}/#{view}")
+    page.wait_for_function("() => document.getElementById('daemon-state').textContent !== 'connecting'")
     return page
 
 
-def pictures_shown(page: Page) -> None:
-    """Wait until every picture in view has been drawn, but for those that are none."""
-    said = page.evaluate(
+def wait_for_pictures(page: Page) -> None:
+    """Wait until every visible picture is loaded, except files that are no pictures."""
+    missing = page.evaluate(
         """async () => {
           const end = performance.now() + 20000;
           let left = ["no tile"];
@@ -79,43 +81,57 @@ def pictures_shown(page: Page) -> None:
           return left;
         }"""
     )
-    assert said == [], said
+    assert missing == [], missing
 
 
-def fill(file: Path, url: str, rows: int, *, dead_each: int = 10) -> None:
-    """A queue of so many items for the server at `url`, paused; every `dead_each`th is a dead letter with a reason."""
+def fill_queue(file: Path, url: str, rows: int, *, failed_every: int = 10) -> None:
+    """Write a paused queue of `rows` items for the server at `url`; every `failed_every`th has failed with an error."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    async def make() -> int:
+    async def create() -> int:
         database = await Database.open(file)
         try:
-            return await server_id(database, url)
+            return await get_or_create_server(database, url)
         finally:
             await database.close()
 
-    with ThreadPoolExecutor(1) as aside:  # of the loop that a browser under test may hold
-        server = aside.submit(lambda: asyncio.run(make())).result()
+    with ThreadPoolExecutor(1) as executor:  # Playwright's sync API runs an event loop in this thread
+        server = executor.submit(lambda: asyncio.run(create())).result()
     with sqlite3.connect(file) as connection:
         connection.executescript("PRAGMA synchronous = OFF; PRAGMA cache_size = -400000;")
         connection.execute("INSERT INTO settings VALUES ('paused', 'yes', 0)")
-        laws = connection.execute(LAWS).fetchall()
-        for kind, name, _ in laws:  # a past is made up without them, in half the time
+        statements = connection.execute(INDEXES_AND_TRIGGERS).fetchall()
+        for kind, name, _ in statements:  # triggers refuse items inserted in a final state; both cost half of the time
             connection.execute(f"DROP {kind} {name}")
         connection.executemany(
             f"INSERT INTO items ({COLUMNS}) VALUES ({', '.join('?' * 19)})",
-            (_row(number, server, is_dead=number % dead_each == 0) for number in range(1, rows + 1)),
+            (_row(number, server, is_failed=number % failed_every == 0) for number in range(1, rows + 1)),
         )
-        connection.execute(f"INSERT INTO counts {SUMS}")
-        for _, _, law in laws:
-            connection.execute(law)
+        connection.execute(f"INSERT INTO item_counts {COUNTS}")
+        for _, _, statement in statements:
+            connection.execute(statement)
     connection.close()
 
 
-def _row(number: int, server: int, *, is_dead: bool) -> tuple[object, ...]:
+def _row(number: int, server: int, *, is_failed: bool) -> tuple[object, ...]:
     at = 1_700_000_000.0 + number
     path = b"/memes/folder-%d/meme-%07d.png" % (number % 7, number)
     file = (number, server, path, 1000 + number, number, 7, number)
-    if is_dead:
-        return (*file, "dead", 1, number % 16, at, at, 3, None, None, "refused", REASONS[number % 4 // 2], "[]", 0)
+    if is_failed:
+        return (
+            *file,
+            "failed",
+            1,
+            number % 16,
+            at,
+            at,
+            3,
+            None,
+            None,
+            "rejected",
+            ERROR_MESSAGES[number % 4 // 2],
+            "[]",
+            0,
+        )
     digest = hashlib.sha256(path).digest()
     return (*file, "ready", 1, number % 16, at, at, 1, digest, f"a{number}", None, None, "[]", 0)

@@ -1,7 +1,7 @@
-"""Sentences for memes, and the ways in which people search for them again.
+"""Captions for memes, and the queries by which people search for them.
 
-The sentences are in `captions.txt`, one a line. A caption has two halves, because the classic meme
-has a line above the picture's subject and a line below it.
+`captions.txt` contains one caption per line. A caption has two halves, because the classic meme has a line of text
+above its subject and one below.
 """
 
 import functools
@@ -34,29 +34,29 @@ def corpus(file: Path = CORPUS) -> tuple[Caption, ...]:
 
 
 def caption(index: int, seed: int) -> Caption:
-    """Give the index-th caption of this seed: first the corpus, shuffled, then halves of different captions.
+    """Return the index-th caption of this seed: first the shuffled corpus, then halves of different captions.
 
-    All are different as long as index is below the square of the corpus' length; beyond it they repeat.
+    The captions are distinct up to the square of the corpus' length; beyond it they repeat.
     """
     order = _shuffled(seed)
-    turn, place = divmod(index, len(order))
-    first, second = order[place], order[(place + turn) % len(order)]
+    shift, position = divmod(index, len(order))
+    first, second = order[position], order[(position + shift) % len(order)]
     return first if first is second else Caption(first.language, first.top, second.bottom)
 
 
 def typo(text: str, rng: random.Random) -> str:
-    """Misspell one word of at least four letters, the way fingers do; a text of short words comes back as it was."""
+    """Misspell one word of at least four letters; return a text of short words unchanged."""
     words = text.split()
-    places = [place for place, word in enumerate(words) if len(word) >= TYPO_LETTERS_MIN and word.isalpha()]
-    if not places:
+    candidates = [index for index, word in enumerate(words) if len(word) >= TYPO_LETTERS_MIN and word.isalpha()]
+    if not candidates:
         return text
-    place = rng.choice(places)
-    words[place] = _misspelt(words[place], rng)
+    index = rng.choice(candidates)
+    words[index] = _misspelt(words[index], rng)
     return " ".join(words)
 
 
 def partial(text: str, rng: random.Random) -> str:
-    """Remember only a run of about half of the words, never fewer than two (where there are two)."""
+    """Return a run of about half of the words, at least two if there are two."""
     words = text.split()
     kept = min(len(words), max(2, len(words) // 2))
     start = rng.randrange(len(words) - kept + 1)
@@ -64,9 +64,9 @@ def partial(text: str, rng: random.Random) -> str:
 
 
 def glued(text: str) -> str:
-    """Lose every second space, the way text recognition does: `could have been` is read as `couldhave been`."""
+    """Remove every second space, as OCR does: `could have been` becomes `couldhave been`."""
     words = text.split()
-    return " ".join("".join(words[place : place + 2]) for place in range(0, len(words), 2))
+    return " ".join("".join(words[index : index + 2]) for index in range(0, len(words), 2))
 
 
 def _parse(line: str) -> Caption:
@@ -82,9 +82,9 @@ def _shuffled(seed: int) -> tuple[Caption, ...]:
 
 
 def _misspelt(word: str, rng: random.Random) -> str:
-    """Swap two neighbours, drop a letter or double one; the first letter is rarely the wrong one, so it stays."""
-    place = rng.randrange(1, len(word) - 1)
-    before, letter, after = word[:place], word[place], word[place + 1 :]
+    """Swap two neighbours, drop a letter or double one. The first letter stays: people rarely mistype it."""
+    index = rng.randrange(1, len(word) - 1)
+    before, letter, after = word[:index], word[index], word[index + 1 :]
     swapped = before + after[0] + letter + after[1:]
     choices = [before + after, before + letter * 2 + after]
     return rng.choice([*choices, swapped] if swapped != word else choices)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from storekit import Store, opened
+from store_fixtures import Store, open_store
 
 # How busy the machine is proves nothing.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,5 +22,5 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with opened(tmp_path / "queue.db") as store:
+    async with open_store(tmp_path / "queue.db") as store:
         yield store

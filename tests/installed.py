@@ -1,7 +1,7 @@
-"""Install a built wheel into bare environments and do the main job from `/`: python tests/installed.py WHEEL.
+"""Installs a built wheel into new environments and runs the main job from `/`: python tests/installed.py WHEEL.
 
-Once with the extra `local`, where a folder of memes must become searchable, and once without, where the embedded
-library must say in one sentence what to install.
+With the extra `local`, a folder of memes must become searchable. Without it, the status must name the package to
+install.
 """
 
 import json
@@ -15,12 +15,12 @@ import venv
 from pathlib import Path
 
 MEMES = Path(__file__).resolve().parent.parent / "examples" / "memes"
-LOOKS_MAX, LOOK_S = 60, 0.5
+POLLS_MAX, POLL_S = 60, 0.5
 QUERY = "tiny rodent on a wheel going nowhere"
 
 
 def environment(folder: Path, requirement: str) -> Path:
-    """A fresh virtual environment with `requirement` in it; returns its folder of programs."""
+    """Create a virtual environment with `requirement` and return its folder of programs."""
     venv.create(folder, with_pip=True)
     programs = folder / "bin"
     subprocess.run([programs / "pip", "install", "--quiet", requirement], check=True)
@@ -28,7 +28,7 @@ def environment(folder: Path, requirement: str) -> Path:
 
 
 def sploot(programs: Path, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command from `/` in an empty home, print it as a user would see it."""
+    """Run a command from `/` in an empty home and print its output."""
     variables = {"PATH": os.environ["PATH"], "HOME": str(home), "SPLOOT_HOME": str(home / "sploot"), "LANG": "C.UTF-8"}
     done = subprocess.run(
         [programs / "sploot", *arguments],
@@ -62,12 +62,12 @@ def without_library(programs: Path, home: Path) -> None:
     shutil.copytree(MEMES, memes)
     try:
         assert sploot(programs, home, "add", str(memes)).returncode == 0
-        for _ in range(LOOKS_MAX):  # a status is there sooner than the library can say what it lacks
-            said = sploot(programs, home, "status")
-            if "is starting" not in said.stdout:
+        for _ in range(POLLS_MAX):  # the daemon replies before the local server reports the missing package
+            status = sploot(programs, home, "status")
+            if "is starting" not in status.stdout:
                 break
-            time.sleep(LOOK_S)
-        assert "pip install" in said.stdout, "the missing extra is not named"
+            time.sleep(POLL_S)
+        assert "pip install" in status.stdout, "the missing extra is not named"
     finally:
         sploot(programs, home, "daemon", "stop")
 

@@ -1,8 +1,8 @@
-"""Real memes for tests: captioned images with real fonts, in several sizes and formats, all from one seed.
+"""Memes for tests: captioned images with real fonts, in several sizes and formats, generated from one seed.
 
     python tests/memes.py DIR --count 24 --seed 7 --sizes small
 
-The same seed gives the same pictures, and the first n of them do not depend on how many follow.
+The same seed produces the same images, and the first n do not depend on how many follow.
 """
 
 import argparse
@@ -18,15 +18,15 @@ import fontpkg_anton
 import fontpkg_open_sans
 import fontpkg_roboto_condensed
 from captions import Caption, glued, partial, typo
+from image_generator import Colour, scene
 from PIL import Image, ImageDraw, ImageFont
-from scenes import Colour, scene
-from specimens import mass, odd
+from sample_files import mass, odd
 
 __all__ = ["FORMATS", "PROFILES", "Meme", "glued", "make", "mass", "odd", "partial", "typo"]
 
-FORMATS = ("jpeg", "png", "jpeg", "webp", "jpeg", "gif", "jpeg", "png")  # roughly as often as people keep them
+FORMATS = ("jpeg", "png", "jpeg", "webp", "jpeg", "gif", "jpeg", "png")  # roughly as frequent as in real collections
 EXTENSIONS = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "gif": ".gif"}
-FONTS = {  # file and, for variable fonts, the axes
+FONTS = {  # the file and, for variable fonts, the axes
     "anton": (fontpkg_anton.ROOT / "files" / "Anton-Regular.ttf", None),
     "roboto": (fontpkg_roboto_condensed.ROOT / "files" / "RobotoCondensed[wght].ttf", [700.0]),
     "sans": (fontpkg_open_sans.ROOT / "files" / "OpenSans[wdth,wght].ttf", [500.0, 100.0]),
@@ -52,13 +52,13 @@ class Meme:
 
 @dataclass(frozen=True)
 class Profile:
-    """What makes files of a certain size: dimensions in pixels, JPEG and WebP quality, grain in grey levels."""
+    """Parameters that determine the file size: dimensions in pixels, JPEG and WebP quality, grain in grey levels."""
 
     dimensions: tuple[tuple[int, int], ...]
     gif_dimensions: tuple[tuple[int, int], ...]
     quality: tuple[int, int]
     grain: tuple[int, int]
-    png_grain: tuple[int, int] = (0, 0)  # PNG keeps every grain, so it can afford less
+    png_grain: tuple[int, int] = (0, 0)  # less, because PNG is lossless
     png_colours: int | None = None  # None is full colour
     gif_grain: int = 0
 
@@ -92,9 +92,9 @@ PROFILES = {
 def make(
     folder: Path, *, count: int, seed: int = 0, sizes: str = "small", formats: Sequence[str] = FORMATS
 ) -> list[Meme]:
-    """Draw `count` different memes into the folder, made if missing; the formats take turns.
+    """Draw `count` different memes into the folder, which is created if missing; cycle through the formats.
 
-    File names carry the seed, so that memes of several seeds may share a folder.
+    File names contain the seed, so memes of several seeds may share a folder.
     """
     return draw(folder, [captions.caption(index, seed) for index in range(count)], seed, sizes, formats)
 
@@ -102,7 +102,7 @@ def make(
 def draw(
     folder: Path, wanted: Sequence[Caption], seed: int = 0, sizes: str = "small", formats: Sequence[str] = FORMATS
 ) -> list[Meme]:
-    """As `make`, of the captions that are wanted."""
+    """Draw memes with the given captions, as `make` does."""
     folder.mkdir(parents=True, exist_ok=True)
     profile = PROFILES[sizes]
     return [
@@ -113,31 +113,31 @@ def draw(
     ]
 
 
-def _make_one(stem: Path, chance: str, caption: Caption, profile: Profile, kind: str) -> Meme:
+def _make_one(stem: Path, seed_text: str, caption: Caption, profile: Profile, kind: str) -> Meme:
     path = stem.with_suffix(EXTENSIONS[kind])
-    rng = random.Random(chance)
+    rng = random.Random(seed_text)
     quality, grain = rng.randint(*profile.quality), rng.randint(*profile.grain)
     size = rng.choice(profile.dimensions)
     match kind:
         case "jpeg":
-            _captioned(caption, size, chance, grain).save(path, quality=quality)
+            _captioned(caption, size, seed_text, grain).save(path, quality=quality)
         case "webp":
-            _captioned(caption, size, chance, grain).save(path, quality=quality, method=1)
+            _captioned(caption, size, seed_text, grain).save(path, quality=quality, method=1)
         case "png":
-            image = _captioned(caption, size, chance, rng.randint(*profile.png_grain))
+            image = _captioned(caption, size, seed_text, rng.randint(*profile.png_grain))
             image = _paletted(image, profile.png_colours) if profile.png_colours else image
             image.save(path, compress_level=3)
         case "gif":
             size = rng.choice(profile.gif_dimensions)
-            frames = _frames(caption, size, chance, profile.gif_grain, count=rng.randint(3, 6))
+            frames = _frames(caption, size, seed_text, profile.gif_grain, count=rng.randint(3, 6))
             frames[0].save(path, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
     return Meme(path, caption.text, kind, caption.language, caption.paraphrase, caption.foreign)
 
 
-def _frames(caption: Caption, size: tuple[int, int], chance: str, grain: int, *, count: int) -> list[Image.Image]:
-    """Draw every frame from the same chance: only the subject moves."""
+def _frames(caption: Caption, size: tuple[int, int], seed_text: str, grain: int, *, count: int) -> list[Image.Image]:
+    """Draw every frame with the same random seed: only the subject moves."""
     phases = [frame / count for frame in range(count)]
-    return [_paletted(_captioned(caption, size, chance, grain, phase), GIF_COLOURS) for phase in phases]
+    return [_paletted(_captioned(caption, size, seed_text, grain, phase), GIF_COLOURS) for phase in phases]
 
 
 def _paletted(image: Image.Image, colours: int) -> Image.Image:
@@ -147,14 +147,14 @@ def _paletted(image: Image.Image, colours: int) -> Image.Image:
 Painter = Callable[[tuple[int, int]], Image.Image]  # paints a scene of a given size in pixels
 
 
-def _captioned(caption: Caption, size: tuple[int, int], chance: str, grain: int, phase: float = 0.0) -> Image.Image:
-    rng = random.Random(chance)
+def _captioned(caption: Caption, size: tuple[int, int], seed_text: str, grain: int, phase: float = 0.0) -> Image.Image:
+    rng = random.Random(seed_text)
     layout = rng.choice((_classic, _classic, _bar, _post))
     return layout(caption, size, rng, lambda area: scene(area, rng, grain=grain, phase=phase))
 
 
 def _classic(caption: Caption, size: tuple[int, int], rng: random.Random, paint: Painter) -> Image.Image:
-    """White capitals with a black outline, above and below the subject."""
+    """Draw white capitals with a black outline, above and below the subject."""
     image = paint(size)
     width, height = size
     top = _Text.fitted(caption.top.upper(), "anton", width * 0.92, height * 0.27, height // 8)
@@ -165,7 +165,7 @@ def _classic(caption: Caption, size: tuple[int, int], rng: random.Random, paint:
 
 
 def _bar(caption: Caption, size: tuple[int, int], rng: random.Random, paint: Painter) -> Image.Image:
-    """Black text on a white bar above the picture."""
+    """Draw black text on a white bar above the image."""
     width, height = size
     text = _Text.fitted(f"{caption.top}\n{caption.bottom}", "roboto", width * 0.92, height * 0.26, height // 11)
     bar = round(text.height + height * 0.06)
@@ -176,7 +176,7 @@ def _bar(caption: Caption, size: tuple[int, int], rng: random.Random, paint: Pai
 
 
 def _post(caption: Caption, size: tuple[int, int], rng: random.Random, paint: Painter) -> Image.Image:
-    """A screenshot of somebody's post: face, name, text, and a picture below."""
+    """Draw a screenshot of a post: face, name, text, and an image below."""
     width, height = size
     ink, paper = rng.choice((((15, 20, 25), WHITE), ((231, 233, 234), (21, 32, 43))))
     name, handle = rng.choice(POSTERS)
@@ -230,13 +230,13 @@ class _Text:
         stroke = max(2, self.px // 12) if outline else 0
         x, y = at
         for number, line in enumerate(self.lines):
-            place = (x, y + number * self.px * LEADING)
+            position = (x, y + number * self.px * LEADING)
             anchor = "ma" if centred else "la"
-            draw.text(place, line, ink, font, anchor, stroke_width=stroke, stroke_fill=BLACK)
+            draw.text(position, line, ink, font, anchor, stroke_width=stroke, stroke_fill=BLACK)
 
 
 def _wrapped(text: str, font: str, width: float) -> list[str]:
-    """Break every line of the text into lines of at most `width` font sizes (a longer word stands alone)."""
+    """Break every line of the text into lines of at most `width` font sizes; a longer word gets a line of its own."""
     lines: list[str] = []
     for line in text.splitlines():
         first, *rest = line.split()
@@ -270,8 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", choices=PROFILES, default="small")
-    asked = parser.parse_args(arguments)
-    for meme in make(asked.folder, count=asked.count, seed=asked.seed, sizes=asked.sizes):
+    options = parser.parse_args(arguments)
+    for meme in make(options.folder, count=options.count, seed=options.seed, sizes=options.sizes):
         sys.stdout.write(f"{meme.path.name}\t{meme.caption}\n")
 
 

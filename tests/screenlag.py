@@ -1,4 +1,4 @@
-"""How long after an embedding is made at the server it is on the screen of `sploot status --follow`."""
+"""Measures the time from an embedding on the server to its appearance in `sploot status --follow`."""
 
 import asyncio
 import contextlib
@@ -8,31 +8,31 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from homes import Home, home_in
-from livekit import live_library
+from live_library import live_library
+from temp_home import Home, home_in
 from toy_library import END, picture
 
 LIMIT_S = 60
 
 
 class Turnstile:
-    """Lets one reading after the other go on, when told to: an event that is set once for each that waits."""
+    """An event that releases one waiter at a time."""
 
     def __init__(self) -> None:
-        self._places = asyncio.Semaphore(0)
+        self._permits = asyncio.Semaphore(0)
 
     async def wait(self) -> None:
-        await self._places.acquire()
+        await self._permits.acquire()
 
-    def let_one_pass(self) -> None:
-        self._places.release()
+    def release(self) -> None:
+        self._permits.release()
 
 
-async def lags(folder: Path, *, count: int) -> list[float]:
-    """Seconds from the end of each of `count` embeddings to the line of the screen that shows it."""
+async def measure_lags(folder: Path, *, count: int) -> list[float]:
+    """Return the seconds from the end of each of `count` embeddings to the output that shows it."""
     measured = []
     async with live_library(folder / "library", tcp=True) as library:
-        turnstile: Any = Turnstile()  # as much of an event as the embedder asks for
+        turnstile: Any = Turnstile()  # the embedder only calls `wait`
         library.embedder.hold = turnstile
         memes = folder / "memes"
         memes.mkdir()
@@ -43,7 +43,7 @@ async def lags(folder: Path, *, count: int) -> list[float]:
             async with _screen(home) as screen:
                 await _until(screen, embedding=count, push="websocket")
                 for number in range(count):
-                    turnstile.let_one_pass()
+                    turnstile.release()
                     made_at = time.perf_counter()
                     await _until(screen, ready=number + 1)
                     measured.append(time.perf_counter() - made_at)
@@ -66,7 +66,7 @@ async def _screen(home: Home) -> AsyncIterator[asyncio.StreamReader]:
 
 
 async def _until(screen: asyncio.StreamReader, *, push: str | None = None, **counts: int) -> None:
-    """Read until the screen shows these counts."""
+    """Read the output until it contains these counts."""
     async with asyncio.timeout(LIMIT_S):
         while True:
             shown = json.loads(await screen.readline())

@@ -1,8 +1,8 @@
-"""A machine for the daemon that runs on a clock of its own: time passes only when nothing can be done any more.
+"""Simulated time for the daemon: the clock advances only when all tasks wait.
 
-The event loop jumps to the next timer whenever all tasks wait. For that nothing may happen on threads, so the doors to
-them are replaced: SQLite runs within the loop, on real files, and what would go to a thread is done in line. Each of
-these doors takes a while, before and after, by chance: what a task finds done has mostly been done some time ago.
+The event loop jumps to the next timer whenever all tasks wait. Nothing may then run on threads, so every use of a
+thread is patched: SQLite runs inside the loop, on real files, and a function for a thread runs inline. Each of them
+takes a random pause before and after, so that a task usually sees a result some time after it happened.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from typing import Any
 from unittest import mock
 
 import httpx
-from real_sploot import lasting, route_of
-from scripted import Drop, Reply, Request
+from real_sploot import route_of, sleep_for
+from scripted_sploot import Disconnect, Reply, Request
 
 from splootd.clock import Clock
-from splootd.core.item import shard_of
+from splootd.core.item import shard_for
 
 EPOCH = 1_800_000_000.0
 LATENCY_S = 0.05
@@ -27,11 +27,11 @@ SELDOM = 0.15
 
 
 class Stuck(Exception):
-    """All tasks wait, and no timer will ever wake one."""
+    """All tasks wait, and there is no timer to wake one."""
 
 
 class JumpLoop(asyncio.SelectorEventLoop):
-    """`time()` stands still while there is something to do, and jumps to the next timer when there is not."""
+    """`time()` stands still while a task can run, and jumps to the next timer otherwise."""
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__(_Jumping(self))
@@ -45,11 +45,11 @@ class JumpLoop(asyncio.SelectorEventLoop):
         self._now += seconds
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
-        """Done at once; known a little later."""
+        """Run the function immediately; deliver its result a little later."""
         future = self.create_future()
         try:
             result = func(*args)
-        except BaseException as error:  # noqa: BLE001 - whatever a thread's work raises belongs to whoever waits for it
+        except BaseException as error:  # noqa: BLE001 - every exception belongs to the waiting task
             self.call_later(pause_s(self._chance), _settle, future.set_exception, future, error)
         else:
             self.call_later(pause_s(self._chance), _settle, future.set_result, future, result)
@@ -61,7 +61,7 @@ def _settle(how: Callable[[Any], None], future: asyncio.Future[Any], value: Any)
         how(value)
 
 
-class _Jumping(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # which one it is, the system decides
+class _Jumping(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # the platform decides which class it is
     def __init__(self, loop: JumpLoop) -> None:
         super().__init__()
         self._loop = loop
@@ -76,12 +76,12 @@ class _Jumping(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # 
 
 
 def pause_s(chance: random.Random) -> float:
-    """Nothing, mostly."""
+    """Return a random pause, mostly zero."""
     return chance.random() * LATENCY_S if chance.random() < SELDOM else 0.0
 
 
 class SetClock(Clock):
-    """The wall clock can be set, the other one goes on."""
+    """A clock whose wall time can be set; its monotonic time runs on."""
 
     def __init__(self) -> None:
         self.off_s = 0.0
@@ -90,66 +90,66 @@ class SetClock(Clock):
         return EPOCH + asyncio.get_running_loop().time() + self.off_s
 
 
-class Inline:
-    """An aiosqlite connection without its thread, as far as the database uses it. When `dead`, it does nothing more."""
+class InlineConnection:
+    """The part of an aiosqlite connection that the store uses, without a thread. After `kill` it does nothing."""
 
     def __init__(self, file: str, chance: random.Random, **options: Any) -> None:
         self._open = lambda: sqlite3.connect(file, **options)
         self._chance = chance
         self._conn: Any = None
-        self.dead = False
+        self.killed = False
 
-    def __await__(self) -> Generator[Any, None, "Inline"]:
+    def __await__(self) -> Generator[Any, None, "InlineConnection"]:
         self._conn = self._open()
         return self
         yield
 
     async def _execute(self, work: Callable[..., Any], *args: Any) -> Any:
-        await lasting(pause_s(self._chance))
-        if self.dead:
+        await sleep_for(pause_s(self._chance))
+        if self.killed:
             raise asyncio.CancelledError
         result = work(*args)
-        await lasting(pause_s(self._chance))
+        await sleep_for(pause_s(self._chance))
         return result
 
     async def interrupt(self) -> None:
-        """Nothing ever runs while somebody else does."""
+        """Do nothing: no statement runs while another task does."""
 
     async def close(self) -> None:
         self._conn.close()
 
     def kill(self) -> None:
-        """The process that had it is no more: what was not committed never was."""
-        self.dead = True
+        """Simulate the end of the process: uncommitted changes are lost."""
+        self.killed = True
         self._conn.close()
 
 
 class Network:
-    """Takes what httpx asks to `handle`. It takes its time, and counts the lines that are in use at once."""
+    """Passes the requests of httpx to `handle`, with random pauses, and counts concurrent connections."""
 
     def __init__(self, handle: Callable[[Request], Awaitable[Reply]], chance: random.Random) -> None:
         self.handle = handle
         self.chance = chance
-        self.lines = 0
-        self.lines_max = 0
+        self.connections = 0
+        self.connections_max = 0
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:
-        self.lines += 1
-        self.lines_max = max(self.lines_max, self.lines)
+        self.connections += 1
+        self.connections_max = max(self.connections_max, self.connections)
         try:
             yield
         finally:
-            self.lines -= 1
+            self.connections -= 1
 
 
-class Lines(httpx.AsyncBaseTransport):
-    """A pool of lines. The server answers whether or not anybody still waits for it."""
+class SimulatedTransport(httpx.AsyncBaseTransport):
+    """A connection pool. The server completes a request even if its caller has gone."""
 
-    def __init__(self, network: Network, lines_max: int) -> None:
+    def __init__(self, network: Network, connections_max: int) -> None:
         self._network = network
         self._chance = network.chance
-        self._slots = asyncio.Semaphore(lines_max)
+        self._slots = asyncio.Semaphore(connections_max)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         async with self._slots:
@@ -161,25 +161,25 @@ class Lines(httpx.AsyncBaseTransport):
         body = b"".join([piece async for piece in request.stream])
         target = request.url.raw_path.decode()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        asked = Request(route_of(request.method, target), request.method, target, headers, body)
-        await lasting(pause_s(self._chance))
-        answering = asyncio.ensure_future(self._network.handle(asked))
-        answering.add_done_callback(_heard)
-        done, _ = await asyncio.wait([answering], timeout=request.extensions["timeout"]["read"])
+        received = Request(route_of(request.method, target), request.method, target, headers, body)
+        await sleep_for(pause_s(self._chance))
+        response_task = asyncio.ensure_future(self._network.handle(received))
+        response_task.add_done_callback(_consume_exception)
+        done, _ = await asyncio.wait([response_task], timeout=request.extensions["timeout"]["read"])
         if not done:
             raise httpx.ReadTimeout("no answer")
         try:
-            reply = answering.result()
-        except (Drop, asyncio.CancelledError):
+            reply = response_task.result()
+        except (Disconnect, asyncio.CancelledError):
             kind = self._chance.choice([httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError])
-            raise kind("the line broke") from None
-        await lasting(pause_s(self._chance))
+            raise kind("connection lost") from None
+        await sleep_for(pause_s(self._chance))
         return response_of(reply)
 
 
-def _heard(answering: asyncio.Future[Reply]) -> None:
-    if not answering.cancelled():
-        answering.exception()
+def _consume_exception(response_task: asyncio.Future[Reply]) -> None:
+    if not response_task.cancelled():
+        response_task.exception()
 
 
 def response_of(reply: Reply) -> httpx.Response:
@@ -201,29 +201,29 @@ class _Body(httpx.AsyncByteStream):
 
 
 @contextlib.contextmanager
-def doors(
+def patched_io(
     chance: random.Random,
-    opened: list[Inline],
+    opened: list[InlineConnection],
     run: Callable[[str], Awaitable[str | None]],
     network: Network,
 ) -> Iterator[None]:
-    """Replace the doors to threads, processes and the network.
+    """Replace threads, processes and the network.
 
-    `opened` collects the connections to databases, `run` stands for the commands that print tokens, and `network`
-    leads to whatever server there is. Shards follow from names alone: a seed means the same wherever its folder is.
+    `opened` collects the database connections, `run` replaces the token command, and `network` receives all requests.
+    Shards depend on the file name alone, so that a seed gives the same run in any folder.
     """
 
-    def connect(file: str, **options: Any) -> Inline:
-        opened.append(Inline(file, chance, **options))
+    def connect(file: str, **options: Any) -> InlineConnection:
+        opened.append(InlineConnection(file, chance, **options))
         return opened[-1]
 
-    def client(base: str, *, connections: int, read_s: float, **_: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=base, transport=Lines(network, connections), timeout=read_s)
+    def client(base: str, *, connections_max: int, read_s: float, **_: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=base, transport=SimulatedTransport(network, connections_max), timeout=read_s)
 
     with (
         mock.patch("aiosqlite.connect", connect),
-        mock.patch("splootd.credentials._run", run),
-        mock.patch("splootd.remote.lines.client_of", client),
-        mock.patch("splootd.store.offers.shard_of", lambda path: shard_of(path.rpartition(b"/")[2])),
+        mock.patch("splootd.credentials._run_token_command", run),
+        mock.patch("splootd.remote.connection_pool.create_transport", client),
+        mock.patch("splootd.store.upsert.shard_for", lambda path: shard_for(path.rpartition(b"/")[2])),
     ):
         yield

@@ -1,4 +1,4 @@
-"""What a Sploot for tests writes down: its library, which outlives it, and the books that a test compares."""
+"""The journal of a test Sploot: its library, which survives a restart, and the counts that tests compare."""
 
 import contextlib
 import json
@@ -13,22 +13,22 @@ Event = dict[str, Any]
 
 
 class Journal:
-    """Events in their order; in a file too, if there is one, from which a later server takes them up."""
+    """Events in order, also in a file if one is given; a later server continues from the file."""
 
     def __init__(self, file: Path | None = None) -> None:
         self.events: list[Event] = list(read_journal(file)) if file and file.exists() else []
         self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if file else None
 
-    def note(self, what: str, **facts: Any) -> None:
-        """Write it down; it outlives this process."""
-        event = {"event": what, **facts}
+    def record(self, name: str, **fields: Any) -> None:
+        """Append an event; it survives the end of this process."""
+        event = {"event": name, **fields}
         self.events.append(event)
         if self._descriptor is not None:
             os.write(self._descriptor, json.dumps(event).encode() + b"\n")
 
-    def commit(self, what: str, **facts: Any) -> None:
-        """Write it down; it outlives this machine's power."""
-        self.note(what, **facts)
+    def commit(self, name: str, **fields: Any) -> None:
+        """Append an event and fsync it; it survives a power failure."""
+        self.record(name, **fields)
         if self._descriptor is not None:
             os.fsync(self._descriptor)
 
@@ -38,15 +38,15 @@ class Journal:
 
 
 def read_journal(file: Path) -> Iterable[Event]:
-    """The events that were written whole: a line that a kill has torn was never committed."""
+    """Return the complete events: a line that a kill cut off was never committed."""
     for line in file.read_bytes().split(b"\n"):
         with contextlib.suppress(ValueError):
             yield json.loads(line)
 
 
 @dataclass(frozen=True)
-class Books:
-    """What a test compares: by checksum how often a content was stored, found there already, and failed on."""
+class JournalSummary:
+    """The counts that a test compares; by checksum how often a content was stored, already present, or failed."""
 
     created: Counter[str]
     conflicts: Counter[str]
@@ -55,16 +55,16 @@ class Books:
     uploads: int
     checks: int
     statuses: int
-    at_once: int  # uploads that began while another one of the same bytes was at work
-    lines_max: int
+    concurrent: int  # uploads that began during another upload of the same bytes
+    connections_max: int
     faults: Counter[str]
 
     @classmethod
-    def of(cls, events: Iterable[Event]) -> "Books":
+    def of(cls, events: Iterable[Event]) -> "JournalSummary":
         events = list(events)
 
-        def by_checksum(what: str) -> Counter[str]:
-            return Counter(event["sha256"] for event in events if event["event"] == what)
+        def by_checksum(name: str) -> Counter[str]:
+            return Counter(event["sha256"] for event in events if event["event"] == name)
 
         count = Counter(event["event"] for event in events)
         return cls(
@@ -75,7 +75,7 @@ class Books:
             uploads=count["upload"],
             checks=count["check"],
             statuses=count["statuses"],
-            at_once=count["at once"],
-            lines_max=max((event["lines"] for event in events if event["event"] == "lines"), default=0),
+            concurrent=count["concurrent upload"],
+            connections_max=max((event["count"] for event in events if event["event"] == "connections"), default=0),
             faults=Counter(event["fault"] for event in events if event["event"] == "fault"),
         )

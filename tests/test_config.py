@@ -1,13 +1,13 @@
-"""Configuration: typed, validated, and a mistake names the key, what was found and what is allowed."""
+"""Configuration is typed and validated; an error names the key, the value and the allowed values."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from splootd.config import KEYS, Config, Paths, from_text
+from splootd.app_dirs import SOCKET_PATH_BYTES_MAX
+from splootd.config import CONFIG_KEYS, Config, Paths, parse_value
 from splootd.errors import ConfigError
-from splootd.places import SOCKET_PATH_BYTES_MAX
 
 
 def load(tmp_path: Path, text: str, **environ: str) -> Config:
@@ -16,27 +16,27 @@ def load(tmp_path: Path, text: str, **environ: str) -> Config:
     return Config.load(file, environ)
 
 
-def test_without_a_file_everything_stands_at_its_default(tmp_path: Path):
+def test_without_a_file_all_values_are_defaults(tmp_path: Path):
     config = Config.load(tmp_path / "none.toml", {})
     assert config == Config()
     assert config.is_local
 
 
-def test_every_key_has_a_default_that_it_allows():
-    for name, key in KEYS.items():
+def test_every_default_is_valid():
+    for name, key in CONFIG_KEYS.items():
         value = getattr(Config(), name)
         assert type(value) is key.kind, name
         assert key.check(value), name
 
 
-def test_the_environment_beats_the_file(tmp_path: Path):
+def test_the_environment_overrides_the_file(tmp_path: Path):
     config = load(tmp_path, 'server = "https://memes.example"\nlog_level = "debug"', SPLOOT_SERVER="local")
     assert config.server == "local"
     assert config.log_level == "debug"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("connections = 9", r"sets `connections` to 9"),
         ('connections = "4"', r"sets `connections` to '4'"),
@@ -47,53 +47,53 @@ def test_the_environment_beats_the_file(tmp_path: Path):
         ("server = ", r"not valid TOML"),
     ],
 )
-def test_a_mistake_names_the_key_what_was_found_and_what_is_allowed(tmp_path: Path, text: str, said: str):
-    with pytest.raises(ConfigError, match=said) as caught:
+def test_an_error_names_the_key_the_value_and_what_is_allowed(tmp_path: Path, text: str, message: str):
+    with pytest.raises(ConfigError, match=message) as caught:
         load(tmp_path, text)
     assert caught.value.hint
 
 
-def test_a_whole_number_will_do_for_seconds(tmp_path: Path):
+def test_an_integer_is_valid_for_seconds(tmp_path: Path):
     assert load(tmp_path, "settle_s = 3").settle_s == 3.0
 
 
-def test_words_from_a_command_line_become_values_of_the_right_type():
-    assert from_text("connections", "2") == 2
-    assert from_text("settle_s", "0.5") == 0.5
+def test_command_line_text_is_parsed_to_the_type_of_the_key():
+    assert parse_value("connections", "2") == 2
+    assert parse_value("settle_s", "0.5") == 0.5
     with pytest.raises(ConfigError, match="to 'many'"):
-        from_text("connections", "many")
+        parse_value("connections", "many")
 
 
-def test_a_token_cannot_be_printed():
+def test_repr_hides_the_token():
     assert "s3cret" not in repr(Config(token="s3cret"))
 
 
-def test_one_folder_can_hold_everything(tmp_path: Path):
-    paths = Paths.find({"SPLOOT_HOME": str(tmp_path)})
+def test_sploot_home_contains_all_paths(tmp_path: Path):
+    paths = Paths.from_environ({"SPLOOT_HOME": str(tmp_path)})
     assert all(part.is_relative_to(tmp_path) for part in (paths.config_file, paths.state, paths.socket))
 
 
-def test_a_socket_path_is_never_too_long_for_the_system(tmp_path: Path):
+def test_a_socket_path_never_exceeds_the_system_limit(tmp_path: Path):
     deep = tmp_path / ("d" * 90) / ("e" * 90)
-    one, other = Paths.find({"SPLOOT_HOME": str(deep)}), Paths.find({"SPLOOT_HOME": str(deep / "f")})
+    one, other = Paths.from_environ({"SPLOOT_HOME": str(deep)}), Paths.from_environ({"SPLOOT_HOME": str(deep / "f")})
     assert len(os.fsencode(one.socket)) <= SOCKET_PATH_BYTES_MAX
     assert one.socket != other.socket
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ('limit = "fast"', r"sets `limit` to 'fast': 'fast' is no rate"),
-        ('limit = "08:00-23:00=1M"', r"must be else="),
-        ('metered = "maybe"', r"sets `metered` to 'maybe'"),
-        ("notify = true", r"sets `notify` to True"),
+        ('bandwidth_limit = "fast"', r"sets `bandwidth_limit` to 'fast': 'fast' is not a rate"),
+        ('bandwidth_limit = "08:00-23:00=1M"', r"must be else="),
+        ('on_metered_network = "maybe"', r"sets `on_metered_network` to 'maybe'"),
+        ("desktop_notifications = true", r"sets `desktop_notifications` to True"),
         ("metrics_port = 80", r"sets `metrics_port` to 80"),
     ],
 )
-def test_a_mistake_about_manners_is_named(tmp_path: Path, text: str, said: str):
-    with pytest.raises(ConfigError, match=said):
+def test_an_invalid_network_setting_is_reported(tmp_path: Path, text: str, message: str):
+    with pytest.raises(ConfigError, match=message):
         load(tmp_path, text)
 
 
-def test_a_limit_may_depend_on_the_hour(tmp_path: Path):
-    assert load(tmp_path, 'limit = "08:00-23:00=500k,else=none"').limit.startswith("08:00")
+def test_the_bandwidth_limit_accepts_a_timetable(tmp_path: Path):
+    assert load(tmp_path, 'bandwidth_limit = "08:00-23:00=500k,else=none"').bandwidth_limit.startswith("08:00")

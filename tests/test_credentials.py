@@ -1,4 +1,4 @@
-"""Signing in: where the token comes from, when the next one is fetched, and that nobody else can read it."""
+"""Tokens: their sources, their renewal and the permissions of the token file."""
 
 import asyncio
 import base64
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from splootd.clock import Clock
-from splootd.credentials import Credentials, expiry
+from splootd.credentials import Credentials, token_expiry
 from splootd.errors import RequestError
 
 
@@ -31,20 +31,20 @@ def clock() -> StoppedClock:
     return StoppedClock(1_000.0)
 
 
-async def test_a_kept_token_survives_a_restart_and_is_the_users_alone(tmp_path: Path, clock: StoppedClock):
+async def test_a_saved_token_survives_a_restart_and_is_private(tmp_path: Path, clock: StoppedClock):
     file = tmp_path / "token"
-    await Credentials(file, clock).keep(token="abc")
+    await Credentials(file, clock).save(token="abc")
     assert await Credentials(file, clock).token() == "abc"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-async def test_the_environment_beats_what_is_kept(tmp_path: Path, clock: StoppedClock):
+async def test_the_environment_overrides_a_saved_token(tmp_path: Path, clock: StoppedClock):
     file = tmp_path / "token"
-    await Credentials(file, clock).keep(token="kept")
+    await Credentials(file, clock).save(token="saved")
     assert await Credentials(file, clock, token="environment").token() == "environment"
 
 
-async def test_a_command_runs_once_for_each_token_and_again_ten_seconds_before_its_end(
+async def test_a_command_runs_once_per_token_and_again_ten_seconds_before_its_expiry(
     tmp_path: Path, clock: StoppedClock
 ):
     counter = tmp_path / "runs"
@@ -66,32 +66,32 @@ async def test_a_command_that_fails_or_prints_nothing_means_signed_out(tmp_path:
         assert await Credentials(tmp_path / "token", clock, token_command=command).token() is None
 
 
-async def test_renewing_says_whether_there_is_another_token_to_try(tmp_path: Path, clock: StoppedClock):
+async def test_refresh_reports_a_different_token(tmp_path: Path, clock: StoppedClock):
     credentials = Credentials(tmp_path / "token", clock)
-    await credentials.keep(token="one")
+    await credentials.save(token="one")
     assert await credentials.token() == "one"
-    assert not await credentials.renew()
-    await Credentials(tmp_path / "token", clock).keep(token="two")
-    assert await credentials.renew()
+    assert not await credentials.refresh()
+    await Credentials(tmp_path / "token", clock).save(token="two")
+    assert await credentials.refresh()
     assert await credentials.token() == "two"
 
 
-async def test_signing_in_rings_and_signing_out_forgets(tmp_path: Path, clock: StoppedClock):
+async def test_login_notifies_and_logout_deletes_the_token(tmp_path: Path, clock: StoppedClock):
     credentials = Credentials(tmp_path / "token", clock)
-    ticket = credentials.signal.ticket()
-    await credentials.keep(token_command="echo from-command")
-    assert await credentials.signal.wait(ticket, 0)
+    snapshot = credentials.token_changed.snapshot()
+    await credentials.save(token_command="echo from-command")
+    assert await credentials.token_changed.wait(snapshot, 0)
     assert await credentials.token() == "from-command"
     await credentials.clear()
     assert await credentials.token() is None
 
 
-async def test_nothing_given_is_a_clear_error(tmp_path: Path, clock: StoppedClock):
+async def test_saving_nothing_raises(tmp_path: Path, clock: StoppedClock):
     with pytest.raises(RequestError, match="no token was given"):
-        await Credentials(tmp_path / "token", clock).keep()
+        await Credentials(tmp_path / "token", clock).save()
 
 
-async def test_many_askers_share_one_run_of_the_command(tmp_path: Path, clock: StoppedClock):
+async def test_concurrent_callers_share_one_run_of_the_command(tmp_path: Path, clock: StoppedClock):
     counter = tmp_path / "runs"
     credentials = Credentials(tmp_path / "token", clock, token_command=f'echo run >> "{counter}"; echo abc')
     assert set(await asyncio.gather(*(credentials.token() for _ in range(10)))) == {"abc"}
@@ -99,16 +99,16 @@ async def test_many_askers_share_one_run_of_the_command(tmp_path: Path, clock: S
 
 
 @pytest.mark.parametrize("token", ["", "abc", "a.b.c", "a.eyJ4IjoxfQ.c", "a.W10.c"])
-def test_a_token_that_names_no_end_has_none(token: str):
-    assert expiry(token) is None
+def test_a_token_without_exp_has_no_expiry(token: str):
+    assert token_expiry(token) is None
 
 
-async def test_that_there_is_no_token_is_looked_up_once(tmp_path: Path) -> None:
-    """Sending without one must not cost a trip to the disk for every question."""
+async def test_a_missing_token_is_read_once(tmp_path: Path) -> None:
+    """Without a token, requests must not read the disk each time."""
     file = tmp_path / "token"
     credentials = Credentials(file, Clock())
     assert await credentials.token() is None
     file.write_text(json.dumps({"token": "a"}))
     assert await credentials.token() is None
-    assert await credentials.renew()  # after the server has said that it wants one
+    assert await credentials.refresh()  # after the server rejected a request without a token
     assert await credentials.token() == "a"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from homes import Home
+from temp_home import Home
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -1,4 +1,4 @@
-"""The log: JSON in the file, readable on a terminal, secrets in neither."""
+"""The log is JSON in the file and readable on a terminal, without secrets in either."""
 
 import io
 import json
@@ -23,9 +23,9 @@ def lines(file: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def test_each_line_is_json_with_time_level_and_what_was_bound(file: Path):
-    logs.set_up("info", file)
-    child = logs.logger("uploader", server="local").bind(item=7)
+def test_each_line_is_json_with_time_level_and_bound_values(file: Path):
+    logs.configure("info", file)
+    child = logs.get_logger("uploader", server="local").bind(item=7)
     child.info("sent", bytes=12)
     (line,) = lines(file)
     assert line["event"] == "sent"
@@ -41,9 +41,9 @@ def test_each_line_is_json_with_time_level_and_what_was_bound(file: Path):
 
 def test_no_secret_reaches_the_file_or_the_terminal(file: Path):
     terminal = io.StringIO()
-    logs.set_up("debug", file, terminal)
-    log = logs.logger("api", token="s3cret")
-    log.info(f"Authorization: Bearer {JWT}", authorization="s3cret", answer=f"your token {JWT} is bad")
+    logs.configure("debug", file, terminal)
+    log = logs.get_logger("api", token="s3cret")
+    log.info(f"Authorization: Bearer {JWT}", authorization="s3cret", response=f"your token {JWT} is bad")
     log.info("cookie", set_cookie="__session=s3cret", text="__session=s3cret; Path=/")
     for text in (file.read_text(), terminal.getvalue()):
         assert "s3cret" not in text
@@ -51,24 +51,24 @@ def test_no_secret_reaches_the_file_or_the_terminal(file: Path):
 
 
 def test_a_name_that_is_not_utf8_can_be_logged(file: Path):
-    logs.set_up("info", file)
-    logs.logger("intake").info("found", path=b"/memes/\xff\n.png")
+    logs.configure("info", file)
+    logs.get_logger("importer").info("found", path=b"/memes/\xff\n.png")
     assert lines(file)[0]["path"] == "/memes/\\xff\n.png"
 
 
-def test_the_level_holds_and_the_file_is_the_users_alone(file: Path):
-    logs.set_up("warning", file)
-    log = logs.logger("tracker")
-    log.info("not this")
-    log.warning("but this")
-    assert [line["event"] for line in lines(file)] == ["but this"]
+def test_the_level_applies_and_the_file_is_private(file: Path):
+    logs.configure("warning", file)
+    log = logs.get_logger("tracker")
+    log.info("filtered")
+    log.warning("logged")
+    assert [line["event"] for line in lines(file)] == ["logged"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_the_file_turns_over_and_few_are_kept(file: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_file_rotates_and_old_files_are_deleted(file: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(logs, "FILE_BYTES_MAX", 2_000)
-    logs.set_up("info", file)
-    log = logs.logger("watcher")
+    logs.configure("info", file)
+    log = logs.get_logger("watcher")
     for number in range(200):
         log.info("a line of some length", number=number)
     kept = sorted(file.parent.glob("splootd.log*"))

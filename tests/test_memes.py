@@ -1,4 +1,4 @@
-"""The test data keeps its own promises: other tests stand on them."""
+"""The properties of the generated test data on which other tests rely."""
 
 import os
 import random
@@ -36,7 +36,7 @@ def test_the_same_seed_gives_the_same_memes(tmp_path: Path) -> None:
     assert [meme.caption for meme in first] == [meme.caption for meme in second]
 
 
-def test_asking_for_more_memes_does_not_change_the_first_ones(tmp_path: Path) -> None:
+def test_a_larger_count_does_not_change_the_first_memes(tmp_path: Path) -> None:
     few, many = memes.make(tmp_path / "a", count=3), memes.make(tmp_path / "b", count=6)
     assert contents(few) == contents(many)[:3]
 
@@ -48,17 +48,17 @@ def test_memes_of_several_seeds_share_a_folder_and_no_bytes(tmp_path: Path) -> N
 
 
 def test_captions_stay_different_far_beyond_the_corpus() -> None:
-    asked = 20 * len(captions.corpus())
-    assert len({captions.caption(index, seed=1).text for index in range(asked)}) == asked
+    count = 20 * len(captions.corpus())
+    assert len({captions.caption(index, seed=1).text for index in range(count)}) == count
 
 
 def test_no_half_of_a_caption_occurs_twice() -> None:
-    """Halves are put together anew, so two captions with a half in common could become the same."""
+    """Halves are recombined, so two captions with a common half could become equal."""
     for halves in zip(*((caption.top, caption.bottom) for caption in captions.corpus()), strict=True):
         assert [half for half, count in Counter(half.casefold() for half in halves).items() if count > 1] == []
 
 
-def test_every_file_is_what_its_format_says(tmp_path: Path) -> None:
+def test_every_file_has_its_format(tmp_path: Path) -> None:
     for meme in memes.make(tmp_path, count=8):
         with Image.open(meme.path) as image:
             image.load()
@@ -66,7 +66,7 @@ def test_every_file_is_what_its_format_says(tmp_path: Path) -> None:
             assert meme.path.suffix == {"jpeg": ".jpg"}.get(meme.format, f".{meme.format}")
 
 
-def test_gifs_move(tmp_path: Path) -> None:
+def test_gifs_are_animated(tmp_path: Path) -> None:
     for meme in memes.make(tmp_path, count=4, formats=("gif",)):
         with Image.open(meme.path) as image:
             frames = [frame.convert("RGB").tobytes() for frame in ImageSequence.Iterator(image)]
@@ -78,14 +78,14 @@ def test_gifs_move(tmp_path: Path) -> None:
     ("sizes", "count", "least_bytes", "most_bytes"),
     [("small", 32, 10 * KB, 60 * KB), ("mixed", 16, 20 * KB, 2 * MB), ("large", 4, MB // 2, 9 * MB)],
 )
-def test_files_have_the_size_that_was_asked_for(
+def test_files_have_the_requested_size(
     tmp_path: Path, sizes: str, count: int, least_bytes: int, most_bytes: int
 ) -> None:
     made = memes.make(tmp_path, count=count, sizes=sizes, formats=EACH_FORMAT)
     assert [meme for meme in made if not least_bytes <= meme.path.stat().st_size <= most_bytes] == []
 
 
-def test_the_corpus_is_large_varied_and_many_tongued() -> None:
+def test_the_corpus_is_large_and_multilingual() -> None:
     languages = Counter(caption.language for caption in captions.corpus())
     assert languages["en"] >= 220
     assert {"de", "es", "fr"} < languages.keys()
@@ -99,7 +99,7 @@ def test_a_paraphrase_shares_no_content_word_with_its_caption() -> None:
             assert content_words(caption.text) & content_words(query or "") == set(), caption
 
 
-def test_what_is_held_out_is_nowhere_in_the_corpus() -> None:
+def test_held_out_captions_are_not_in_the_corpus() -> None:
     known = {half.casefold() for caption in captions.corpus() for half in (caption.top, caption.bottom)}
     held_out = captions.corpus(captions.HELD_OUT)
     assert not known & {half.casefold() for caption in held_out for half in (caption.top, caption.bottom)}
@@ -108,7 +108,7 @@ def test_what_is_held_out_is_nowhere_in_the_corpus() -> None:
 
 
 def content_words(text: str) -> set[str]:
-    """Words that mean something, without the endings that English puts on them."""
+    """Return the words without stop words and English endings."""
     words = set(re.findall(r"\w+", text.casefold())) - set(STOP_WORDS.split())
     return {re.sub(r"(ing|ed|es|s)$", "", word) for word in words}
 
@@ -134,13 +134,13 @@ def test_a_partial_query_is_a_shorter_run_of_the_caption() -> None:
     assert memes.partial("one", rng) == "one"
 
 
-def test_queries_depend_on_nothing_but_the_given_chance() -> None:
+def test_queries_depend_only_on_the_random_state() -> None:
     text = captions.caption(0, seed=0).text
     assert memes.typo(text, random.Random(5)) == memes.typo(text, random.Random(5))
     assert memes.partial(text, random.Random(5)) == memes.partial(text, random.Random(5))
 
 
-def test_gluing_loses_every_second_space() -> None:
+def test_glued_removes_every_second_space() -> None:
     assert memes.glued("this could have been an email now") == "thiscould havebeen anemail now"
 
 
@@ -159,7 +159,7 @@ def test_masses_of_two_seeds_have_no_file_in_common(tmp_path: Path) -> None:
     assert len({path.read_bytes() for path in paths}) == 20
 
 
-def test_a_mass_too_small_for_its_picture_is_refused(tmp_path: Path) -> None:
+def test_a_mass_too_small_for_its_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no room"):
         memes.mass(tmp_path, 1, 500)
 
@@ -172,7 +172,7 @@ def odd(tmp_path: Path) -> Iterator[dict[str, Path]]:
         made["unreadable_folder"].chmod(0o700)
 
 
-def test_odd_files_are_what_they_are_called(tmp_path: Path, odd: dict[str, Path]) -> None:
+def test_odd_files_are_of_their_kind(tmp_path: Path, odd: dict[str, Path]) -> None:
     modes = {kind: stat.S_IFMT(path.lstat().st_mode) for kind, path in odd.items()}
     assert (modes["fifo"], modes["socket"]) == (stat.S_IFIFO, stat.S_IFSOCK)
     assert modes["broken_link"] == modes["link_loop"] == modes["folder_loop"] == stat.S_IFLNK
@@ -186,7 +186,7 @@ def test_odd_files_are_what_they_are_called(tmp_path: Path, odd: dict[str, Path]
     assert set(tmp_path.iterdir()) == set(odd.values())
 
 
-def test_odd_names_hold_good_images_and_odd_contents_do_not(odd: dict[str, Path]) -> None:
+def test_files_with_odd_names_are_valid_images_and_those_with_odd_contents_are_not(odd: dict[str, Path]) -> None:
     for kind in {"hidden", "newline", "non_utf8"} & odd.keys():
         with Image.open(odd[kind]) as image:
             image.load()
@@ -195,14 +195,14 @@ def test_odd_names_hold_good_images_and_odd_contents_do_not(odd: dict[str, Path]
             image.load()
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="macOS takes only names in UTF-8")
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS accepts only UTF-8 names")
 def test_a_name_need_not_be_utf8(odd: dict[str, Path]) -> None:
     with pytest.raises(UnicodeDecodeError):
         os.fsencode(odd["non_utf8"].name).decode()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_the_unreadable_cannot_be_read(odd: dict[str, Path]) -> None:
+def test_unreadable_files_cannot_be_read(odd: dict[str, Path]) -> None:
     with pytest.raises(PermissionError):
         odd["unreadable"].read_bytes()
     with pytest.raises(PermissionError):
@@ -224,7 +224,7 @@ def test_the_examples_are_two_dozen_small_images() -> None:
             image.load()
 
 
-def test_the_examples_are_what_their_readme_says_and_what_its_command_draws() -> None:
+def test_the_examples_match_their_readme_and_its_command() -> None:
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| (\S+\.\w+) \| (.+) \|$", readme, re.MULTILINE)
     command = re.search(r"--count (\d+) --seed (\d+)", readme)
@@ -237,7 +237,7 @@ def test_the_examples_are_what_their_readme_says_and_what_its_command_draws() ->
 
 
 @pytest.mark.models
-def test_captions_can_be_read_by_text_recognition(tmp_path: Path) -> None:
+def test_captions_can_be_recognized_by_ocr(tmp_path: Path) -> None:
     rapidocr = pytest.importorskip("rapidocr")
     engine = rapidocr.RapidOCR(
         params={

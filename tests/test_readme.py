@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import typer
-from sploot import exits
-from sploot.commands import app
+from sploot import exit_codes
+from sploot.typer_app import build_app
 
-from splootd import config, daemon, places
+from splootd import app_dirs, config, daemon
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 EVERYWHERE = {"--help", "-h", "--json"}  # said once, for all commands
@@ -54,7 +54,7 @@ def options(command: Any) -> set[str]:
     return {name for each in command.params for name in (*each.opts, *each.secondary_opts) if name.startswith("-")}
 
 
-ROOT = typer.main.get_command(app)
+ROOT = typer.main.get_command(build_app())
 COMMANDS = dict(commands(ROOT))
 ROWS = {name: row for row in rows("Commands") for name in named(row)}
 
@@ -82,25 +82,25 @@ def test_no_command_is_mentioned_that_there_is_not() -> None:
 
 def test_the_exit_codes_are_those_of_the_programs() -> None:
     (text,) = re.findall(r"^Exit codes:.*?(?=\n\n)", section("Commands"), re.MULTILINE | re.DOTALL)
-    there_are = {value for name, value in vars(exits).items() if name.isupper()}
+    there_are = {value for name, value in vars(exit_codes).items() if name.isupper()}
     there_are |= {daemon.EXIT_ALREADY_RUNNING, daemon.EXIT_CONFIG}
     assert {int(code) for code in re.findall(r"(?<![\w.])(\d+)(?= )", text)} == there_are
 
 
-@pytest.mark.parametrize("name", config.KEYS)
+@pytest.mark.parametrize("name", config.CONFIG_KEYS)
 def test_every_key_of_the_configuration_has_its_row(name: str) -> None:
     """A failure shows the row as it should be."""
-    key, (value,) = config.KEYS[name], (each.default for each in fields(config.Config) if each.name == name)
+    key, (value,) = config.CONFIG_KEYS[name], (each.default for each in fields(config.Config) if each.name == name)
     assert value is not MISSING
     default = "none" if value == "" else f"`{value}`"
-    assert f"| `{name}` | {key.about}; {key.allowed} (default: {default}) |" in rows("Configuration")
+    assert f"| `{name}` | {key.description}; {key.allowed} (default: {default}) |" in rows("Configuration")
 
 
 def test_no_other_key_is_mentioned() -> None:
-    assert {row.split("`")[1] for row in rows("Configuration")} == set(config.KEYS)
+    assert {row.split("`")[1] for row in rows("Configuration")} == set(config.CONFIG_KEYS)
 
 
 def test_the_variables_of_the_environment_are_those_that_are_read() -> None:
-    pages = (config, places)
+    pages = (config, app_dirs)
     read = {name for page in pages for name in re.findall(r"SPLOOT_[A-Z_]+", Path(page.__file__).read_text())}
     assert set(re.findall(r"SPLOOT_[A-Z_]+", section("Configuration"))) == read

@@ -1,4 +1,4 @@
-"""For tests of the library server: an embedder that needs no weights, and the real server as a process of its own."""
+"""Test doubles of the library server: an embedder without models, and the real server as a process."""
 
 import asyncio
 import hashlib
@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from sploot_server.embedding import Lost, Model, Reading, Unavailable, Vectors
+from sploot_server.domain.embedding import EmbedderUnavailable, EmbeddingModel, ImageAnalysis, Vectors, WorkerCrashed
 
 DIM = 64
 HEAD = b"\xff\xd8\xff"
-END = b"\xff\xd9"  # of a JPEG that is whole
+END = b"\xff\xd9"  # of a complete JPEG
 
 
 def picture(text: str) -> bytes:
-    """What `FakeEmbedder` reads `text` from; to everybody else the start of a JPEG."""
+    """Return content in which `FakeEmbedder` finds `text`; its first bytes are those of a JPEG."""
     return HEAD + text.encode()
 
 
 def vector(text: str) -> bytes:
-    """Texts that share words are near each other, as far as anything in this toy is."""
+    """Return a vector that is near those of texts with the same words."""
     counts = [0.01] * DIM
     for word in text.lower().split():
         counts[zlib.crc32(word.encode()) % DIM] += 1.0
@@ -33,44 +33,44 @@ def vector(text: str) -> bytes:
     return struct.pack(f"<{DIM}f", *(count / length for count in counts))
 
 
-def look(text: str) -> bytes:
-    """Texts of the same first word are on the same template."""
+def dhash(text: str) -> bytes:
+    """Return a dHash: texts with the same first word share a template."""
     return hashlib.md5(text.split(" ", 1)[0].encode()).digest()
 
 
 @dataclass
 class FakeEmbedder:
-    """Embedder on `picture` files. Texts in `faults` fail as often as there are faults listed for them."""
+    """Embedder on `picture` files. A text in `errors` fails once per listed error."""
 
     threads: int = 2
-    model: Model = field(default_factory=lambda: Model("fake", DIM))
-    faults: dict[str, list[Exception]] = field(default_factory=dict)
-    deadly: str | None = None  # whoever is read beside this text is lost with it
+    model: EmbeddingModel = field(default_factory=lambda: EmbeddingModel("fake", DIM))
+    errors: dict[str, list[Exception]] = field(default_factory=dict)
+    crashing_text: str | None = None  # crashes the worker, with all images in progress
     queries_fail: bool = False
-    hold: asyncio.Event | None = None  # reading waits for it
-    reading: int = 0
+    hold: asyncio.Event | None = None  # images wait for it
+    in_progress: int = 0
     read_texts: list[str] = field(default_factory=list)
 
-    async def read(self, picture: Path) -> Reading:
-        text = (await asyncio.to_thread(picture.read_bytes)).removeprefix(HEAD).decode("utf-8", "ignore")
+    async def analyze_image(self, path: Path) -> ImageAnalysis:
+        text = (await asyncio.to_thread(path.read_bytes)).removeprefix(HEAD).decode("utf-8", "ignore")
         self.read_texts.append(text)
-        self.reading += 1
+        self.in_progress += 1
         try:
             if self.hold is not None:
                 await self.hold.wait()
             await asyncio.sleep(0)
-            company = self.reading > 1
+            is_isolated = self.in_progress == 1
         finally:
-            self.reading -= 1
-        if self.deadly is not None and (text == self.deadly or company):
-            raise Lost("The worker broke down.", alone=not company)
-        if self.faults.get(text):
-            raise self.faults[text].pop(0)
-        return Reading(text, vector(text) if text else None, 640, 480, look=look(text))
+            self.in_progress -= 1
+        if self.crashing_text is not None and (text == self.crashing_text or not is_isolated):
+            raise WorkerCrashed("The worker crashed.", is_isolated=is_isolated)
+        if self.errors.get(text):
+            raise self.errors[text].pop(0)
+        return ImageAnalysis(text, vector(text) if text else None, 640, 480, dhash=dhash(text))
 
-    async def query(self, text: str) -> Vectors:
+    async def embed_query(self, text: str) -> Vectors:
         if self.queries_fail:
-            raise Unavailable("no queries today")
+            raise EmbedderUnavailable("no query worker")
         return Vectors(vector(text), None)
 
     async def close(self) -> None:
@@ -81,7 +81,7 @@ COMMAND = [sys.executable, "-m", "sploot_server"]
 
 
 class ServerProcess:
-    """A real `sploot-server`, on a Unix socket unless `port` is given. `stop` and `kill` wait for its end."""
+    """A real `sploot-server`, on a Unix socket unless `port` is given. `stop` and `kill` wait for its exit."""
 
     def __init__(self, data: Path, *options: str, port: int | None = None) -> None:
         self.data = data
@@ -114,7 +114,7 @@ class ServerProcess:
         self.ended()
 
     def stop(self) -> str:
-        """SIGTERM; what it wrote to standard error."""
+        """Send SIGTERM; return the server's standard error."""
         self.process.send_signal(signal.SIGTERM)
         return self.ended()
 

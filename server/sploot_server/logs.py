@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line."""
+"""structlog set-up of the server: one JSON object per line."""
 
 import contextlib
 import logging
@@ -14,8 +14,8 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 
 
 @contextlib.contextmanager
-def logging_to(path: Path | None, level: str) -> Iterator[None]:
-    """Send structlog and the standard library's loggers to `path`, or to standard error. Raises ConfigError."""
+def configure_logging(path: Path | None, level: str) -> Iterator[None]:
+    """Write structlog and standard library logs to `path` or to standard error. Raise ConfigError."""
     try:
         stream = sys.stderr if path is None else path.open("a", encoding="utf-8", buffering=1)
     except OSError as error:

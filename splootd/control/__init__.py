@@ -1,1 +1,1 @@
-"""The control API: what commands and pages ask of the daemon, over HTTP on its own socket."""
+"""Control API of the daemon: HTTP on a Unix socket, for the command line and the web UI."""

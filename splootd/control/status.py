@@ -1,4 +1,4 @@
-"""Where everything stands, in one answer that always adds up. It costs the same with ten items and with a million."""
+"""Builds the status reply. Its counts always add up, and its cost does not depend on the number of items."""
 
 import os
 import resource
@@ -6,72 +6,76 @@ import sys
 from pathlib import Path
 
 from splootd import __version__, protocol
-from splootd.control import views
-from splootd.control.parts import Parts
-from splootd.control.story import needs
+from splootd.control import serializers
+from splootd.control.context import Context
+from splootd.control.explain import list_actions_required
 from splootd.core.item import State
-from splootd.store.rescue import MISHAP
+from splootd.store.recovery import RECOVERY_NOTICE
 
 
-async def status(parts: Parts, started_at: float, *, draining: bool) -> protocol.Status:
-    """`started_at` is in epoch seconds."""
-    counts, folders = await parts.listing.counts(), await folder_rows(parts)
+async def build_status(context: Context, started_at: float, *, draining: bool) -> protocol.Status:
+    """Build the status; `started_at` is in seconds since the epoch."""
+    counts, folders = await context.read_queries.counts(), await folder_rows(context)
     items = {state.value: counts.by_state.get(state, 0) for state in State}
-    left, speed = items[State.PENDING] + items[State.UPLOADING], parts.traffic.items_per_s
-    signed_out = parts.gate.detail if parts.gate.signed_out else None
-    eta_s = left / speed if left and speed and not parts.gate.paused else None
+    remaining, items_per_s = items[State.PENDING] + items[State.UPLOADING], context.metrics.items_per_s
+    signed_out = context.admission.detail if context.admission.is_signed_out else None
+    eta_s = remaining / items_per_s if remaining and items_per_s and not context.admission.is_paused else None
     return protocol.Status(
         daemon=protocol.DaemonStatus(
             version=__version__,
             pid=os.getpid(),
-            uptime_s=max(0.0, parts.clock.now() - started_at),
-            state="draining" if draining else "paused" if parts.gate.paused else "running",
-            rss_bytes=rss_bytes(),
+            uptime_s=max(0.0, context.clock.now() - started_at),
+            state="draining" if draining else "paused" if context.admission.is_paused else "running",
+            rss_bytes=get_rss_bytes(),
         ),
-        server=server_status(parts),
+        server=get_server_status(context),
         items={"total": sum(items.values()), **items},
-        ready_of_which_duplicates=counts.duplicates,
-        pending_of_which_delayed=counts.delayed,
-        rates=protocol.Rates(speed, parts.traffic.bytes_per_s, eta_s),
+        duplicates=counts.duplicates,
+        delayed=counts.delayed,
+        rates=protocol.Rates(items_per_s, context.metrics.bytes_per_s, eta_s),
         folders=folders,
-        needs_you=(*await _mishaps(parts), *parts.more_needs(), *needs(items[State.DEAD], signed_out, folders)),
+        actions_required=(
+            *await _recovery_notices(context),
+            *context.extra_actions_required(),
+            *list_actions_required(items[State.FAILED], signed_out, folders),
+        ),
     )
 
 
-async def _mishaps(parts: Parts) -> list[protocol.Need]:
-    """What became of a damaged queue, until the user says that it was read."""
-    sentence = await parts.listing.setting(MISHAP)
-    return [protocol.Need(sentence, 1, "sploot resume")] if sentence else []
+async def _recovery_notices(context: Context) -> list[protocol.ActionRequired]:
+    """Return the notice about a recovered database, until the user acknowledges it."""
+    notice = await context.settings_store.get(RECOVERY_NOTICE)
+    return [protocol.ActionRequired(notice, 1, "sploot resume")] if notice else []
 
 
-async def folder_rows(parts: Parts) -> tuple[protocol.FolderRow, ...]:
-    """The watched folders with the watcher's health."""
-    folders = await parts.arrivals.folders()
-    return tuple(views.folder_row(folder, *parts.watcher.health(folder.id)) for folder in folders)
+async def folder_rows(context: Context) -> tuple[protocol.FolderRow, ...]:
+    """Return the watched folders with their health."""
+    folders = await context.folder_store.folders()
+    return tuple(serializers.to_folder_row(folder, *context.watcher.health(folder.id)) for folder in folders)
 
 
-def standing(parts: Parts) -> dict[str, str]:
-    """The part of the status that changes without any item changing."""
-    server = server_status(parts)
-    daemon = "paused" if parts.gate.paused else "running"
+def get_connection_state(context: Context) -> dict[str, str]:
+    """Return the part of the status that can change without an item event."""
+    server = get_server_status(context)
+    daemon = "paused" if context.admission.is_paused else "running"
     return {"daemon": daemon, "server": server.state, "breaker": server.breaker, "push": server.push}
 
 
-def server_status(parts: Parts) -> protocol.ServerStatus:
-    gate = parts.gate
+def get_server_status(context: Context) -> protocol.ServerStatus:
+    admission = context.admission
     return protocol.ServerStatus(
-        url=parts.config.server,
-        embedded=parts.config.is_local,
-        state=gate.state,
-        breaker=gate.breaker.mood.value,
-        push=parts.inbox.state,
-        retry_at=views.iso_or_none(gate.retry_at),
-        detail=gate.detail,
+        url=context.config.server,
+        is_local=context.config.is_local,
+        state=admission.state,
+        breaker=admission.breaker.state.value,
+        push=context.push_subscriptions.state,
+        retry_at=serializers.format_iso_or_none(admission.retry_at),
+        detail=admission.detail,
     )
 
 
-def rss_bytes() -> int:
-    """The memory that this process has in use; where the system does not say, the most it ever had."""
+def get_rss_bytes() -> int:
+    """Return the resident memory of this process; on systems without /proc, its peak."""
     if sys.platform == "linux":
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

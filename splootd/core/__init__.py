@@ -1,1 +1,1 @@
-"""Pure rules: no asyncio, clock, chance, file or socket. Time and chance are arguments."""
+"""Pure rules without asyncio, clock, randomness, files or sockets. Time and randomness are arguments."""

@@ -1,30 +1,32 @@
-"""Why it is slow: the one thing that holds everything up now, named from measurements.
+"""Diagnosis of the current bottleneck from measurements.
 
-What stands still for a reason is said first. Then the rule is that work piles up in front of the slowest step.
+A known blocker (pause, sign-in, rate limit, outage) comes first. Otherwise work piles up in front of the slowest step.
 """
 
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from splootd.core.backlog import BACKLOG_LARGE
+from splootd.core.adaptive_concurrency import BACKLOG_THRESHOLD
 
-BUSY_SHARE = 0.7  # of the connections: from then on they are what everything waits for
-HELD_SHARE = 0.5  # of the time of uploads that goes into waiting for the limit
-LATENCY_SHARE = 0.3  # of the time of a file that goes into a question without content
-WORKING_HANDS = 0.5  # fewer lanes than this at work say nothing
+BUSY_SHARE = 0.7  # share of busy connections from which the connections are the bottleneck
+THROTTLED_SHARE = 0.5  # share of the upload time spent waiting for the bandwidth limit
+LATENCY_SHARE = 0.3  # share of a file's time spent on a request without content
+BUSY_WORKERS_MIN = 0.5  # fewer busy workers than this are not significant
 
 
-class Cause(enum.StrEnum):
+class Bottleneck(enum.StrEnum):
+    """Code of the diagnosis, as `sploot why --slow --json` prints it."""
+
     NOTHING_TO_DO = "nothing_to_do"
     PAUSED = "paused"
     METERED = "metered"
     SIGNED_OUT = "signed_out"
     RATE_LIMITED = "rate_limited"
-    UNREACHABLE = "unreachable"  # the breaker is open, or the embedded library does not run
+    UNREACHABLE = "unreachable"  # the circuit breaker is open, or the local server does not run
     DELAYED = "delayed"
     EMBEDDING = "embedding"
-    LIMIT = "limit"
+    BANDWIDTH_LIMIT = "bandwidth_limit"
     SERVER_LATENCY = "server_latency"
     SENDING = "sending"
     READING = "reading"
@@ -33,26 +35,26 @@ class Cause(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Measures:
-    """What is known when somebody asks. Durations are seconds; hands are lanes at work on average, lately."""
+class Measurements:
+    """Input of the diagnosis. Durations are seconds; `*_workers` are averages over the last few seconds."""
 
     pending: int = 0
-    delayed: int = 0  # of the pending ones
+    delayed: int = 0  # among the pending ones
     uploading: int = 0
     embedding: int = 0
-    paused: bool = False
-    held_for: str | None = None  # why sending waits although nobody is sick
-    embedded: bool = False  # the library is the daemon's own
+    is_paused: bool = False
+    suspend_reason: str | None = None  # set while uploads are suspended although the server is healthy
+    is_local: bool = False  # the server is the local server
     server_state: str = "ok"  # ok, unreachable, signed_out, rate_limited
     server_detail: str = ""
     retry_in_s: float | None = None
-    delayed_until_s: float | None = None  # from now, the first of them
-    lanes: int = 3
-    lanes_max: int = 3
-    sending_hands: float = 0.0
-    held_hands: float = 0.0  # of the sending ones, waiting for the limit
-    reading_hands: float = 0.0
-    writing_hands: float = 0.0
+    delayed_until_s: float | None = None  # seconds from now until the first delayed item is due
+    concurrency: int = 3
+    concurrency_max: int = 3
+    sending_workers: float = 0.0
+    throttled_workers: float = 0.0  # among the sending ones, waiting for the bandwidth limit
+    reading_workers: float = 0.0
+    writing_workers: float = 0.0
     check_s: float = 0.0
     upload_s: float = 0.0
     embedding_p50_s: float = 0.0
@@ -62,113 +64,136 @@ class Measures:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """The bottleneck in a sentence, what helps, and the numbers that led there."""
+class Diagnosis:
+    """Bottleneck with its cause in words, a suggestion, and the numbers behind it."""
 
-    cause: Cause
-    because: str
-    helps: str
+    code: Bottleneck
+    cause: str
+    suggestion: str
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
-def bottleneck(of: Measures) -> Finding:
-    """What everything waits for now."""
-    if not of.pending + of.uploading + of.embedding:
-        return Finding(Cause.NOTHING_TO_DO, "nothing waits: everything that was found has ended", "sploot add PATH")
-    return _standstill(of) or _pile(of) or _busy(of)
+def find_bottleneck(measured: Measurements) -> Diagnosis:
+    """Return the current bottleneck."""
+    if not measured.pending + measured.uploading + measured.embedding:
+        return Diagnosis(Bottleneck.NOTHING_TO_DO, "the queue is empty: all files are processed", "sploot add PATH")
+    return _diagnose_blocked(measured) or _diagnose_backlog(measured) or _diagnose_busiest(measured)
 
 
-def _standstill(of: Measures) -> Finding | None:
-    """What holds back all of it, whatever it would cost."""
-    numbers: dict[str, float] = {"pending": of.pending, "embedding": of.embedding}
-    is_sending = of.pending + of.uploading > 0
-    if of.paused and is_sending:
-        return Finding(Cause.PAUSED, f"sending is paused; not sent yet: {_files(of.pending)}", "sploot resume", numbers)
-    if of.retry_in_s is not None:
-        numbers["retry_in_s"] = of.retry_in_s
-    again = f"; it is tried again in {of.retry_in_s:.0f} s" if of.retry_in_s is not None else ""
-    said = f" ({of.server_detail})" if of.server_detail else ""
-    match of.server_state:
-        case "signed_out":
-            return Finding(Cause.SIGNED_OUT, f"the server lets nothing in{said}", "sploot login", numbers)
-        case "rate_limited":
-            because = f"the server asks for patience{said}{again}"
-            return Finding(Cause.RATE_LIMITED, because, "nothing: it goes on by itself", numbers)
-        case "unreachable":
-            because = f"the server does not answer{said}{again}"
-            helps = (
-                "patience; if it lasts: sploot logs" if of.embedded else "see that it runs, and where: sploot config"
-            )
-            return Finding(Cause.UNREACHABLE, because, helps, numbers)
-    if of.held_for is not None and is_sending:
-        helps = "another network, or: sploot config set metered send"
-        return Finding(Cause.METERED, f"sending waits, because {of.held_for}", helps, numbers)
-    return None
-
-
-def _pile(of: Measures) -> Finding | None:
-    """Where the work piles up, when that is not in front of the sending."""
-    sending = of.pending + of.uploading
-    if of.embedding >= BACKLOG_LARGE or not sending:
-        numbers: dict[str, float] = {"embedding": of.embedding, "embedding_p50_s": of.embedding_p50_s}
-        because = f"the library is still making {_files(of.embedding)} searchable"
-        if of.embedding_p50_s:
-            because += f", which takes {of.embedding_p50_s:.1f} s for a typical one, its waiting included"
-        if of.lanes < of.lanes_max:
-            numbers |= {"lanes": of.lanes, "lanes_max": of.lanes_max}
-            because += f"; so as not to add to it, {of.lanes} of {of.lanes_max} connections send"
-        return Finding(Cause.EMBEDDING, because, "patience, or a faster machine for the library", numbers)
-    if of.delayed == sending:
-        numbers = {"delayed": of.delayed}
-        first = ""
-        if of.delayed_until_s is not None:
-            numbers["delayed_until_s"] = of.delayed_until_s
-            first = f", the first of them in {max(0.0, of.delayed_until_s):.0f} s"
-        because = f"what is left, {_files(of.delayed)}, has a time of its own to wait for{first}"
-        return Finding(Cause.DELAYED, because, "sploot bump PATH brings one to the front", numbers)
-    return None
-
-
-def _busy(of: Measures) -> Finding:
-    """Which step has all hands busy."""
-    if of.sending_hands >= BUSY_SHARE * of.lanes:
-        return _sending(of)
-    numbers = {
-        "sending_hands": of.sending_hands,
-        "reading_hands": of.reading_hands,
-        "writing_hands": of.writing_hands,
-        "items_per_s": of.items_per_s,
-    }
-    idle = f"the connections are idle {1 - min(1.0, of.sending_hands / of.lanes):.0%} of the time"
-    if max(of.reading_hands, of.writing_hands) < WORKING_HANDS:
-        because = f"nothing stands out: {of.items_per_s:.1f} files/s, and {idle}"
-        return Finding(Cause.NOT_SLOW, because, "if it goes on for a while: sploot logs --level warning", numbers)
-    if of.reading_hands >= of.writing_hands:
-        because = f"reading the files takes longest: {of.reading_hands:.1f} lanes wait for the disk, and {idle}"
-        return Finding(Cause.READING, because, "a faster disk, or less else to do for this one", numbers)
-    because = f"writing down what was done takes longest: {of.writing_hands:.1f} lanes wait for it, and {idle}"
-    return Finding(Cause.STORE, because, "keep Sploot's state on a faster disk (SPLOOT_HOME)", numbers)
-
-
-def _sending(of: Measures) -> Finding:
-    numbers = {"sending_hands": of.sending_hands, "lanes": of.lanes, "bytes_per_s": of.bytes_per_s}
-    if of.limit_bytes_per_s is not None and of.held_hands >= HELD_SHARE * of.sending_hands:
-        numbers |= {"limit_bytes_per_s": of.limit_bytes_per_s, "held_hands": of.held_hands}
-        because = f"the limit of {of.limit_bytes_per_s / 1000:,.0f} kB/s: uploads wait for it most of the time"
-        return Finding(Cause.LIMIT, because, "a higher one: sploot config set limit 5M", numbers)
-    numbers |= {"check_s": of.check_s, "upload_s": of.upload_s}
-    if of.check_s >= LATENCY_SHARE * (of.check_s + of.upload_s):
-        because = (
-            f"the server's answers: one takes {of.check_s * 1000:,.0f} ms even where nothing is sent,"
-            f" and {of.lanes} connections are all it is asked over"
+def _diagnose_blocked(measured: Measurements) -> Diagnosis | None:
+    """Return the blocker that stops all uploads, if any."""
+    numbers: dict[str, float] = {"pending": measured.pending, "embedding": measured.embedding}
+    is_sending = measured.pending + measured.uploading > 0
+    if measured.is_paused and is_sending:
+        return Diagnosis(
+            Bottleneck.PAUSED,
+            f"uploads are paused; {_format_files(measured.pending)} waiting",
+            "sploot resume",
+            numbers,
         )
-        return Finding(Cause.SERVER_LATENCY, because, "a server that is nearer or less busy", numbers)
-    because = (
-        f"sending itself: {of.bytes_per_s / 1000:,.0f} kB/s over {of.lanes} connections, {of.upload_s:.1f} s for a"
-        f" typical file, where an answer without content takes {of.check_s * 1000:,.0f} ms"
+    if measured.retry_in_s is not None:
+        numbers["retry_in_s"] = measured.retry_in_s
+    retry_text = f"; next attempt in {measured.retry_in_s:.0f} s" if measured.retry_in_s is not None else ""
+    detail = f" ({measured.server_detail})" if measured.server_detail else ""
+    match measured.server_state:
+        case "signed_out":
+            return Diagnosis(Bottleneck.SIGNED_OUT, f"signed out{detail}", "sploot login", numbers)
+        case "rate_limited":
+            cause = f"rate-limited by the server{detail}{retry_text}"
+            return Diagnosis(Bottleneck.RATE_LIMITED, cause, "none needed: uploads resume automatically", numbers)
+        case "unreachable":
+            cause = f"the server does not respond{detail}{retry_text}"
+            suggestion = (
+                "wait; if it does not recover: sploot logs"
+                if measured.is_local
+                else "check that the server is running and that its URL is correct: sploot config get server"
+            )
+            return Diagnosis(Bottleneck.UNREACHABLE, cause, suggestion, numbers)
+    if measured.suspend_reason is not None and is_sending:
+        suggestion = "use another network, or: sploot config set on_metered_network send"
+        return Diagnosis(Bottleneck.METERED, f"uploads are suspended: {measured.suspend_reason}", suggestion, numbers)
+    return None
+
+
+def _diagnose_backlog(measured: Measurements) -> Diagnosis | None:
+    """Return the step after or before the upload where work piles up, if any."""
+    sending = measured.pending + measured.uploading
+    if measured.embedding >= BACKLOG_THRESHOLD or not sending:
+        numbers: dict[str, float] = {"embedding": measured.embedding, "embedding_p50_s": measured.embedding_p50_s}
+        cause = f"the library is still processing {_format_files(measured.embedding)}"
+        if measured.embedding_p50_s:
+            cause += f", {measured.embedding_p50_s:.1f} s for a typical file including its time in the queue"
+        if measured.concurrency < measured.concurrency_max:
+            numbers |= {"concurrency": measured.concurrency, "concurrency_max": measured.concurrency_max}
+            cause += f"; uploads are reduced to {measured.concurrency} of {measured.concurrency_max} connections"
+        return Diagnosis(Bottleneck.EMBEDDING, cause, "wait, or run the library on a faster machine", numbers)
+    if measured.delayed == sending:
+        numbers = {"delayed": measured.delayed}
+        first = ""
+        if measured.delayed_until_s is not None:
+            numbers["delayed_until_s"] = measured.delayed_until_s
+            first = f", the first in {max(0.0, measured.delayed_until_s):.0f} s"
+        cause = f"the remaining {_format_files(measured.delayed)} are scheduled for later{first}"
+        if measured.delayed == 1:
+            cause = f"the remaining file is scheduled for later{first}"
+        return Diagnosis(Bottleneck.DELAYED, cause, "move one to the front: sploot bump PATH", numbers)
+    return None
+
+
+def _diagnose_busiest(measured: Measurements) -> Diagnosis:
+    """Return the step whose workers are busiest."""
+    if measured.sending_workers >= BUSY_SHARE * measured.concurrency:
+        return _diagnose_sending(measured)
+    numbers = {
+        "sending_workers": measured.sending_workers,
+        "reading_workers": measured.reading_workers,
+        "writing_workers": measured.writing_workers,
+        "items_per_s": measured.items_per_s,
+    }
+    idle = f"the connections are idle {1 - min(1.0, measured.sending_workers / measured.concurrency):.0%} of the time"
+    if max(measured.reading_workers, measured.writing_workers) < BUSY_WORKERS_MIN:
+        cause = f"no bottleneck found: {measured.items_per_s:.1f} files/s, and {idle}"
+        return Diagnosis(Bottleneck.NOT_SLOW, cause, "if it stays slow: sploot logs --level warning", numbers)
+    if measured.reading_workers >= measured.writing_workers:
+        cause = (
+            f"reading files is the slowest step: {measured.reading_workers:.1f} workers wait for the disk, and {idle}"
+        )
+        return Diagnosis(Bottleneck.READING, cause, "use a faster disk, or reduce other load on this one", numbers)
+    cause = (
+        f"writing results to the database is the slowest step: {measured.writing_workers:.1f} workers wait for it,"
+        f" and {idle}"
     )
-    return Finding(Cause.SENDING, because, "a faster line, or a server that takes files in faster", numbers)
+    return Diagnosis(Bottleneck.STORE, cause, "move Sploot's state to a faster disk (SPLOOT_HOME)", numbers)
 
 
-def _files(number: int) -> str:
+def _diagnose_sending(measured: Measurements) -> Diagnosis:
+    numbers = {
+        "sending_workers": measured.sending_workers,
+        "concurrency": measured.concurrency,
+        "bytes_per_s": measured.bytes_per_s,
+    }
+    if (
+        measured.limit_bytes_per_s is not None
+        and measured.throttled_workers >= THROTTLED_SHARE * measured.sending_workers
+    ):
+        numbers |= {"limit_bytes_per_s": measured.limit_bytes_per_s, "throttled_workers": measured.throttled_workers}
+        cause = f"the bandwidth limit of {measured.limit_bytes_per_s / 1000:,.0f} kB/s slows uploads most of the time"
+        suggestion = "raise the limit: sploot config set bandwidth_limit 5M"
+        return Diagnosis(Bottleneck.BANDWIDTH_LIMIT, cause, suggestion, numbers)
+    numbers |= {"check_s": measured.check_s, "upload_s": measured.upload_s}
+    if measured.check_s >= LATENCY_SHARE * (measured.check_s + measured.upload_s):
+        cause = (
+            f"the server's response time: {measured.check_s * 1000:,.0f} ms even for a request without content, over"
+            f" {measured.concurrency} connections"
+        )
+        return Diagnosis(Bottleneck.SERVER_LATENCY, cause, "use a server that is closer or less busy", numbers)
+    cause = (
+        f"the upload itself: {measured.bytes_per_s / 1000:,.0f} kB/s over {measured.concurrency} connections,"
+        f" {measured.upload_s:.1f} s for a typical file; a request without content takes"
+        f" {measured.check_s * 1000:,.0f} ms"
+    )
+    return Diagnosis(Bottleneck.SENDING, cause, "use a faster network connection, or a faster server", numbers)
+
+
+def _format_files(number: int) -> str:
     return "1 file" if number == 1 else f"{number:,} files"

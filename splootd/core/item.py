@@ -1,4 +1,4 @@
-"""What the queue holds: one local file in one version, and the words that describe it."""
+"""Queue item: one local file in one version, with its states and priorities."""
 
 import enum
 import zlib
@@ -9,46 +9,47 @@ SHARDS = 16
 
 
 class State(enum.StrEnum):
-    """Where an item stands on its walk. The same word in code, table, log, metric, command and page."""
+    """State of an item, with the same value in code, table, log, metrics, command line and web UI."""
 
-    PENDING = "pending"  # waiting for its turn, or for its next try
-    UPLOADING = "uploading"  # leased by a lane of this daemon
-    EMBEDDING = "embedding"  # the library has the bytes; it is not searchable yet
+    PENDING = "pending"  # waiting for an upload worker, or for its next attempt
+    UPLOADING = "uploading"  # leased by an upload worker of this daemon
+    EMBEDDING = "embedding"  # uploaded; not searchable yet
     READY = "ready"  # searchable
-    DEAD = "dead"  # a dead letter: given up, with a reason, until the user retries
-    GONE = "gone"  # the file vanished before it was sent
-    SKIPPED = "skipped"  # not to be sent: a type the server does not take, removed there, or forgotten by the user
+    FAILED = "failed"  # in the dead-letter queue until the user retries it
+    MISSING = "missing"  # the file disappeared before it was uploaded
+    SKIPPED = "skipped"  # not to be uploaded: unsupported type, removed on the server, or forgotten by the user
 
 
 class Priority(enum.IntEnum):
-    """Smaller is sooner, so that an index on the number is the order of work."""
+    """Priority of an item. Smaller values come first, so that an index on the number gives the claim order."""
 
     URGENT = 0
     NORMAL = 1
     BACKGROUND = 2
 
     @property
-    def word(self) -> str:
+    def label(self) -> str:
         return self.name.lower()
 
     @classmethod
-    def of(cls, word: str) -> "Priority":
-        """The priority called `word`; KeyError for any other word."""
-        return cls[word.upper()]
+    def from_label(cls, label: str) -> "Priority":
+        """Return the priority with this label. Raises KeyError."""
+        return cls[label.upper()]
 
 
 class Version(NamedTuple):
-    """What tells one version of a file from the next without reading it."""
+    """File metadata that distinguishes one version of a file from the next without reading it."""
 
     size: int
     mtime_ns: int
     device: int
     inode: int
 
-    def is_still(self, earlier: "Version") -> bool:
-        """Whether what is at a path now is what was there `earlier`.
+    def is_same_as(self, earlier: "Version") -> bool:
+        """Return True when this version equals `earlier` in size, mtime and inode.
 
-        The device is left out: it is numbered anew when the machine starts or the disk is plugged in again.
+        The device number is ignored: the kernel assigns a new one at each boot and at each mount of a removable
+        disk, so comparing it would upload every file of an external disk again.
         """
         return (self.size, self.mtime_ns, self.inode) == (earlier.size, earlier.mtime_ns, earlier.inode)
 
@@ -56,7 +57,7 @@ class Version(NamedTuple):
 class Item(NamedTuple):
     """One row of the queue. Times are seconds since the epoch; `sha256` is the 32-byte digest.
 
-    A tuple, as the version in it: thousands are made at once, and to make a frozen dataclass takes twice as long.
+    A NamedTuple, like its version: thousands are created in one go, and a frozen dataclass takes twice as long.
     """
 
     id: int
@@ -72,8 +73,8 @@ class Item(NamedTuple):
     sha256: bytes | None
     asset_id: str | None
     duplicate: bool
-    fault: str | None
-    reason: str | None
+    error_code: str | None
+    error_message: str | None
     folder_id: int | None
     tags: tuple[str, ...]
     force: bool
@@ -81,15 +82,16 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """An item in the hands of one lane. Only its holder can say how the upload ended."""
+    """An item claimed by one upload worker. The store accepts a result only with the current `lease` (fencing)."""
 
     item: Item
     lease: str
 
 
-def shard_of(path: bytes) -> int:
-    """The shard of a path, 0 to 15, the same on every machine and in every version.
+def shard_for(path: bytes) -> int:
+    """Return the shard of a path, 0 to 15, equal on every machine and in every version.
 
-    CRC-32 spreads the counted names that cameras and browsers give more evenly than a random hash would.
+    CRC-32 spreads the numbered names of cameras and browsers more evenly than a random hash. Python's `hash` is not
+    usable here: it differs between processes.
     """
     return zlib.crc32(path) % SHARDS

@@ -1,7 +1,7 @@
-"""The law of an item's life. Everything that may change a state stands in this file, and nowhere else.
+"""State machine of an item. Everything that may change a state must be defined in this file.
 
-`NEXT` says which step leads from a state to which other one; a step that is missing there is not allowed. The schema
-says the same law a second time as a trigger, and a test walks every pair of states and demands that both agree.
+`TRANSITIONS` maps each state and transition to the next state; a missing entry is not allowed. The schema enforces the
+same rules with a trigger, and a test compares both for every pair of states.
 """
 
 import enum
@@ -10,53 +10,63 @@ from collections.abc import Mapping
 from splootd.core.item import State
 
 
-class Step(enum.StrEnum):
-    CLAIM = "claim"  # a lane takes it
+class Transition(enum.StrEnum):
+    """Named step from one state to another."""
+
+    CLAIM = "claim"  # an upload worker leases the item
     ACCEPT = "accept"  # the library has the bytes (201 or 409)
     FINISH = "finish"  # searchable
-    RETRY = "retry"  # a fault that counts as one of its tries
-    WAIT = "wait"  # not the item's fault, or handed back: not counted
-    BURY = "bury"  # to the dead letters
-    VANISH = "vanish"  # the file is no longer there
-    SKIP = "skip"  # not to be sent
-    REVIVE = "revive"  # the user, or the file's return, gives it a fresh start
+    RETRY = "retry"  # a failed attempt that is counted
+    SNOOZE = "snooze"  # released, or failed through no fault of the item: not counted
+    DISCARD = "discard"  # moved to the dead-letter queue
+    FILE_MISSING = "file_missing"  # the file no longer exists
+    SKIP = "skip"  # not to be uploaded
+    REQUEUE = "requeue"  # reset by the user, or because the file reappeared
 
 
-NEXT: Mapping[State, Mapping[Step, State]] = {
-    State.PENDING: {Step.CLAIM: State.UPLOADING, Step.VANISH: State.GONE, Step.SKIP: State.SKIPPED},
-    State.UPLOADING: {
-        Step.ACCEPT: State.EMBEDDING,
-        Step.FINISH: State.READY,
-        Step.RETRY: State.PENDING,
-        Step.WAIT: State.PENDING,
-        Step.BURY: State.DEAD,
-        Step.VANISH: State.GONE,
-        Step.SKIP: State.SKIPPED,
+TRANSITIONS: Mapping[State, Mapping[Transition, State]] = {
+    State.PENDING: {
+        Transition.CLAIM: State.UPLOADING,
+        Transition.FILE_MISSING: State.MISSING,
+        Transition.SKIP: State.SKIPPED,
     },
-    State.EMBEDDING: {Step.FINISH: State.READY, Step.BURY: State.DEAD, Step.SKIP: State.SKIPPED},
+    State.UPLOADING: {
+        Transition.ACCEPT: State.EMBEDDING,
+        Transition.FINISH: State.READY,
+        Transition.RETRY: State.PENDING,
+        Transition.SNOOZE: State.PENDING,
+        Transition.DISCARD: State.FAILED,
+        Transition.FILE_MISSING: State.MISSING,
+        Transition.SKIP: State.SKIPPED,
+    },
+    State.EMBEDDING: {Transition.FINISH: State.READY, Transition.DISCARD: State.FAILED, Transition.SKIP: State.SKIPPED},
     State.READY: {},
-    State.DEAD: {Step.REVIVE: State.PENDING, Step.SKIP: State.SKIPPED},
-    State.GONE: {Step.REVIVE: State.PENDING, Step.SKIP: State.SKIPPED},
-    State.SKIPPED: {Step.REVIVE: State.PENDING},
+    State.FAILED: {Transition.REQUEUE: State.PENDING, Transition.SKIP: State.SKIPPED},
+    State.MISSING: {Transition.REQUEUE: State.PENDING, Transition.SKIP: State.SKIPPED},
+    State.SKIPPED: {Transition.REQUEUE: State.PENDING},
 }
 
-ENDED = frozenset({State.READY, State.DEAD, State.GONE, State.SKIPPED})
-"""States in which nothing more happens by itself."""
+FINAL_STATES = frozenset({State.READY, State.FAILED, State.MISSING, State.SKIPPED})
+"""States that only the user or a change of the file can leave."""
 
 
-class NotAllowedError(Exception):
-    """A step that the law does not know from this state: a fault in the program, never in a file."""
+class InvalidTransitionError(Exception):
+    """A transition that is not allowed from this state: a bug in the program, never a problem with a file."""
 
 
-def advance(state: State, step: Step) -> State:
-    """The state that `step` leads to; NotAllowedError if there is none."""
+def advance(state: State, transition: Transition) -> State:
+    """Return the state after `transition`. Raises InvalidTransitionError."""
     try:
-        return NEXT[state][step]
+        return TRANSITIONS[state][transition]
     except KeyError:
-        raise NotAllowedError(f"an item that is {state} cannot {step}") from None
+        raise InvalidTransitionError(f"transition {transition} is not allowed from state {state}") from None
 
 
-def mermaid() -> str:
-    """The law as a Mermaid state diagram, for the architecture page."""
-    arrows = (f"    {state} --> {target}: {step}" for state, steps in NEXT.items() for step, target in steps.items())
+def render_mermaid() -> str:
+    """Render the state machine as a Mermaid diagram, for ARCHITECTURE.md."""
+    arrows = (
+        f"    {state} --> {target}: {transition}"
+        for state, transitions in TRANSITIONS.items()
+        for transition, target in transitions.items()
+    )
     return "\n".join(["stateDiagram-v2", "    [*] --> pending", *arrows])

@@ -1,5 +1,5 @@
-"""What the daemon measures: values that are told what happened, and do nothing but count it."""
+"""Metrics: counters, histograms and utilization of the daemon, without I/O."""
 
-from splootd.metrics.traffic import WINDOW_S, Traffic, Transfer
+from splootd.metrics.collector import WINDOW_S, MetricsCollector, Transfer
 
-__all__ = ["WINDOW_S", "Traffic", "Transfer"]
+__all__ = ["WINDOW_S", "MetricsCollector", "Transfer"]

@@ -1,20 +1,20 @@
-"""A log-linear histogram: ninety linear buckets in each decade, so that every bucket is at most a tenth wide.
+"""Log-linear latency histogram: ninety linear buckets per decade, each at most 10 % wide.
 
-This is the layout of OpenHistogram (two significant decimal digits). Its borders are round decimal numbers, so the few
-that Prometheus is told are exact sums of ours.
+This is the layout of OpenHistogram (two significant decimal digits). The bounds are round decimal numbers, so the few
+Prometheus buckets are exact sums of these buckets.
 """
 
 from bisect import bisect_left
 from collections.abc import Sequence
 
 BOUNDS = (*(float(f"{digits}e{exponent}") for exponent in range(-5, 2) for digits in range(10, 100)), 1_000.0)
-"""Upper borders, each inclusive: 0.1 ms to 1000 s. What is below is in the first, what is above behind the last."""
+"""Inclusive upper bounds, 0.1 ms to 1000 s. Smaller values count in the first bucket, larger ones in an extra last."""
 
-PRECISION = 0.1  # a quantile is never too small, and never more than this part too large
+PRECISION = 0.1  # a quantile is never too small and at most this share too large
 
 
 class Histogram:
-    """Counts of durations in seconds. Observing costs one binary search, whatever was observed before."""
+    """Counts durations in seconds. An observation costs one binary search."""
 
     def __init__(self) -> None:
         self.sum = 0.0
@@ -32,7 +32,7 @@ class Histogram:
         self._largest = max(self._largest, seconds)
 
     def quantile(self, share: float) -> float:
-        """The duration that `share` (0 to 1) of all stay within: p99 is 0.99. 0 without any."""
+        """Return the quantile for `share` (0 to 1, p99 is 0.99); 0 without observations."""
         rank, seen = share * self.count, 0
         for bound, count in zip(BOUNDS, self._counts, strict=False):
             seen += count
@@ -40,12 +40,12 @@ class Histogram:
                 return min(bound, self._largest)
         return self._largest
 
-    def at_most(self, bounds: Sequence[float]) -> list[int]:
-        """How many were within each of `bounds`, which must be among BOUNDS and ascend."""
-        found, seen, start = [], 0, 0
+    def cumulative_counts(self, bounds: Sequence[float]) -> list[int]:
+        """Return the cumulative count for each of `bounds`, which must ascend and be members of BOUNDS."""
+        counts, seen, start = [], 0, 0
         for bound in bounds:
             end = bisect_left(BOUNDS, bound) + 1
             seen += sum(self._counts[start:end])
-            found.append(seen)
+            counts.append(seen)
             start = end
-        return found
+        return counts

@@ -1,56 +1,58 @@
-"""What the daemon and the command line must agree on: requests and replies. Standard library only.
+"""Messages of the control API, shared by the daemon and the command line. Standard library only.
 
-A request is a frozen dataclass that knows its method and path; `wire.py` says how it travels. A path of a file is text
-as `os.fsdecode` gives it, so that a name that is not UTF-8 survives JSON as escaped surrogates.
+A request is a frozen dataclass with its method and path; `codec.py` converts it to a query or JSON. File paths are text
+as returned by `os.fsdecode`, so that a name that is not UTF-8 survives JSON as escaped surrogates.
 
-Making all these classes takes longer than bare Python takes to start. So each page of this folder is only read when one
-of its names is asked for: a command needs those of one or two.
+Creating all these classes takes longer than starting Python. Each module of this package is therefore imported when one
+of its names is first used: a command needs one or two of them.
 """
 
 from importlib import import_module
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # the checker of types may as well have them all
-    from splootd.protocol.adding import *  # noqa: F403
-    from splootd.protocol.changes import *  # noqa: F403
-    from splootd.protocol.examination import *  # noqa: F403
+if TYPE_CHECKING:  # type checkers see every name
+    from splootd.protocol.add import *  # noqa: F403
+    from splootd.protocol.daemon import *  # noqa: F403
+    from splootd.protocol.doctor import *  # noqa: F403
+    from splootd.protocol.events import *  # noqa: F403
     from splootd.protocol.folders import *  # noqa: F403
+    from splootd.protocol.item_actions import *  # noqa: F403
     from splootd.protocol.items import *  # noqa: F403
-    from splootd.protocol.keeping import *  # noqa: F403
     from splootd.protocol.library import *  # noqa: F403
-    from splootd.protocol.measures import *  # noqa: F403
+    from splootd.protocol.metrics import *  # noqa: F403
     from splootd.protocol.problem import *  # noqa: F403
+    from splootd.protocol.registry import *  # noqa: F403
     from splootd.protocol.request import *  # noqa: F403
-    from splootd.protocol.requests import *  # noqa: F403
-    from splootd.protocol.running import *  # noqa: F403
-    from splootd.protocol.standing import *  # noqa: F403
+    from splootd.protocol.status import *  # noqa: F403
+    from splootd.protocol.undo_backup import *  # noqa: F403
 
-ADD_PATHS_MAX = 1_000  # paths in one request; a longer list goes as several requests of one add
+ADD_PATHS_MAX = 1_000  # paths per request; a longer list is sent as several requests of one import
 BODY_BYTES_MAX = 16_000_000
 PAGE_MAX = 1_000
-TEXT_CHARS_MAX = 200  # of what is looked for in names
+TEXT_CHARS_MAX = 200  # of a file name search
 
-PAGES = {
+NAMES_BY_MODULE = {
     "request": "Request",
-    "standing": "GetStatus DaemonStatus ServerStatus Rates Need Status",
+    "status": "GetStatus DaemonStatus ServerStatus Rates ActionRequired Status",
     "folders": "GetFolders FolderRow Folders RemoveFolder",
-    "adding": "Add PathOutcome Added GetProgress Progress",
-    "items": "ListItems ItemRow Items Why AttemptRow Story",
-    "changes": "Retry Bump Forget Changed",
-    "running": "Pause Resume Login Logout Shutdown Done",
-    "keeping": "Undo Undone Backup",
-    "library": "Search Hit Hits OpenPage PageAddress",
-    "measures": "GetEvents GetMetrics GetReport CallRow UploadRow MemoryRow Report WhySlow Slow",
-    "examination": "Examine SelfTest Finding Findings",
+    "add": "Add PathOutcome AddReply GetProgress Progress",
+    "items": "ListItems ItemRow Items GetExplanation AttemptRow Explanation",
+    "item_actions": "Retry Bump Forget ChangeReply",
+    "daemon": "Pause Resume Login Logout Shutdown MessageReply",
+    "undo_backup": "Undo UndoReply Backup",
+    "library": "Search Hit Hits OpenUi UiUrl",
+    "events": "GetEvents",
+    "metrics": "GetMetrics GetReport CallRow UploadRow MemoryRow Report GetBottleneck Bottleneck",
+    "doctor": "RunDoctor SelfTest Finding Findings",
     "problem": "Problem",
-    "requests": "AnyRequest REQUESTS",
+    "registry": "AnyRequest REQUESTS",
 }
-_PAGE_OF = {name: page for page, names in PAGES.items() for name in names.split()}
+_MODULE_OF = {name: module for module, names in NAMES_BY_MODULE.items() for name in names.split()}
 
-if not TYPE_CHECKING:  # which would take any name for one that there is
+if not TYPE_CHECKING:  # with a module `__getattr__`, type checkers would accept any name
 
     def __getattr__(name: str) -> object:
-        if name not in _PAGE_OF:
+        if name not in _MODULE_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = globals()[name] = getattr(import_module(f"{__name__}.{_PAGE_OF[name]}"), name)
-        return found
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+        return value

@@ -1,4 +1,4 @@
-"""Single files in the queue."""
+"""Messages that list items and explain a single one."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,17 +8,17 @@ from splootd.protocol.request import Request
 
 @dataclass(frozen=True, slots=True)
 class ListItems(Request):
-    """Items, newest first: those older than the id `before`, or the next ones newer than the id `after`.
+    """List items, newest first: those older than the id `before`, or the next ones newer than the id `after`.
 
-    `text` is looked for in the names of files, so far in one request and no further: the reply says where to go on.
-    With `lines` the reply is no `Items` but rows, `limit` of them however many that is, each on a line of its own.
+    `text` filters by file name. One request scans a bounded number of rows; the reply has the position to continue at.
+    With `lines` the reply is not `Items` but `limit` rows as newline-delimited JSON, without an upper bound.
     """
 
     method: ClassVar[str] = "GET"
     path: ClassVar[str] = "/v1/items"
     state: str | None = None
     folder: str | None = None
-    reason: str | None = None
+    error_code: str | None = None
     before: int | None = None
     limit: int = 100
     after: int | None = None
@@ -28,6 +28,8 @@ class ListItems(Request):
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
+    """One item of the queue."""
+
     id: int
     path: str
     state: str
@@ -40,16 +42,16 @@ class ItemRow:
     added_at: str
     updated_at: str
     next_at: str | None
-    reason: str | None
+    error_message: str | None
     duplicate: bool
     folder: str | None
     tags: tuple[str, ...]
-    fault: str | None = None  # the code that `--reason` takes
+    error_code: str | None = None  # the value of `--error`
 
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """One page, newest first; `before` asks for the next one, None when there is none. So does `after`, upwards."""
+    """One page of items, newest first. `before` or `after` is the cursor of the next page, None on the last one."""
 
     items: tuple[ItemRow, ...]
     before: int | None
@@ -57,8 +59,8 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
-class Why(Request):
-    """The story of one file, by id or path."""
+class GetExplanation(Request):
+    """Explain the state of one file, given by id or path."""
 
     method: ClassVar[str] = "GET"
     path: ClassVar[str] = "/v1/why"
@@ -67,18 +69,20 @@ class Why(Request):
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
+    """One failed attempt; `action` is the retry action that followed."""
+
     at: str
-    fault: str
-    verdict: str
-    reason: str
+    error_code: str
+    action: str
+    error_message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """One file: where it stands, what was tried, what happens next, in a sentence."""
+class Explanation:
+    """State of one file, its failed attempts, and the next step in words."""
 
     item: ItemRow
     attempts: tuple[AttemptRow, ...]
     next: str
     versions: int
-    removed_at: str | None = None  # when it was noticed that the library does not have it any more
+    removed_at: str | None = None  # when its removal from the library was detected

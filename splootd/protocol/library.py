@@ -1,4 +1,4 @@
-"""The library, and the page that shows it."""
+"""Messages about the library and the web UI."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,6 +8,8 @@ from splootd.protocol.request import Request
 
 @dataclass(frozen=True, slots=True)
 class Search(Request):
+    """Search the library."""
+
     method: ClassVar[str] = "GET"
     path: ClassVar[str] = "/v1/search"
     text: str
@@ -16,9 +18,10 @@ class Search(Request):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One meme that matches; a larger `score` is better, and `path` is None where no local file is known.
+    """One search result. A larger `score` is better; `path` is None without a known local file.
 
-    `url` opens it in a browser; what only the daemon may fetch is on the page, so None before the first `sploot ui`.
+    `url` opens the image in a browser. An image that only the daemon can fetch is served by the web UI, so its `url` is
+    None before the first `sploot ui`.
     """
 
     asset_id: str
@@ -30,15 +33,17 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Hits:
+    """Reply to Search."""
+
     hits: tuple[Hit, ...]
     note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class OpenPage(Request):
-    """Where the page is for a browser, once and for a minute. `reset` makes every browser of before a stranger.
+class OpenUi(Request):
+    """Create a login URL of the web UI, valid once and for one minute.
 
-    With an `asset` the address leads to its picture.
+    `reset` revokes all existing browser sessions. With `asset` the URL opens the image of that asset.
     """
 
     method: ClassVar[str] = "POST"
@@ -48,5 +53,7 @@ class OpenPage(Request):
 
 
 @dataclass(frozen=True, slots=True)
-class PageAddress:
+class UiUrl:
+    """Reply to OpenUi."""
+
     url: str

@@ -1,11 +1,11 @@
-"""How a request is refused."""
+"""Error reply of the control API."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """RFC 9457 problem details; `code` is stable, `title` and `hint` are for people."""
+    """RFC 9457 problem details. `code` is stable for scripts; `title` and `hint` are for people."""
 
     code: str
     title: str

@@ -1,1 +1,1 @@
-"""The Sploot server, as seen from the daemon."""
+"""Client side of the Sploot API: connections, requests, and parsing of responses."""

@@ -1,8 +1,11 @@
-"""The upload form as bytes, kept to what Sploot's parser (undici) accepts.
+"""Encode multipart/form-data (RFC 7578) as strictly as Sploot's parser, undici, requires.
 
-That parser is strict: no `filename*`, no backslash escapes, no bytes before the first boundary or behind the last one,
-no boundary string within the data; names quoted, lines ended by CRLF, and the part's type without parameters, because
-Sploot compares it as it stands.
+undici rejects more than RFC 7578 and RFC 2046 do, and Sploot turns each rejection into a 500 without a reason:
+- `filename*` (RFC 5987) and backslash escapes in quoted strings, so file names are plain ASCII without quotes;
+- a preamble before the first boundary, or an epilogue after the last one;
+- names without quotes, and lines that end in a bare LF.
+It also searches the data for the boundary without its leading dashes, so the boundary string must not occur in any
+file. Sploot compares the part's content type as a whole, so it must not have parameters.
 """
 
 import json
@@ -10,12 +13,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-BOUNDARY_BYTES = 16  # as hex 32 characters: by chance in a file of 1 GB once in 10^29 times
+BOUNDARY_BYTES = 16  # 32 hex digits: the chance that a file of 1 GB contains them is 1 in 10^29
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What is said about one file. `filename` is ASCII, without quotes."""
+class PartHeaders:
+    """The headers of one file. `filename` is ASCII, without quotes."""
 
     filename: str
     mime: str
@@ -24,7 +27,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands around the bytes of files: `before` each of them, and after the last."""
+    """The bytes around the files: `before` each of them, and `after` the last."""
 
     content_type: str
     before: Sequence[bytes]
@@ -35,15 +38,15 @@ class Frame:
         return sum(map(len, self.before)) + len(self.after)
 
 
-def frame(parts: Sequence[Part], *, boundary: str | None = None) -> Frame:
-    """The form's frame for these files. Tags travel in front of their file as a JSON array, or not at all."""
-    line = boundary or secrets.token_hex(BOUNDARY_BYTES)
-    before = [_before(part, line, is_first=not index) for index, part in enumerate(parts)]
-    return Frame(f"multipart/form-data; boundary={line}", before, f"\r\n--{line}--\r\n".encode())
+def build_frame(parts: Sequence[PartHeaders], *, boundary: str | None = None) -> Frame:
+    """Build the frame of a form. The tags of a file precede it as a JSON array; without tags the part is omitted."""
+    delimiter = boundary or secrets.token_hex(BOUNDARY_BYTES)
+    before = [_encode_part_headers(part, delimiter, is_first=not index) for index, part in enumerate(parts)]
+    return Frame(f"multipart/form-data; boundary={delimiter}", before, f"\r\n--{delimiter}--\r\n".encode())
 
 
-def _before(part: Part, line: str, *, is_first: bool) -> bytes:
-    opening = f"--{line}\r\nContent-Disposition: form-data; name="
+def _encode_part_headers(part: PartHeaders, delimiter: str, *, is_first: bool) -> bytes:
+    opening = f"--{delimiter}\r\nContent-Disposition: form-data; name="
     tags = f'{opening}"tags"\r\n\r\n{json.dumps(list(part.tags))}\r\n' if part.tags else ""
     file = f'{opening}"file"; filename="{part.filename}"\r\nContent-Type: {part.mime}\r\n\r\n'
     return f"{'' if is_first else chr(13) + chr(10)}{tags}{file}".encode()

@@ -1,1 +1,1 @@
-"""The SQLite store: the one place where the queue and the ledger are kept."""
+"""The SQLite store: the queue, the ledger and everything else that the daemon keeps across restarts."""

@@ -1,4 +1,4 @@
-"""A connection to SQLite with a thread of its own."""
+"""A SQLite connection on a thread of its own."""
 
 import contextlib
 import sqlite3
@@ -14,19 +14,22 @@ T = TypeVar("T")
 
 
 class Connection:
-    """One connection on a thread of its own, where plain functions run one after another."""
+    """Runs plain functions one after another on the thread of one connection."""
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
-        self.waiting = 0  # functions that wait or run
+        self.pending_count = 0  # functions that wait or run
 
     @classmethod
     async def open(cls, path: Path, prepare: Callable[[sqlite3.Connection], None], *, mode: str) -> "Connection":
+        """Open a connection and run `prepare` on it. `mode` is ro, rw or rwc."""
+        # Without isolation_level=None, Python's sqlite3 opens a transaction before an INSERT or UPDATE outside of one,
+        # and the statement stays uncommitted.
         connecting = aiosqlite.connect(schema.uri(path, mode=mode), uri=True, isolation_level=None)
         try:
             connection = cls(await connecting)
         except BaseException:
-            # aiosqlite does not wait for the end of its thread here, which then speaks to a loop that may be closed.
+            # aiosqlite does not join its thread here. The thread would then call an event loop that may be closed.
             connecting._thread.join()  # noqa: SLF001
             raise
         try:
@@ -36,22 +39,22 @@ class Connection:
             raise
         return connection
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on the thread, in one hop.
+    async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `function` on the thread, with one switch to it and back.
 
-        aiosqlite's public methods hop once per statement, which makes a group commit three times slower. Its
-        `_execute` is private; so its version is pinned below the next minor one, and a test runs it.
+        aiosqlite's public methods switch threads once for each statement, which makes a group commit three times
+        slower. Its `_execute` is private, so its version is pinned below the next minor one, and a test runs it.
         """
-        self.waiting += 1
+        self.pending_count += 1
         try:
-            return cast(T, await self._connection._execute(work, self._connection._conn))  # type: ignore[no-untyped-call] # noqa: SLF001
+            return cast(T, await self._connection._execute(function, self._connection._conn))  # type: ignore[no-untyped-call] # noqa: SLF001
         finally:
-            self.waiting -= 1
+            self.pending_count -= 1
 
     async def interrupt(self) -> None:
-        """Let what runs fail now."""
+        """Make the running function fail with SQLITE_INTERRUPT."""
         await self._connection.interrupt()
 
     async def close(self) -> None:
-        with contextlib.suppress(sqlite3.Error):  # nothing is lost by it: what is acknowledged is on the disk
+        with contextlib.suppress(sqlite3.Error):  # this loses nothing: every acknowledged write is on the disk
             await self._connection.close()

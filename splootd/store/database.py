@@ -1,4 +1,4 @@
-"""The one door to the store: a connection that writes and checkpoints, and two that only read."""
+"""Access to the database file: one connection that writes and checkpoints, and two that only read."""
 
 import asyncio
 import contextlib
@@ -11,51 +11,51 @@ from typing import TypeVar
 from splootd.errors import StoreError
 from splootd.store import schema
 from splootd.store.connection import Connection
-from splootd.store.lanes import BULK_ROWS_MAX, Lanes, Waiting
 from splootd.store.transaction import (
-    Outcome,
+    OperationResult,
     closed_error,
     commit_all,
-    is_of_the_database,
-    leaves_the_connection_well,
-    snapshot,
-    store_error,
+    is_connection_usable,
+    is_database_error,
+    read_snapshot,
+    to_store_error,
 )
+from splootd.store.write_queue import BULK_ROWS_MAX, PendingWrite, WriteQueue
 
 T = TypeVar("T")
 
-READERS = 2
-CHECK_AT_OPEN_BYTES_MAX = 32 << 20  # a check of this much takes less than a second
+READER_COUNT = 2
+CHECK_AT_OPEN_BYTES_MAX = 32 << 20  # a check of this size takes less than a second
 
 
 class Database:
-    """One SQLite file. `open` it, and `close` it in the end.
+    """One SQLite file. `open` it first, and `close` it at the end.
 
-    What waits to be written is written in groups: one task takes all that waits, runs it as one transaction on the
-    connection's thread, and answers each caller after COMMIT has returned. No caller ever holds a transaction, so none
-    can leave one open, or undo a neighbour's write, by being cancelled.
+    Writes are committed in groups: one task takes all pending operations, runs them as one transaction on the thread
+    of the connection, and resolves each caller after COMMIT has returned. No caller ever holds a transaction, so a
+    cancelled caller cannot leave one open or roll back the write of another caller.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.was_clean = True
-        self._lanes = Lanes()
-        self._failures = 0  # in a row
+        self.was_clean_shutdown = True
+        self._write_queue = WriteQueue()
+        self._consecutive_failures = 0
         self._writer: Connection | None = None
         self._readers: list[Connection] = []
-        self._writing: asyncio.Task[None] | None = None
-        self._checking = asyncio.Lock()
+        self._writer_task: asyncio.Task[None] | None = None
+        self._check_lock = asyncio.Lock()
         self._checker: Connection | None = None
 
     def __repr__(self) -> str:
-        return f"Database({self.path}, {self._lanes})"
+        return f"Database({self.path}, {self._write_queue})"
 
     @classmethod
     async def open(cls, path: Path, *, migrate_backup: bool = True) -> "Database":
-        """Open or create the database at `path`, and lead its schema to the newest version.
+        """Open or create the database at `path`, and migrate its schema to the newest version.
 
-        Raises StoreNewer, StoreDamaged, StoreFull or StoreFailed; the file is left as it was. After an unclean stop a
-        small database is checked here; a large one is in doubt until it is, and the settings say so.
+        Raises StoreNewer, StoreDamaged, StoreFull or StoreFailed; the file is then unchanged. After an unclean shutdown
+        a small database is checked here. A large one is unchecked until the next check, which a setting records.
         """
         database = cls(path)
         try:
@@ -63,14 +63,14 @@ class Database:
         except BaseException as error:
             await database._close_connections()
             if isinstance(error, (sqlite3.Error, OSError)):
-                raise store_error(error, path) from error
+                raise to_store_error(error, path) from error
             raise
-        database._writing = asyncio.create_task(database._write_groups())
+        database._writer_task = asyncio.create_task(database._write_groups())
         return database
 
     @classmethod
     async def verify(cls, path: Path) -> None:
-        """StoreDamaged or StoreNewer unless the database at `path` can be used. Reads all of it, changes nothing."""
+        """Raise StoreDamaged or StoreNewer unless the database at `path` is usable. Reads the whole file."""
         try:
             connection = await Connection.open(path, schema.prepare_reader, mode="ro")
             try:
@@ -78,7 +78,7 @@ class Database:
             finally:
                 await connection.close()
         except sqlite3.Error as error:
-            raise store_error(error, path) from error
+            raise to_store_error(error, path) from error
 
     @property
     def sqlite_version(self) -> str:
@@ -91,110 +91,115 @@ class Database:
         urgent: bool = False,
         bulk: bool = False,
         rows: int = BULK_ROWS_MAX,
-        queued: Callable[[], None] = lambda: None,
+        on_queued: Callable[[], None] = lambda: None,
     ) -> T:
-        """Run `op` in a transaction on the writer's thread, and return what it returned once that is committed.
+        """Run `op` in a transaction on the writer's thread, and return its result after the commit.
 
-        What `op` raises undoes `op` and comes out here. What is urgent goes ahead of everything else, in a commit of
-        its own; bulk waits behind everything else, and of few `rows` it shares a commit with other bulk. Raises
-        StoreFull when there was no room and nothing was written, and StoreFailed when nobody knows: look again before
-        you repeat it. After a cancellation it is written whole or not at all, and nobody knows which.
+        An exception of `op` rolls back `op` and is raised here. An `urgent` operation runs before all others, in a
+        commit of its own. A `bulk` operation runs after all others; with few `rows` it shares a commit with other bulk
+        operations. Raises StoreFull if the disk is full and nothing was written, and StoreFailed if the outcome is
+        unknown: read the state before you repeat the write. After a cancellation `op` is committed whole or not at all.
 
-        `queued` is called at once: what is written from then on is written after `op`, and in its commit where it can.
+        `on_queued` is called as soon as `op` is queued: a write from then on runs after `op`, in the same commit where
+        possible.
         """
-        if self._lanes.closed:
+        if self._write_queue.closed:
             raise closed_error(self.path)
-        return await self._lanes.run(op, urgent=urgent, bulk_rows=rows if bulk else 0, queued=queued)
+        return await self._write_queue.run(op, urgent=urgent, bulk_rows=rows if bulk else 0, on_queued=on_queued)
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run `query` on one committed state of the database. It cannot write."""
-        if self._lanes.closed:
+        if self._write_queue.closed:
             raise closed_error(self.path)
-        reader = min(self._readers, key=lambda reader: reader.waiting)
+        reader = min(self._readers, key=lambda reader: reader.pending_count)
         try:
-            return await reader.run(partial(snapshot, query=query))
+            return await reader.run(partial(read_snapshot, query=query))
         except sqlite3.Error as error:
-            if is_of_the_database(error):
-                raise store_error(error, self.path) from error
+            if is_database_error(error):
+                raise to_store_error(error, self.path) from error
             raise
 
-    async def touch(self) -> None:
-        """Go once to the writer and back, and write nothing: who returns has seen that it works."""
+    async def ping(self) -> None:
+        """Run an empty operation on the writer. Returning proves that the writer works."""
         await self.write(lambda _: None)
 
-    async def check(self) -> None:
-        """StoreDamaged when the file does not hold together.
+    async def check_integrity(self) -> None:
+        """Raise StoreDamaged if the file is damaged.
 
-        Takes about 5 s a million items, for which it has a connection of its own: nobody waits for it. Closing ends it.
+        Takes about 5 s per million items, on a connection of its own, so no write waits for it. `close` interrupts it.
         """
-        async with self._checking:
+        async with self._check_lock:
             try:
                 self._checker = await Connection.open(self.path, schema.prepare_reader, mode="rw")
-                if self._lanes.closed:
+                if self._write_queue.closed:
                     raise closed_error(self.path)
-                await self._checker.run(partial(schema.check, path=self.path))
+                await self._checker.run(partial(schema.check_integrity, path=self.path))
             except sqlite3.Error as error:
-                raise closed_error(self.path) if self._lanes.closed else store_error(error, self.path) from error
+                raise (
+                    closed_error(self.path) if self._write_queue.closed else to_store_error(error, self.path)
+                ) from error
             finally:
                 if self._checker is not None:
-                    await self._checker.interrupt()  # whoever asked may have left
+                    await self._checker.interrupt()  # a cancelled caller leaves the check running
                     await self._checker.close()
                     self._checker = None
 
     async def backup(self, target: Path) -> None:
-        """A copy as of now, which appears at `target` whole or not at all. Writes wait about 1 s a million items."""
-        if self._lanes.closed or self._writer is None:
+        """Copy the current state to `target`, whole or not at all. Writes wait about 1 s per million items."""
+        if self._write_queue.closed or self._writer is None:
             raise closed_error(self.path)
         try:
             await self._writer.run(partial(schema.copy_to, target=target))
         except (sqlite3.Error, OSError) as error:
-            raise store_error(error, target) from error
+            raise to_store_error(error, target) from error
 
     async def run(self) -> None:
-        """Return when the database is closed; raise the StoreError that ended the writing, so that the process ends."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
-            self._writing.result()
+        """Return when the database is closed. Raises the StoreError that stopped the writer, to end the process."""
+        if self._writer_task is not None:
+            await asyncio.wait([self._writer_task])
+            self._writer_task.result()
 
     async def close(self) -> None:
-        """Write what still waits, note the clean stop, and close."""
-        if self._writing is None:
+        """Write all pending operations, record the clean shutdown, and close."""
+        if self._writer_task is None:
             return
-        self._lanes.close()
+        self._write_queue.close()
         if self._checker is not None:
             await self._checker.interrupt()
-        async with self._checking:  # what it still reads in the log could not leave it
-            await asyncio.wait([self._writing])
-        if self._writer is not None and not self._writing.cancelled() and self._writing.exception() is None:
-            with contextlib.suppress(sqlite3.Error):  # without the note, the next start checks the file
-                await self._writer.run(schema.note_stop)
+        # A checkpoint cannot move pages that a reader still uses, and the final one must empty the write-ahead log.
+        async with self._check_lock:
+            await asyncio.wait([self._writer_task])
+        if self._writer is not None and not self._writer_task.cancelled() and self._writer_task.exception() is None:
+            with contextlib.suppress(sqlite3.Error):  # without the mark, the next start checks the file
+                await self._writer.run(schema.mark_clean_shutdown)
         await self._close_connections()
 
     async def _open(self, *, back_up: bool) -> None:
-        checked = await self._examine() if self.path.exists() and self.path.stat().st_size else None
+        checked = await self._inspect_file() if self.path.exists() and self.path.stat().st_size else None
         await self._connect_writer()
         assert self._writer is not None
         await self._writer.run(partial(schema.migrate, path=self.path, back_up=back_up))
-        await self._writer.run(partial(schema.note_start, checked=checked))
+        await self._writer.run(partial(schema.mark_started, checked=checked))
         self._readers = await self._connect_readers()
 
-    async def _examine(self) -> bool | None:
-        """Whether it was checked after an unclean stop, or is too large for that now; None after a clean one.
+    async def _inspect_file(self) -> bool | None:
+        """Return None after a clean shutdown, True if the file was checked, False if it is too large to check now.
 
-        On a connection that cannot write, not even when it is closed: what is refused stays as it is.
+        The connection is read-only: a normal one would checkpoint the write-ahead log when it closes, and a file that
+        is refused must stay unchanged.
 
-        Only a crash while the file was made, or switched to its write-ahead log, leaves a journal: it must be undone
-        before anything can be read.
+        A rollback journal exists only after a crash while the file was created or switched to WAL. It must be rolled
+        back before the first read, which a read-only connection cannot do.
         """
         interrupted = self.path.with_name(f"{self.path.name}-journal").exists()
         connection = await Connection.open(self.path, schema.prepare_reader, mode="rw" if interrupted else "ro")
         try:
-            self.was_clean = await connection.run(partial(schema.examine, path=self.path))
-            if self.was_clean:
+            self.was_clean_shutdown = await connection.run(partial(schema.inspect, path=self.path))
+            if self.was_clean_shutdown:
                 return None
             if self.path.stat().st_size > CHECK_AT_OPEN_BYTES_MAX:
                 return False
-            await connection.run(partial(schema.check, path=self.path))
+            await connection.run(partial(schema.check_integrity, path=self.path))
             return True
         finally:
             await connection.close()
@@ -203,9 +208,11 @@ class Database:
         self._writer = await Connection.open(self.path, partial(schema.prepare_writer, path=self.path), mode="rwc")
 
     async def _connect_readers(self) -> list[Connection]:
+        # Not mode=ro: in WAL mode a reader takes its locks in the -shm file, which it must be able to write.
+        # PRAGMA query_only keeps these connections from writing to the database.
         readers: list[Connection] = []
         try:
-            while len(readers) < READERS:
+            while len(readers) < READER_COUNT:
                 readers.append(await Connection.open(self.path, schema.prepare_reader, mode="rw"))
         except BaseException:
             for reader in readers:
@@ -214,7 +221,7 @@ class Database:
         return readers
 
     async def _close_connections(self) -> None:
-        # The writer last: whoever closes last checkpoints.
+        # The writer closes last: the last connection to close checkpoints, and only the writer may do that.
         connections = [*self._readers, self._writer]
         self._readers, self._writer = [], None
         for connection in connections:
@@ -222,44 +229,49 @@ class Database:
                 await connection.close()
 
     async def _write_groups(self) -> None:
-        """The writer's loop. Ends when the database is closed, or with the StoreError that makes writing impossible."""
+        """Write group after group until the database is closed. Raises the StoreError that makes writing impossible."""
         try:
-            while group := await self._lanes.take():
+            while group := await self._write_queue.take():
                 await self._write_group(group)
         finally:
-            self._lanes.close()
-            while group := await self._lanes.take():
-                self._lanes.answer(group, [Outcome(error=closed_error(self.path))] * len(group))
+            self._write_queue.close()
+            while group := await self._write_queue.take():
+                self._write_queue.resolve(group, [OperationResult(error=closed_error(self.path))] * len(group))
 
-    async def _write_group(self, group: list[Waiting]) -> None:
+    async def _write_group(self, group: list[PendingWrite]) -> None:
         assert self._writer is not None
         try:
-            committed = await self._writer.run(partial(commit_all, ops=[waiting.op for waiting in group]))
+            committed = await self._writer.run(partial(commit_all, ops=[pending.op for pending in group]))
         except sqlite3.Error as error:
-            failure = store_error(error, self.path)
+            failure = to_store_error(error, self.path)
             try:
-                if not leaves_the_connection_well(error):
+                if not is_connection_usable(error):
                     await self._reopen(failure)
             finally:
-                # Only now, so that whoever looks again looks at the reopened database.
-                self._lanes.answer(group, [Outcome(error=failure)] * len(group))
+                # Resolve after the reopening: a caller that reads the state now must read what reached the disk, not
+                # the cache of the connection that failed.
+                self._write_queue.resolve(group, [OperationResult(error=failure)] * len(group))
         else:
             if committed.wrote:
-                self._failures = 0
-            self._lanes.answer(group, committed.outcomes)
+                self._consecutive_failures = 0
+            self._write_queue.resolve(group, committed.results)
 
     async def _reopen(self, failure: StoreError) -> None:
-        """After an I/O error nobody knows what is written: start anew from the file. The second in a row is the end."""
-        self._failures += 1
-        if self._failures > 1:
+        """Reopen the file after an I/O error. Raises `failure` if it is the second one in a row.
+
+        The outcome of the COMMIT is unknown: a failed fsync may have written all pages, some or none, and the kernel
+        marks them clean either way, so a second fsync that succeeds proves nothing. Only the file itself counts.
+        """
+        self._consecutive_failures += 1
+        if self._consecutive_failures > 1:
             raise failure
         assert self._writer is not None
         await self._writer.close()
-        former = self._readers
+        old_readers = self._readers
         try:
             await self._connect_writer()
             self._readers = await self._connect_readers()
         except sqlite3.Error as error:
-            raise store_error(error, self.path) from error
-        for reader in former:  # what they have been asked already they still answer
+            raise to_store_error(error, self.path) from error
+        for reader in old_readers:  # close runs after the queries that they have accepted already
             await reader.close()

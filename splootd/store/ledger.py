@@ -1,4 +1,4 @@
-"""The ledger: what each server has, or had, or has a part of. A content is known by its SHA-256."""
+"""The ledger: what each server has, had, or has a part of. A content is identified by its SHA-256."""
 
 import sqlite3
 from collections.abc import Collection
@@ -10,33 +10,35 @@ from splootd.store.queries import SQL
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """What a server knows the bytes by; whether they were ever searchable there, and since when they are gone.
+class LedgerEntry:
+    """A content that a server has or had. `was_embedded` is true once it was searchable there.
 
-    `seen_at` is when the server last said that it has them; None where that was not noted.
+    `removed_at` is the time at which its removal was noticed; `last_seen_at` that of the server's last report.
     """
 
     sha256: bytes
     asset_id: str
-    ready: bool
+    was_embedded: bool
     removed_at: float | None
-    seen_at: float | None = None
+    last_seen_at: float | None = None
 
 
 class Ledger:
-    """The contents of one server."""
+    """The contents of one server. Times are seconds since the epoch."""
 
     def __init__(self, database: Database, *, server_id: int) -> None:
         self._database = database
         self._server_id = server_id
 
-    async def content(self, sha256: bytes) -> Content | None:
+    async def get(self, sha256: bytes) -> LedgerEntry | None:
         values = {"server_id": self._server_id, "sha256": sha256}
         row = await self._database.read(lambda connection: connection.execute(SQL["content"], values).fetchone())
-        return row and Content(row["sha256"], row["asset_id"], bool(row["ready"]), row["removed_at"], row["seen_at"])
+        return row and LedgerEntry(
+            row["sha256"], row["asset_id"], bool(row["was_embedded"]), row["removed_at"], row["last_seen_at"]
+        )
 
-    async def known(self, contents: Collection[bytes]) -> set[bytes]:
-        """Those of these contents that the server has, or had."""
+    async def find_known(self, contents: Collection[bytes]) -> set[bytes]:
+        """Return the contents that the server has or had."""
 
         def query(connection: sqlite3.Connection) -> set[bytes]:
             values = ({"server_id": self._server_id, "sha256": each} for each in contents)
@@ -45,42 +47,43 @@ class Ledger:
 
         return await self._database.read(query)
 
-    async def removed(self, content: str | bytes, *, now: float) -> None:
-        """The server no longer has it; told by asset id or by SHA-256."""
+    async def mark_removed(self, content: str | bytes, *, now: float) -> None:
+        """Record that the server no longer has a content, given as asset id or as SHA-256."""
         if isinstance(content, str):
-            await self._write("asset_removed", asset_id=content, now=now)
+            await self._write("mark_asset_removed", asset_id=content, now=now)
         else:
-            await self._write("content_removed", sha256=content, now=now)
+            await self._write("mark_content_removed", sha256=content, now=now)
 
-    async def seen(self, sha256: bytes, *, now: float) -> None:
-        """The server said that it has it."""
-        await self._write("content_seen", sha256=sha256, now=now)
+    async def mark_seen(self, sha256: bytes, *, now: float) -> None:
+        """Record that the server reported a content."""
+        await self._write("mark_content_seen", sha256=sha256, now=now)
 
     async def forget(self, sha256: bytes) -> None:
-        """As if the server had never had it: it may be sent again."""
-        await self._write("forget_content", sha256=sha256)
+        """Delete the entry of a content, so that it can be uploaded again."""
+        await self._write("delete_content", sha256=sha256)
 
-    async def upload(self, sha256: bytes) -> str | None:
-        """The path on the server where the upload of this content goes on, if one was begun."""
+    async def get_upload_path(self, sha256: bytes) -> str | None:
+        """Return the path on the server at which the upload of this content resumes, if one was started."""
         values = {"server_id": self._server_id, "sha256": sha256}
-        query = SQL["upload_of_content"]
+        query = SQL["upload_location"]
         row = await self._database.read(lambda connection: connection.execute(query, values).fetchone())
-        return row and str(row["path"])
+        return row and str(row["location"])
 
-    async def upload_begun(self, sha256: bytes, path: str, *, now: float) -> None:
-        await self._write("begin_upload", sha256=sha256, path=path, now=now)
+    async def start_upload(self, sha256: bytes, path: str, *, now: float) -> None:
+        """Record the path of a resumable upload."""
+        await self._write("start_upload", sha256=sha256, location=path, now=now)
 
-    async def upload_ended(self, sha256: bytes) -> None:
-        """It is complete, or goes on no more."""
-        await self._write("end_upload", sha256=sha256)
+    async def end_upload(self, sha256: bytes) -> None:
+        """Delete a resumable upload that is complete or cannot resume."""
+        await self._write("delete_upload", sha256=sha256)
 
     async def _write(self, query: str, **values: Any) -> None:
-        every = {"server_id": self._server_id, **values}
-        await self._database.write(lambda connection: connection.execute(SQL[query], every).rowcount)
+        params = {"server_id": self._server_id, **values}
+        await self._database.write(lambda connection: connection.execute(SQL[query], params).rowcount)
 
 
-async def server_id(database: Database, url: str) -> int:
-    """The number of the server at `url`, which it is given when it is met for the first time."""
+async def get_or_create_server(database: Database, url: str) -> int:
+    """Return the id of the server at `url`. A new server gets one."""
 
     def op(connection: sqlite3.Connection) -> int:
         row = connection.execute(SQL["server_at_url"], {"url": url}).fetchone()

@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 
-# `-- name: claim`, one comment of meaning, then the statement up to the semicolon that ends a line.
+# `-- name: claim`, one comment line of meaning, then the statement up to the semicolon that ends a line.
 _QUERY = re.compile(r"^-- name: (\w+)\n-- ([^\n]+)\n(.+?);$", re.MULTILINE | re.DOTALL)
 
 
 def load(text: str) -> dict[str, str]:
-    """Name to statement; ValueError when a name comes twice or something is left over."""
+    """Return the statements of `text` by name. Raises ValueError for a repeated name or an incomplete statement."""
     queries: dict[str, str] = {}
     for name, _meaning, statement in _QUERY.findall(text):
         if name in queries:

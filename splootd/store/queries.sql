@@ -1,143 +1,156 @@
--- Every statement of the store, by name. A test explains each of them: none may walk over the table of items.
--- INDEXED BY holds SQLite to the index that was made for a question, whatever its statistics say: with few rows it
--- guesses wrong, and keeps its plan when there are many. NOT INDEXED leaves the ids alone to lead to the rows.
+-- Every statement of the store, by name. A test checks the plan of each one: none may scan the table of items.
+-- INDEXED BY pins the index that was made for the statement. Without it SQLite chooses by its statistics: with few rows
+-- it guesses wrong, and it keeps that plan when there are many. NOT INDEXED makes the ids alone lead to the rows.
+-- The index of an INDEXED BY is partial, so the statement repeats the WHERE clause of the index word for word: SQLite
+-- uses a partial index only when the statement implies its condition.
 
 -- name: claimable
--- The next items of one shard and one class, first in, first out.
+-- Select the next items of one shard and one priority, first in, first out.
 SELECT * FROM items INDEXED BY items_claimable
 WHERE server_id = :server_id AND shard = :shard AND priority = :priority AND state = 'pending' AND next_at IS NULL
 ORDER BY added_at, id LIMIT :limit;
 
--- name: is_urgent
--- Whether anything is.
+-- name: has_urgent
+-- Check for an urgent item that can be claimed.
 SELECT 1 FROM items INDEXED BY items_urgent
 WHERE server_id = :server_id AND priority = 0 AND state = 'pending' AND next_at IS NULL LIMIT 1;
 
--- name: urgent
--- The next urgent items of any shard.
+-- name: claimable_urgent
+-- Select the next urgent items of any shard.
 SELECT * FROM items INDEXED BY items_urgent
 WHERE server_id = :server_id AND priority = 0 AND state = 'pending' AND next_at IS NULL
 ORDER BY added_at, id LIMIT :limit;
 
 -- name: claim
--- What was found to be next.
+-- Lease the selected items.
 UPDATE items NOT INDEXED SET state = 'uploading', lease = :token || '.' || id, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: accept
--- The library has the bytes. When they are searchable already, there is nothing left to ask.
+-- Record that the server has the bytes. An item that is searchable already becomes ready and is not polled.
 UPDATE items SET state = iif(:embedded, 'ready', 'embedding'), lease = NULL, next_at = iif(:embedded, NULL, :now),
-  asset_id = :asset_id, sha256 = :sha256, duplicate = :duplicate, accepted_at = :now, fault = NULL, reason = NULL,
-  updated_at = :now
+  asset_id = :asset_id, sha256 = :sha256, duplicate = :duplicate, accepted_at = :now, error_code = NULL,
+  error_message = NULL, updated_at = :now
 WHERE id = :id AND state = 'uploading' AND lease = :lease;
 
--- name: stage_taken
--- One of a group that the library has.
-INSERT INTO temp.taken VALUES (?, ?, ?, ?, ?, ?, ?);
+-- name: stage_accept
+-- Stage one accepted item of a batch.
+INSERT INTO temp.staged_accepts VALUES (?, ?, ?, ?, ?, ?, ?);
 
--- name: ours_taken
--- Those of the group that are still leased to whoever says so.
-SELECT n FROM temp.taken CROSS JOIN items ON items.id = taken.id
-WHERE items.state = 'uploading' AND items.lease = taken.lease;
+-- name: still_leased_accepts
+-- Select the staged items whose lease is still valid.
+SELECT n FROM temp.staged_accepts CROSS JOIN items ON items.id = staged_accepts.id
+WHERE items.state = 'uploading' AND items.lease = staged_accepts.lease;
 
--- name: unstage_taken
--- One that is not.
-DELETE FROM temp.taken WHERE n = ?;
+-- name: unstage_accept
+-- Remove a staged item whose lease is no longer valid.
+DELETE FROM temp.staged_accepts WHERE n = ?;
 
--- name: accept_taken
--- The same as `accept`, of the group.
-UPDATE items NOT INDEXED SET state = iif(taken.embedded, 'ready', 'embedding'), lease = NULL,
-  next_at = iif(taken.embedded, NULL, :now), asset_id = taken.asset_id, sha256 = taken.sha256,
-  duplicate = taken.duplicate, accepted_at = :now, fault = NULL, reason = NULL, updated_at = :now
-FROM temp.taken WHERE items.id = taken.id;
+-- name: accept_staged
+-- Do the same as `accept` for all staged items.
+UPDATE items NOT INDEXED SET state = iif(staged_accepts.embedded, 'ready', 'embedding'), lease = NULL,
+  next_at = iif(staged_accepts.embedded, NULL, :now), asset_id = staged_accepts.asset_id,
+  sha256 = staged_accepts.sha256, duplicate = staged_accepts.duplicate, accepted_at = :now, error_code = NULL,
+  error_message = NULL, updated_at = :now
+FROM temp.staged_accepts WHERE items.id = staged_accepts.id;
 
--- name: remember_taken
--- What the server now has of the group.
-INSERT INTO contents (server_id, sha256, asset_id, ready, seen_at)
-SELECT :server_id, sha256, asset_id, embedded, :now FROM temp.taken WHERE true ORDER BY n
-ON CONFLICT DO UPDATE SET ready = iif(asset_id = excluded.asset_id, max(ready, excluded.ready), excluded.ready),
-  asset_id = excluded.asset_id, removed_at = NULL, seen_at = excluded.seen_at;
+-- name: upsert_staged_content
+-- Record the contents of all staged items in the ledger.
+INSERT INTO ledger (server_id, sha256, asset_id, was_embedded, last_seen_at)
+SELECT :server_id, sha256, asset_id, embedded, :now FROM temp.staged_accepts WHERE true ORDER BY n
+ON CONFLICT DO UPDATE SET
+  was_embedded = iif(asset_id = excluded.asset_id, max(was_embedded, excluded.was_embedded), excluded.was_embedded),
+  asset_id = excluded.asset_id, removed_at = NULL, last_seen_at = excluded.last_seen_at;
 
--- name: clear_taken
--- The group is written.
-DELETE FROM temp.taken;
+-- name: clear_staged_accepts
+-- Empty the staging table after the batch is written.
+DELETE FROM temp.staged_accepts;
 
 -- name: retry
--- The item's own try failed. It keeps its place in time.
-UPDATE items SET state = 'pending', lease = NULL, next_at = :next_at, attempts = attempts + 1, fault = :fault,
-  reason = :reason, updated_at = :now
+-- Return an item to the queue after a counted attempt. It keeps its place in the order of arrival.
+UPDATE items SET state = 'pending', lease = NULL, next_at = :next_at, attempts = attempts + 1, error_code = :error_code,
+  error_message = :error_message, updated_at = :now
 WHERE id = :id AND state = 'uploading' AND lease = :lease AND latest = 1
 RETURNING id;
 
--- name: wait
--- Not the item's fault: its tries stay as they are.
-UPDATE items SET state = 'pending', lease = NULL, next_at = :next_at, fault = :fault, reason = :reason, updated_at = :now
+-- name: snooze
+-- Return an item to the queue without counting the attempt.
+UPDATE items SET state = 'pending', lease = NULL, next_at = :next_at, error_code = :error_code,
+  error_message = :error_message, updated_at = :now
 WHERE id = :id AND state = 'uploading' AND lease = :lease AND latest = 1
 RETURNING id;
 
--- name: bury
--- To the dead letters.
-UPDATE items SET state = 'dead', lease = NULL, attempts = attempts + 1, fault = :fault, reason = :reason,
-  updated_at = :now
+-- name: discard
+-- Move an item to the dead-letter queue.
+UPDATE items SET state = 'failed', lease = NULL, attempts = attempts + 1, error_code = :error_code,
+  error_message = :error_message, updated_at = :now
 WHERE id = :id AND state = 'uploading' AND lease = :lease AND latest = 1
 RETURNING id;
 
 -- name: skip
--- Not to be sent, and nobody needs to look.
-UPDATE items SET state = 'skipped', lease = NULL, fault = :fault, reason = :reason, updated_at = :now
+-- Skip an item: it is not uploaded and needs no action from the user.
+UPDATE items SET state = 'skipped', lease = NULL, error_code = :error_code, error_message = :error_message,
+  updated_at = :now
 WHERE id = :id AND state = 'uploading' AND lease = :lease
 RETURNING id;
 
--- name: vanish
--- The file is no longer where it was when it was claimed.
-UPDATE items SET state = 'gone', lease = NULL, fault = 'vanished', reason = :reason, updated_at = :now
+-- name: file_missing
+-- Record that the file is no longer at the path that was claimed.
+UPDATE items SET state = 'missing', lease = NULL, error_code = 'file_missing', error_message = :error_message,
+  updated_at = :now
 WHERE id = :id AND state = 'uploading' AND lease = :lease AND path = :path
 RETURNING id;
 
--- name: yield_path
--- What would go on waiting, but has lost its path to another file meanwhile, has nothing left to wait for.
-UPDATE items SET state = 'gone', lease = NULL, fault = 'vanished', reason = :reason, updated_at = :now
+-- name: complete_superseded
+-- End an item that would return to the queue, but whose path now belongs to another file.
+UPDATE items SET state = 'missing', lease = NULL, error_code = 'file_missing', error_message = :error_message,
+  updated_at = :now
 WHERE id = :id AND state = 'uploading' AND lease = :lease AND latest = 0
 RETURNING id;
 
--- name: revise
--- The file at this path has become another version: it starts afresh.
+-- name: update_version
+-- Restart a pending item whose file has changed.
 UPDATE items SET size = :size, mtime_ns = :mtime_ns, device = :device, inode = :inode, next_at = :next_at, attempts = 0,
-  sha256 = NULL, asset_id = NULL, fault = NULL, reason = NULL, add_id = coalesce(:add_id, add_id), updated_at = :now
+  sha256 = NULL, asset_id = NULL, error_code = NULL, error_message = NULL, import_id = coalesce(:import_id, import_id),
+  updated_at = :now
 WHERE id = :id AND path = :path AND state = 'pending';
 
--- name: note_attempt
--- One line of an item's story.
-INSERT INTO attempts (item_id, at, fault, verdict, reason) VALUES (:id, :now, :fault, :verdict, :reason);
+-- name: insert_attempt
+-- Add an entry to the history of an item.
+INSERT INTO attempts (item_id, at, error_code, action, error_message)
+VALUES (:id, :now, :error_code, :action, :error_message);
 
--- name: remember_content
--- What the server now has.
-INSERT INTO contents (server_id, sha256, asset_id, ready, seen_at)
+-- name: upsert_content
+-- Record in the ledger that the server has a content.
+INSERT INTO ledger (server_id, sha256, asset_id, was_embedded, last_seen_at)
 VALUES (:server_id, :sha256, :asset_id, :embedded, :now)
-ON CONFLICT DO UPDATE SET ready = iif(asset_id = excluded.asset_id, max(ready, excluded.ready), excluded.ready),
-  asset_id = excluded.asset_id, removed_at = NULL, seen_at = excluded.seen_at;
+ON CONFLICT DO UPDATE SET
+  was_embedded = iif(asset_id = excluded.asset_id, max(was_embedded, excluded.was_embedded), excluded.was_embedded),
+  asset_id = excluded.asset_id, removed_at = NULL, last_seen_at = excluded.last_seen_at;
 
--- name: pardon
--- The server was sick, not they.
+-- name: refund_attempts
+-- Refund one attempt of each pending item after a failure of the server.
 UPDATE items NOT INDEXED SET attempts = attempts - 1, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state = 'pending' AND attempts > 0
 RETURNING id;
 
--- name: give_back
--- Claims whose callers were gone before they learned of them: a range of leases.
-UPDATE items INDEXED BY items_leased SET state = iif(latest, 'pending', 'gone'), lease = NULL, fault = iif(latest, fault, 'vanished'),
-  reason = iif(latest, reason, :superseded), updated_at = :now
+-- name: release_orphaned
+-- Release the leases of a range, whose callers were cancelled before they received them.
+UPDATE items INDEXED BY items_leased SET state = iif(latest, 'pending', 'missing'), lease = NULL,
+  error_code = iif(latest, error_code, 'file_missing'), error_message = iif(latest, error_message, :superseded_message),
+  updated_at = :now
 WHERE state = 'uploading' AND lease BETWEEN :first AND :last;
 
--- name: recover
--- What another boot had leased: its daemon is dead, the lock proves it.
-UPDATE items INDEXED BY items_leased SET state = iif(latest, 'pending', 'gone'), lease = NULL, fault = iif(latest, 'disturbed', 'vanished'),
-  reason = iif(latest, :reason, :superseded), updated_at = :now
-WHERE state = 'uploading' AND lease > '' AND substr(lease, 1, length(:boot) + 1) <> :boot || ':'
-RETURNING id, fault, reason;
+-- name: release_stale
+-- Release the leases of other instances. The process lock proves that those daemons no longer run.
+UPDATE items INDEXED BY items_leased SET state = iif(latest, 'pending', 'missing'), lease = NULL,
+  error_code = iif(latest, 'interrupted', 'file_missing'),
+  error_message = iif(latest, :error_message, :superseded_message), updated_at = :now
+WHERE state = 'uploading' AND lease > '' AND substr(lease, 1, length(:instance_id) + 1) <> :instance_id || ':'
+RETURNING id, error_code, error_message;
 
--- name: promote
--- Delayed items whose time has come, the earliest first.
+-- name: make_due
+-- Make delayed items claimable when their time has come, the earliest first.
 UPDATE items SET next_at = NULL, updated_at = :now
 WHERE id IN (
   SELECT id FROM items INDEXED BY items_delayed
@@ -145,359 +158,368 @@ WHERE id IN (
   ORDER BY next_at LIMIT :limit)
 RETURNING id;
 
--- name: bound_delays
--- What would wait longer than anything may: the clock has been set back meanwhile. It is due.
+-- name: clamp_delays
+-- Make items due whose delay is longer than the maximum: the clock was set back since.
 UPDATE items SET next_at = NULL, updated_at = :now
 WHERE id IN (
   SELECT id FROM items INDEXED BY items_delayed
-  WHERE server_id = :server_id AND state = 'pending' AND next_at IS NOT NULL AND next_at > :latest
+  WHERE server_id = :server_id AND state = 'pending' AND next_at IS NOT NULL AND next_at > :next_at_max
   LIMIT :limit)
 RETURNING id;
 
--- name: bound_embeddings
--- The same of what is to be asked about; and nothing was accepted in the future.
+-- name: clamp_polls
+-- Do the same for embedding polls, and move acceptance times out of the future.
 UPDATE items SET next_at = :now, accepted_at = min(accepted_at, :now)
 WHERE id IN (
-  SELECT id FROM items INDEXED BY items_to_ask
-  WHERE server_id = :server_id AND state = 'embedding' AND next_at > :latest
+  SELECT id FROM items INDEXED BY items_embedding_by_next_at
+  WHERE server_id = :server_id AND state = 'embedding' AND next_at > :next_at_max
   LIMIT :limit)
 RETURNING id;
 
 -- name: next_due
--- When the first of the delayed items is due.
+-- Select the time at which the first delayed item is due.
 SELECT min(next_at) FROM items INDEXED BY items_delayed
 WHERE server_id = :server_id AND state = 'pending' AND next_at IS NOT NULL;
 
 -- name: due_embeddings
--- What the server is to be asked about now, the oldest first.
+-- Select the embeddings whose poll is due, the oldest first.
 SELECT id, asset_id, accepted_at FROM items INDEXED BY items_embedding
 WHERE server_id = :server_id AND state = 'embedding' AND next_at <= :now
 ORDER BY accepted_at, id LIMIT :limit;
 
--- name: embeddings_of
--- What the server still works on, of these assets.
+-- name: embeddings_by_asset_id
+-- Select the pending embeddings of these assets.
 SELECT id, asset_id, accepted_at FROM items INDEXED BY items_by_asset
 WHERE server_id = :server_id AND asset_id IN (SELECT value FROM json_each(:asset_ids)) AND state = 'embedding';
 
 -- name: next_embedding_due
--- When the server is to be asked next.
-SELECT min(next_at) FROM items INDEXED BY items_to_ask
+-- Select the time of the next embedding poll.
+SELECT min(next_at) FROM items INDEXED BY items_embedding_by_next_at
 WHERE server_id = :server_id AND state = 'embedding';
 
--- name: ask_again
--- The server is still working on it.
+-- name: schedule_poll
+-- Schedule the next poll of an embedding that is not ready.
 UPDATE items SET next_at = :next_at WHERE id = :id AND server_id = :server_id AND state = 'embedding';
 
 -- name: finish
--- Searchable.
+-- Mark items as searchable.
 UPDATE items NOT INDEXED SET state = 'ready', next_at = NULL, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state = 'embedding'
 RETURNING sha256;
 
--- name: content_is_ready
--- The content was searchable at least once.
-UPDATE contents SET ready = 1 WHERE server_id = :server_id AND sha256 = :sha256;
+-- name: mark_content_embedded
+-- Record in the ledger that a content was searchable.
+UPDATE ledger SET was_embedded = 1 WHERE server_id = :server_id AND sha256 = :sha256;
 
--- name: embedding_failed
--- The library has it, but could not make it searchable.
-UPDATE items SET state = iif(latest, 'dead', 'skipped'), next_at = NULL, fault = :fault, reason = :reason,
-  updated_at = :now
+-- name: discard_embedding
+-- Move an item whose embedding failed to the dead-letter queue. A superseded one is skipped.
+UPDATE items SET state = iif(latest, 'failed', 'skipped'), next_at = NULL, error_code = :error_code,
+  error_message = :error_message, updated_at = :now
 WHERE id = :id AND server_id = :server_id AND state = 'embedding'
 RETURNING id;
 
--- name: removed_while_embedding
--- Removed on the server before it was searchable.
-UPDATE items SET state = 'skipped', next_at = NULL, fault = :fault, reason = :reason, updated_at = :now
+-- name: skip_removed
+-- Skip an item whose asset was removed on the server before it was searchable.
+UPDATE items SET state = 'skipped', next_at = NULL, error_code = :error_code, error_message = :error_message,
+  updated_at = :now
 WHERE id = :id AND server_id = :server_id AND state = 'embedding'
 RETURNING sha256;
 
--- name: revive
--- A fresh start, and before all others.
-UPDATE items NOT INDEXED SET state = 'pending', priority = 0, attempts = 0, next_at = NULL, duplicate = 0, fault = NULL,
-  reason = NULL, updated_at = :now
-WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state IN ('dead', 'skipped', 'gone')
+-- name: requeue
+-- Requeue items as urgent, with their attempts reset.
+UPDATE items NOT INDEXED SET state = 'pending', priority = 0, attempts = 0, next_at = NULL, duplicate = 0,
+  error_code = NULL, error_message = NULL, updated_at = :now
+WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state IN ('failed', 'skipped', 'missing')
   AND latest = 1
 RETURNING id;
 
--- name: dead_after
--- One batch of dead letters.
+-- name: failed_after
+-- Select one batch of the dead-letter queue.
 SELECT id FROM items INDEXED BY items_by_state_and_priority
-WHERE state = 'dead' AND priority = 0 AND id > :after AND server_id = :server_id
+WHERE state = 'failed' AND priority = 0 AND id > :after AND server_id = :server_id
 UNION ALL
 SELECT id FROM items INDEXED BY items_by_state_and_priority
-WHERE state = 'dead' AND priority = 1 AND id > :after AND server_id = :server_id
+WHERE state = 'failed' AND priority = 1 AND id > :after AND server_id = :server_id
 UNION ALL
 SELECT id FROM items INDEXED BY items_by_state_and_priority
-WHERE state = 'dead' AND priority = 2 AND id > :after AND server_id = :server_id
+WHERE state = 'failed' AND priority = 2 AND id > :after AND server_id = :server_id
 ORDER BY id LIMIT :limit;
 
--- name: dead_of_fault_after
--- One batch of the dead letters of one kind.
-SELECT id FROM items INDEXED BY items_dead
-WHERE server_id = :server_id AND state = 'dead' AND fault = :fault AND id > :after
+-- name: failed_by_error_code_after
+-- Select one batch of the dead-letter queue with one error code.
+SELECT id FROM items INDEXED BY items_failed
+WHERE server_id = :server_id AND state = 'failed' AND error_code = :error_code AND id > :after
 ORDER BY id LIMIT :limit;
 
 -- name: bump
--- To the front.
+-- Make pending items urgent and due.
 UPDATE items NOT INDEXED SET priority = 0, next_at = NULL, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state = 'pending'
 RETURNING id;
 
 -- name: forget
--- Out of the queue; never off the disk or the server.
-UPDATE items NOT INDEXED SET state = 'skipped', next_at = NULL, fault = 'forgotten', reason = :reason, updated_at = :now
-WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state IN ('pending', 'dead', 'gone')
+-- Drop items from the queue. Their files and their assets stay.
+UPDATE items NOT INDEXED SET state = 'skipped', next_at = NULL, error_code = 'cancelled',
+  error_message = :error_message, updated_at = :now
+WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state IN ('pending', 'failed', 'missing')
 RETURNING id;
 
 -- name: latest_at_path
--- Who is at this path?
+-- Select the latest item of a path.
 SELECT * FROM items WHERE server_id = :server_id AND path = :path AND latest = 1;
 
 -- name: version_at_path
--- Which version of a file is at this path, and how far has it come?
+-- Select the file version and the state of the latest item of a path.
 SELECT id, state, folder_id, size, mtime_ns, device, inode FROM items
 WHERE server_id = ? AND path = ? AND latest = 1;
 
 -- name: is_known
--- Whether anything is known of a path, or of an inode.
+-- Check for an item with this path or this inode.
 SELECT 1 FROM items INDEXED BY items_latest WHERE server_id = ? AND path = ? AND latest = 1
 UNION ALL
 SELECT 1 FROM items INDEXED BY items_by_inode WHERE device = ? AND inode = ? AND latest = 1
 LIMIT 1;
 
--- name: former_places
--- Where has this very file been before?
+-- name: latest_by_inode
+-- Select the items of the same file version, at any path.
 SELECT * FROM items
 WHERE server_id = :server_id AND device = :device AND inode = :inode AND size = :size AND mtime_ns = :mtime_ns
   AND latest = 1
 ORDER BY id;
 
 -- name: insert_item
--- A new file, or a new version of one.
+-- Insert a new file, or a new version of a file.
 INSERT INTO items (server_id, path, size, mtime_ns, device, inode, priority, shard, added_at, updated_at, next_at,
-  folder_id, add_id, tags, force, after)
+  folder_id, import_id, tags, force, after_upload)
 VALUES (:server_id, :path, :size, :mtime_ns, :device, :inode, :priority, :shard, :now, :now, :next_at,
-  :folder_id, :add_id, :tags, :force, :after)
+  :folder_id, :import_id, :tags, :force, :after_upload)
 RETURNING id;
 
--- name: stage_found
--- One of a group of files at paths where nothing was known.
-INSERT INTO temp.found (path, size, mtime_ns, device, inode, shard, settles_at) VALUES (?, ?, ?, ?, ?, ?, ?);
+-- name: stage_item
+-- Stage one file of a batch whose path is unknown.
+INSERT INTO temp.staged_items (path, size, mtime_ns, device, inode, shard, settles_at) VALUES (?, ?, ?, ?, ?, ?, ?);
 
--- name: unstage_former
--- Those that may have been elsewhere before.
-DELETE FROM temp.found WHERE EXISTS (
+-- name: unstage_known_inodes
+-- Remove staged files that may be renamed ones.
+DELETE FROM temp.staged_items WHERE EXISTS (
   SELECT 1 FROM items INDEXED BY items_by_inode
-  WHERE items.server_id = :server_id AND items.device = found.device AND items.inode = found.inode
+  WHERE items.server_id = :server_id AND items.device = staged_items.device AND items.inode = staged_items.inode
     AND items.latest = 1);
 
--- name: insert_found
--- All of the group, as `insert_item` does it.
+-- name: insert_staged_items
+-- Do the same as `insert_item` for all staged files.
 INSERT INTO items (server_id, path, size, mtime_ns, device, inode, priority, shard, added_at, updated_at, next_at,
-  folder_id, add_id, tags, force, after)
+  folder_id, import_id, tags, force, after_upload)
 SELECT :server_id, path, size, mtime_ns, device, inode, :priority, shard, :now, :now, settles_at,
-  :folder_id, :add_id, :tags, :force, :after
-FROM temp.found ORDER BY n
+  :folder_id, :import_id, :tags, :force, :after_upload
+FROM temp.staged_items ORDER BY n
 RETURNING path, id;
 
--- name: clear_found
--- The group is written.
-DELETE FROM temp.found;
+-- name: clear_staged_items
+-- Empty the staging table after the batch is written.
+DELETE FROM temp.staged_items;
 
 -- name: supersede
--- Another version or another file has taken the path: nobody waits for this one any more.
+-- Mark an item as superseded: another version or another file has its path. A pending or failed item ends here.
 UPDATE items SET latest = 0, updated_at = :now,
   next_at = iif(state = 'pending', NULL, next_at),
-  fault = iif(state IN ('pending', 'dead'), 'vanished', fault),
-  reason = iif(state IN ('pending', 'dead'), :superseded, reason),
-  state = CASE state WHEN 'pending' THEN 'gone' WHEN 'dead' THEN 'skipped' ELSE state END
+  error_code = iif(state IN ('pending', 'failed'), 'file_missing', error_code),
+  error_message = iif(state IN ('pending', 'failed'), :superseded_message, error_message),
+  state = CASE state WHEN 'pending' THEN 'missing' WHEN 'failed' THEN 'skipped' ELSE state END
 WHERE id = :id;
 
 -- name: rename
--- The same file in another place: only its path changes.
+-- Change the path of an item whose file was renamed.
 UPDATE items SET path = :path, folder_id = coalesce(:folder_id, folder_id), updated_at = :now WHERE id = :id;
 
--- name: renumber
--- The same file at its path, on a disk that has got another number.
+-- name: update_device
+-- Change the device number of a file whose disk was mounted again under another number.
 UPDATE items SET device = :device WHERE id = :id;
 
--- name: come_back
--- A file that was gone is there again.
-UPDATE items SET state = 'pending', priority = :priority, attempts = 0, next_at = :next_at, fault = NULL, reason = NULL,
-  add_id = coalesce(:add_id, add_id), updated_at = :now
-WHERE id = :id AND state = 'gone';
+-- name: requeue_missing
+-- Requeue an item whose missing file exists again.
+UPDATE items SET state = 'pending', priority = :priority, attempts = 0, next_at = :next_at, error_code = NULL,
+  error_message = NULL, import_id = coalesce(:import_id, import_id), updated_at = :now
+WHERE id = :id AND state = 'missing';
 
--- name: join_folder
--- A known file without a folder belongs to the one it was found in.
+-- name: assign_folder
+-- Assign an item without a folder to the folder that contains it.
 UPDATE items SET folder_id = :folder_id WHERE id = :id AND folder_id IS NULL;
 
--- name: join_add
--- What is still on its way when it is named again belongs to the call that named it, and is no later than that asks.
-UPDATE items SET add_id = :add_id, priority = iif(state = 'pending', min(priority, :priority), priority)
+-- name: assign_import
+-- Assign an unfinished item to the newest import that names it, and raise its priority to that of the import.
+UPDATE items SET import_id = :import_id, priority = iif(state = 'pending', min(priority, :priority), priority)
 WHERE id = :id AND state IN ('pending', 'uploading', 'embedding');
 
--- name: wish
--- What is to become of the file once the library has it.
-UPDATE items SET after = :after WHERE id = :id;
+-- name: set_after_upload
+-- Set or clear the post-upload action of an item.
+UPDATE items SET after_upload = :after_upload WHERE id = :id;
 
--- name: wishes
--- Files that the library has and that are not to stay where they are.
-SELECT * FROM items INDEXED BY items_wished
-WHERE server_id = :server_id AND after IS NOT NULL AND state = 'ready' AND latest = 1 AND id > :beyond
+-- name: pending_actions
+-- Select ready items whose post-upload action is not done.
+SELECT * FROM items INDEXED BY items_post_upload
+WHERE server_id = :server_id AND after_upload IS NOT NULL AND state = 'ready' AND latest = 1 AND id > :after_id
 ORDER BY id LIMIT :limit;
 
 -- name: begin_move
--- Written down before the file is touched, if it is still wanted.
-INSERT INTO moves (item_id, source, target, trashed, note, size, mtime_ns, device, inode, state, at)
-SELECT id, path, :target, :trashed, :note, size, mtime_ns, device, inode, 'going', :now FROM items
-WHERE id = :id AND path = :source AND after IS NOT NULL AND state = 'ready' AND latest = 1
+-- Record a move before the file is touched, unless the action was cancelled.
+INSERT INTO moves (item_id, source, target, is_trashed, info_path, size, mtime_ns, device, inode, state, updated_at)
+SELECT id, path, :target, :is_trashed, :info_path, size, mtime_ns, device, inode, 'moving', :now FROM items
+WHERE id = :id AND path = :source AND after_upload IS NOT NULL AND state = 'ready' AND latest = 1
 RETURNING *;
 
--- name: begin_return
--- The same, for the way back.
-UPDATE moves SET state = 'returning', source = :source, at = :now WHERE id = :id AND state = 'there' RETURNING *;
+-- name: begin_restore
+-- Record the restore of a moved file before the file is touched.
+UPDATE moves SET state = 'restoring', source = :source, updated_at = :now
+WHERE id = :id AND state = 'moved'
+RETURNING *;
 
--- name: end_move
--- Where the file is now.
-UPDATE moves SET state = :state, at = :now WHERE id = :id AND state IN ('going', 'returning') RETURNING *;
+-- name: finish_move
+-- Record how a move or a restore ended.
+UPDATE moves SET state = :state, updated_at = :now WHERE id = :id AND state IN ('moving', 'restoring') RETURNING *;
 
--- name: moves_under_way
--- What a crash has interrupted.
-SELECT * FROM moves INDEXED BY moves_under_way WHERE state IN ('going', 'returning') ORDER BY id;
+-- name: moves_in_progress
+-- Select the moves that a crash has interrupted.
+SELECT * FROM moves INDEXED BY moves_in_progress WHERE state IN ('moving', 'restoring') ORDER BY id;
 
--- name: move_of_item
--- Where the file of this item was put.
-SELECT * FROM moves INDEXED BY moves_by_item WHERE item_id = :id AND state = 'there' ORDER BY id DESC LIMIT 1;
+-- name: move_by_item
+-- Select the last move of an item that was not restored.
+SELECT * FROM moves INDEXED BY moves_by_item WHERE item_id = :id AND state = 'moved' ORDER BY id DESC LIMIT 1;
 
 -- name: last_move
--- The file that was put away last and has not come back.
-SELECT * FROM moves INDEXED BY moves_there WHERE state = 'there' ORDER BY id DESC LIMIT 1;
+-- Select the last move that was not restored.
+SELECT * FROM moves INDEXED BY moves_moved WHERE state = 'moved' ORDER BY id DESC LIMIT 1;
 
--- name: add_by_key
--- The add of a command that was sent before.
-SELECT id, priority, tags, force, after FROM adds WHERE server_id = :server_id AND key = :key;
+-- name: import_by_key
+-- Select the import of a command that is repeated.
+SELECT id, priority, tags, force, after_upload FROM imports
+WHERE server_id = :server_id AND idempotency_key = :idempotency_key;
 
--- name: insert_add
--- One command to add.
-INSERT INTO adds (server_id, key, priority, tags, force, after, added_at)
-VALUES (:server_id, :key, :priority, :tags, :force, :after, :now)
-RETURNING id, priority, tags, force, after;
+-- name: insert_import
+-- Insert the import of a new command.
+INSERT INTO imports (server_id, idempotency_key, priority, tags, force, after_upload, added_at)
+VALUES (:server_id, :idempotency_key, :priority, :tags, :force, :after_upload, :now)
+RETURNING id, priority, tags, force, after_upload;
 
--- name: insert_root
--- One path that an add named. A folder that is watched owns what is found in it.
-INSERT INTO roots (add_id, path, folder_id) VALUES (:add_id, :path, (SELECT id FROM folders WHERE path = :path))
+-- name: insert_import_root
+-- Insert one path of an import. The items of a watched folder belong to that folder.
+INSERT INTO import_roots (import_id, path, folder_id)
+VALUES (:import_id, :path, (SELECT id FROM folders WHERE path = :path))
 ON CONFLICT DO NOTHING;
 
--- name: roots_left
--- What has still to be walked.
-SELECT roots.id, add_id, path, folder_id FROM roots INDEXED BY roots_left JOIN adds ON adds.id = add_id
-WHERE done_at IS NULL AND server_id = :server_id
-ORDER BY roots.id;
+-- name: unfinished_roots
+-- Select the paths that still have to be scanned, the oldest first.
+SELECT import_roots.id, import_id, path, folder_id
+FROM import_roots INDEXED BY import_roots_unfinished JOIN imports ON imports.id = import_id
+WHERE finished_at IS NULL AND server_id = :server_id
+ORDER BY import_roots.id;
 
--- name: root_done
--- Walked to its end.
-UPDATE roots SET done_at = :now WHERE id = :id AND done_at IS NULL;
+-- name: finish_root
+-- Mark a path as scanned.
+UPDATE import_roots SET finished_at = :now WHERE id = :id AND finished_at IS NULL;
 
--- name: add
--- The options of one add.
-SELECT id, priority, tags, force, after FROM adds WHERE id = :id AND server_id = :server_id;
+-- name: import_by_id
+-- Select the options of one import.
+SELECT id, priority, tags, force, after_upload FROM imports WHERE id = :id AND server_id = :server_id;
 
--- name: reply
--- The answer that a command was given.
-SELECT reply FROM replies WHERE key = :key;
+-- name: response
+-- Select the stored response to a command.
+SELECT response FROM idempotency_keys WHERE key = :key;
 
--- name: remember_reply
--- The first answer stays.
-INSERT INTO replies (key, reply, at) VALUES (:key, :reply, :now) ON CONFLICT DO NOTHING;
+-- name: store_response
+-- Store the response to a command. The first response stays.
+INSERT INTO idempotency_keys (key, response, created_at) VALUES (:key, :response, :now) ON CONFLICT DO NOTHING;
 
--- name: watch
--- A watched folder, as it is wanted now.
-INSERT INTO folders (path, device, inode, priority, tags, after, added_at)
-VALUES (:path, :device, :inode, :priority, :tags, :after, :now)
+-- name: upsert_folder
+-- Insert a watched folder, or change its options.
+INSERT INTO folders (path, device, inode, priority, tags, after_upload, added_at)
+VALUES (:path, :device, :inode, :priority, :tags, :after_upload, :now)
 ON CONFLICT DO UPDATE SET device = excluded.device, inode = excluded.inode, priority = excluded.priority,
-  tags = excluded.tags, after = excluded.after
+  tags = excluded.tags, after_upload = excluded.after_upload
 RETURNING *;
 
 -- name: folder_at_path
--- The watched folder at this path.
+-- Select the watched folder at a path.
 SELECT id FROM folders WHERE path = :path;
 
--- name: leave_folder
--- One batch of the items of a folder leaves it.
+-- name: detach_items
+-- Detach one batch of items from their folder.
 UPDATE items SET folder_id = NULL WHERE id IN (SELECT id FROM items WHERE folder_id = :folder_id LIMIT :limit)
 RETURNING id;
 
--- name: unwatch
--- No longer watched.
+-- name: delete_folder
+-- Delete a watched folder that has no items.
 DELETE FROM folders WHERE id = :folder_id;
 
 -- name: folders
--- All watched folders.
+-- Select all watched folders.
 SELECT * FROM folders ORDER BY path;
 
--- name: looked
--- A full look at the folder has ended.
+-- name: mark_scanned
+-- Record the end of a full scan of a folder.
 UPDATE folders SET scanned_at = :now WHERE id = :id;
 
--- name: upheavals
--- How often what may be remembered of folders was changed.
-SELECT n FROM upheavals;
+-- name: cache_epoch
+-- Select the number that invalidates the scan cache.
+SELECT value FROM cache_epoch;
 
 -- name: content
--- What the server has, or had, of these bytes.
-SELECT sha256, asset_id, ready, removed_at, seen_at FROM contents WHERE server_id = :server_id AND sha256 = :sha256;
+-- Select the ledger entry of a content.
+SELECT sha256, asset_id, was_embedded, removed_at, last_seen_at FROM ledger
+WHERE server_id = :server_id AND sha256 = :sha256;
 
--- name: content_removed
--- The server no longer has this content.
-UPDATE contents SET removed_at = :now WHERE server_id = :server_id AND sha256 = :sha256 AND removed_at IS NULL;
+-- name: mark_content_removed
+-- Record that the server no longer has a content.
+UPDATE ledger SET removed_at = :now WHERE server_id = :server_id AND sha256 = :sha256 AND removed_at IS NULL;
 
--- name: content_seen
--- The server said that it has this content.
-UPDATE contents SET seen_at = :now, removed_at = NULL WHERE server_id = :server_id AND sha256 = :sha256;
+-- name: mark_content_seen
+-- Record that the server reported a content.
+UPDATE ledger SET last_seen_at = :now, removed_at = NULL WHERE server_id = :server_id AND sha256 = :sha256;
 
--- name: asset_removed
--- The server no longer has the content with this id.
-UPDATE contents INDEXED BY contents_by_asset SET removed_at = :now
+-- name: mark_asset_removed
+-- Record that the server no longer has an asset.
+UPDATE ledger INDEXED BY ledger_by_asset SET removed_at = :now
 WHERE server_id = :server_id AND asset_id = :asset_id AND removed_at IS NULL;
 
--- name: forget_content
--- As if the server had never had it.
-DELETE FROM contents WHERE server_id = :server_id AND sha256 = :sha256;
+-- name: delete_content
+-- Delete the ledger entry of a content.
+DELETE FROM ledger WHERE server_id = :server_id AND sha256 = :sha256;
 
--- name: upload_of_content
--- Where the upload of a content goes on.
-SELECT path FROM uploads WHERE server_id = :server_id AND sha256 = :sha256;
+-- name: upload_location
+-- Select the location at which the upload of a content resumes.
+SELECT location FROM resumable_uploads WHERE server_id = :server_id AND sha256 = :sha256;
 
--- name: begin_upload
--- Of two that were begun, the later one goes on.
-INSERT OR REPLACE INTO uploads (server_id, sha256, path, begun_at) VALUES (:server_id, :sha256, :path, :now);
+-- name: start_upload
+-- Record the location of a resumable upload. A newer upload of the same content replaces the older one.
+INSERT OR REPLACE INTO resumable_uploads (server_id, sha256, location, started_at)
+VALUES (:server_id, :sha256, :location, :now);
 
--- name: end_upload
--- It is complete, or goes on no more.
-DELETE FROM uploads WHERE server_id = :server_id AND sha256 = :sha256;
+-- name: delete_upload
+-- Delete a resumable upload that is complete or cannot resume.
+DELETE FROM resumable_uploads WHERE server_id = :server_id AND sha256 = :sha256;
 
 -- name: server_at_url
--- The server at this address.
+-- Select the server with this URL.
 SELECT id FROM servers WHERE url = :url;
 
 -- name: insert_server
--- A server that is met for the first time.
+-- Insert a new server.
 INSERT INTO servers (url) VALUES (:url) RETURNING id;
 
 -- name: counts
--- The sums that the triggers keep.
-SELECT state, priority, duplicate, delayed, n, bytes FROM counts WHERE server_id = :server_id;
+-- Select the sums that the triggers maintain.
+SELECT state, priority, duplicate, delayed, n, bytes FROM item_counts WHERE server_id = :server_id;
 
 -- name: items
--- The newest items.
+-- Select the newest items before a cursor.
 SELECT * FROM items WHERE id < :before AND server_id = :server_id ORDER BY id DESC LIMIT :limit;
 
 -- name: items_after
--- The oldest items after one of them.
+-- Select the oldest items after a cursor.
 SELECT * FROM items WHERE id > :after AND server_id = :server_id ORDER BY id LIMIT :limit;
 
 -- name: items_by_state
--- The newest items in one state, out of those of each class.
+-- Select the newest items in one state, merged from the three priorities of the index.
 SELECT * FROM items INDEXED BY items_by_state_and_priority
 WHERE state = :state AND priority = 0 AND id < :before AND server_id = :server_id
 UNION ALL
@@ -509,7 +531,7 @@ WHERE state = :state AND priority = 2 AND id < :before AND server_id = :server_i
 ORDER BY id DESC LIMIT :limit;
 
 -- name: items_by_state_after
--- The same in one state.
+-- Select the oldest items in one state after a cursor.
 SELECT * FROM items INDEXED BY items_by_state_and_priority
 WHERE state = :state AND priority = 0 AND id > :after AND server_id = :server_id
 UNION ALL
@@ -521,106 +543,113 @@ WHERE state = :state AND priority = 2 AND id > :after AND server_id = :server_id
 ORDER BY id LIMIT :limit;
 
 -- name: items_by_folder
--- The newest items of one folder, in one state or in any.
+-- Select the newest items of one folder, in one state or in any.
 SELECT * FROM items INDEXED BY items_by_folder
 WHERE folder_id = :folder_id AND id < :before AND server_id = :server_id AND state = coalesce(:state, state)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: items_by_folder_after
--- The same of one folder.
+-- Select the oldest items of one folder after a cursor.
 SELECT * FROM items INDEXED BY items_by_folder
 WHERE folder_id = :folder_id AND id > :after AND server_id = :server_id AND state = coalesce(:state, state)
 ORDER BY id LIMIT :limit;
 
--- name: items_by_fault
--- The newest items with one fault, in one state and folder or in any.
-SELECT * FROM items INDEXED BY items_by_fault
-WHERE fault = :fault AND id < :before AND server_id = :server_id AND state = coalesce(:state, state)
+-- name: items_by_error_code
+-- Select the newest items with one error code, in one state and folder or in any.
+SELECT * FROM items INDEXED BY items_by_error_code
+WHERE error_code = :error_code AND id < :before AND server_id = :server_id AND state = coalesce(:state, state)
   AND folder_id IS coalesce(:folder_id, folder_id)
 ORDER BY id DESC LIMIT :limit;
 
--- name: items_by_fault_after
--- The same with one fault.
-SELECT * FROM items INDEXED BY items_by_fault
-WHERE fault = :fault AND id > :after AND server_id = :server_id AND state = coalesce(:state, state)
+-- name: items_by_error_code_after
+-- Select the oldest items with one error code after a cursor.
+SELECT * FROM items INDEXED BY items_by_error_code
+WHERE error_code = :error_code AND id > :after AND server_id = :server_id AND state = coalesce(:state, state)
   AND folder_id IS coalesce(:folder_id, folder_id)
 ORDER BY id LIMIT :limit;
 
 -- name: item
--- One item.
+-- Select one item.
 SELECT * FROM items WHERE id = :id AND server_id = :server_id;
 
--- name: former_at_path
--- The earlier versions of the file at this path, and the earlier files.
+-- name: superseded_at_path
+-- Select the superseded items of a path, the newest first.
 SELECT * FROM items WHERE server_id = :server_id AND path = :path AND latest = 0 ORDER BY id DESC;
 
 -- name: attempts
--- The story of one item.
-SELECT at, fault, verdict, reason FROM attempts WHERE item_id = :id ORDER BY id;
+-- Select the history of one item.
+SELECT at, error_code, action, error_message FROM attempts WHERE item_id = :id ORDER BY id;
 
--- name: progress
--- How far one add has come.
-SELECT state, duplicate, count(*) AS n, sum(size) AS bytes FROM items WHERE add_id = :add_id GROUP BY state, duplicate;
+-- name: import_progress
+-- Select the sums of one import.
+SELECT state, duplicate, count(*) AS n, sum(size) AS bytes FROM items
+WHERE import_id = :import_id GROUP BY state, duplicate;
 
--- name: first_due
--- When the first pending item of an add is due, if all of them wait for a time of their own.
+-- name: import_first_due
+-- Select the time at which the first pending item of an import is due, if all of them are delayed.
 SELECT CASE WHEN NOT EXISTS (
-  SELECT 1 FROM items INDEXED BY items_by_add WHERE add_id = :add_id AND state = 'pending' AND next_at IS NULL
-) THEN (SELECT min(next_at) FROM items INDEXED BY items_by_add WHERE add_id = :add_id AND state = 'pending') END;
+  SELECT 1 FROM items INDEXED BY items_by_import WHERE import_id = :import_id AND state = 'pending' AND next_at IS NULL
+) THEN (
+  SELECT min(next_at) FROM items INDEXED BY items_by_import WHERE import_id = :import_id AND state = 'pending'
+) END;
 
--- name: walking
--- Whether an add has still something to walk.
-SELECT EXISTS (SELECT 1 FROM roots WHERE add_id = :add_id AND done_at IS NULL);
+-- name: import_is_scanning
+-- Check for a path of an import that still has to be scanned.
+SELECT EXISTS (SELECT 1 FROM import_roots WHERE import_id = :import_id AND finished_at IS NULL);
 
 -- name: events
--- What has changed since.
-SELECT seq, at, item_id, events.state, path, fault, reason, accepted_at FROM events JOIN items ON items.id = item_id
+-- Select the item events after a sequence number.
+SELECT seq, at, item_id, events.state, path, error_code, error_message, accepted_at
+FROM events JOIN items ON items.id = item_id
 WHERE seq > :since ORDER BY seq LIMIT :limit;
 
 -- name: newest_event
--- The end of the news.
+-- Select the sequence number of the newest event.
 SELECT coalesce(max(seq), 0) FROM events;
 
 -- name: oldest_event
--- The beginning of what is still kept of the news.
+-- Select the sequence number of the oldest event that is kept.
 SELECT coalesce(min(seq), 0) FROM events;
 
--- name: by_assets
--- Where the files of these assets are.
+-- name: paths_by_asset_id
+-- Select the paths of the files of these assets.
 SELECT asset_id, path FROM items
 WHERE server_id = :server_id AND asset_id IN (SELECT value FROM json_each(:asset_ids)) AND latest = 1
 ORDER BY id;
 
 -- name: setting
--- One setting.
+-- Select one setting.
 SELECT value FROM settings WHERE name = :name;
 
 -- name: set_setting
--- One setting, kept over a restart.
+-- Insert or change one setting.
 INSERT INTO settings (name, value, updated_at) VALUES (:name, :value, :now)
 ON CONFLICT DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at;
 
 -- name: prune_events
--- The oldest of the news beyond what is kept.
+-- Delete one batch of the oldest events above the limit.
 DELETE FROM events WHERE seq IN (
   SELECT seq FROM events WHERE seq <= (SELECT max(seq) FROM events) - :keep ORDER BY seq LIMIT :limit)
 RETURNING seq;
 
--- name: prune_replies
--- Answers that nobody will ask for again.
-DELETE FROM replies WHERE key IN (SELECT key FROM replies WHERE at < :before ORDER BY at LIMIT :limit) RETURNING key;
+-- name: prune_idempotency_keys
+-- Delete one batch of expired responses.
+DELETE FROM idempotency_keys WHERE key IN (
+  SELECT key FROM idempotency_keys WHERE created_at < :before ORDER BY created_at LIMIT :limit)
+RETURNING key;
 
 -- name: prune_uploads
--- Uploads that no server keeps for so long.
-DELETE FROM uploads WHERE (server_id, sha256) IN (
-  SELECT server_id, sha256 FROM uploads WHERE begun_at < :before ORDER BY begun_at LIMIT :limit)
+-- Delete one batch of resumable uploads that the server has expired.
+DELETE FROM resumable_uploads WHERE (server_id, sha256) IN (
+  SELECT server_id, sha256 FROM resumable_uploads WHERE started_at < :before ORDER BY started_at LIMIT :limit)
 RETURNING sha256;
 
--- name: prune_adds
--- Adds that were walked to their end long ago.
-DELETE FROM adds WHERE id IN (
-  SELECT id FROM adds
+-- name: prune_imports
+-- Delete one batch of imports that were scanned long ago.
+DELETE FROM imports WHERE id IN (
+  SELECT id FROM imports
   WHERE added_at < :before
-    AND NOT EXISTS (SELECT 1 FROM roots WHERE add_id = adds.id AND (done_at IS NULL OR done_at >= :before))
+    AND NOT EXISTS (
+      SELECT 1 FROM import_roots WHERE import_id = imports.id AND (finished_at IS NULL OR finished_at >= :before))
   LIMIT :limit)
 RETURNING id;

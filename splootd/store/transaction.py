@@ -1,4 +1,4 @@
-"""What happens inside one transaction, and what its errors mean. Plain functions, run on a connection's own thread."""
+"""Transactions and their errors. Plain functions that run on the thread of a connection."""
 
 import errno
 import sqlite3
@@ -13,83 +13,86 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one operation of a group ended, now that the group is committed."""
+class OperationResult:
+    """The result of one operation of a committed group."""
 
     value: Any = None
     error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
-    """A group that is on the disk. `wrote` is whether there was anything to put there."""
+class CommitResult:
+    """The results of a group that is on the disk. `wrote` is false if no operation has changed a row."""
 
-    outcomes: list[Outcome]
+    results: list[OperationResult]
     wrote: bool
 
 
-def commit_all(connection: sqlite3.Connection, ops: Sequence[Callable[[sqlite3.Connection], Any]]) -> Committed:
+def commit_all(connection: sqlite3.Connection, ops: Sequence[Callable[[sqlite3.Connection], Any]]) -> CommitResult:
     """Run all operations in one transaction; return after COMMIT has returned.
 
-    An operation that raises is undone alone and its neighbours are kept. Raises sqlite3.Error when the database itself
-    failed; then nothing of the group is known to be kept.
+    An operation that raises is rolled back alone. Raises sqlite3.Error if the database itself failed; the outcome of
+    the whole group is then unknown.
     """
     changes = connection.total_changes
+    # IMMEDIATE takes the write lock first. A deferred transaction that reads and then writes fails with SQLITE_BUSY,
+    # without the busy timeout, if another program has written in between.
     connection.execute("BEGIN IMMEDIATE")
     try:
-        attempt = _attempt_alone if len(ops) == 1 else _attempt
-        outcomes = [attempt(connection, op) for op in ops]
+        run = _run_without_savepoint if len(ops) == 1 else _run_in_savepoint
+        results = [run(connection, op) for op in ops]
         if connection.in_transaction:
             connection.execute("COMMIT")
     except sqlite3.Error:
-        if connection.in_transaction:  # some errors have rolled back already
+        if connection.in_transaction:  # SQLITE_FULL, SQLITE_IOERR and some others may have rolled back already
             connection.execute("ROLLBACK")
         raise
-    return Committed(outcomes, wrote=connection.total_changes > changes)
+    return CommitResult(results, wrote=connection.total_changes > changes)
 
 
-def _attempt(connection: sqlite3.Connection, op: Callable[[sqlite3.Connection], Any]) -> Outcome:
+def _run_in_savepoint(connection: sqlite3.Connection, op: Callable[[sqlite3.Connection], Any]) -> OperationResult:
     connection.execute("SAVEPOINT op")
     try:
-        outcome = Outcome(op(connection))
-    except Exception as error:  # whatever it is, it belongs to the caller of this operation alone
-        if isinstance(error, sqlite3.Error) and is_of_the_database(error):
+        result = OperationResult(op(connection))
+    except Exception as error:  # any exception belongs to the caller of this operation alone
+        if isinstance(error, sqlite3.Error) and is_database_error(error):
             raise
         connection.execute("ROLLBACK TO op")
-        outcome = Outcome(error=error)
-    connection.execute("RELEASE op")
-    return outcome
+        result = OperationResult(error=error)
+    connection.execute("RELEASE op")  # also after ROLLBACK TO, which leaves the savepoint open
+    return result
 
 
-def _attempt_alone(connection: sqlite3.Connection, op: Callable[[sqlite3.Connection], Any]) -> Outcome:
-    """Without a savepoint, for which SQLite would copy every page that changes: the whole transaction is undone."""
+def _run_without_savepoint(connection: sqlite3.Connection, op: Callable[[sqlite3.Connection], Any]) -> OperationResult:
+    """Run the only operation of a transaction. A savepoint would make SQLite copy every page that changes."""
     try:
-        return Outcome(op(connection))
-    except Exception as error:  # whatever it is, it belongs to the caller of this operation
-        if isinstance(error, sqlite3.Error) and is_of_the_database(error):
+        return OperationResult(op(connection))
+    except Exception as error:  # any exception belongs to the caller of this operation
+        if isinstance(error, sqlite3.Error) and is_database_error(error):
             raise
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        return Outcome(error=error)
+        return OperationResult(error=error)
 
 
-def snapshot(connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], T]) -> T:
+def read_snapshot(connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], T]) -> T:
     """Run a query of any number of statements on one state of the database."""
     connection.execute("BEGIN")
     try:
         return query(connection)
     finally:
+        # An open read transaction pins its snapshot: no checkpoint could reset the log, which would grow without limit.
         connection.execute("ROLLBACK")
 
 
 def primary_code(error: Exception) -> int | None:
-    """SQLite's primary result code; None for an error of Python's own module."""
+    """Return SQLite's primary result code; None for an error of Python's own module."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 
 
-# Codes that speak of one statement and leave the database well.
-_OF_THE_STATEMENT = frozenset(
+# Errors of one statement, after which the database is intact.
+_STATEMENT_ERROR_CODES = frozenset(
     {
         sqlite3.SQLITE_ERROR,
         sqlite3.SQLITE_CONSTRAINT,
@@ -101,22 +104,23 @@ _OF_THE_STATEMENT = frozenset(
 )
 
 
-def is_of_the_database(error: sqlite3.Error) -> bool:
-    """Whether the error speaks of the database as a whole and not of one statement."""
+def is_database_error(error: sqlite3.Error) -> bool:
+    """Return whether the error concerns the database as a whole and not one statement."""
     code = primary_code(error)
-    return code is not None and code not in _OF_THE_STATEMENT
+    return code is not None and code not in _STATEMENT_ERROR_CODES
 
 
-def store_error(error: sqlite3.Error | OSError, path: Path) -> StoreError:
-    """Ours for SQLite's and the system's, as a sentence."""
+def to_store_error(error: sqlite3.Error | OSError, path: Path) -> StoreError:
+    """Convert an error of SQLite or of the system to a StoreError."""
     code = primary_code(error)
     if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
         return StoreFull(
-            f"The disk that holds {path} is full: nothing was written.", "Make room; the work goes on by itself."
+            f"The disk that holds {path} is full: nothing was written.",
+            "Free some disk space; uploads then resume automatically.",
         )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StoreDamaged(
-            f"{path} is damaged or not a database ({error}). It was left as it is.",
+            f"{path} is damaged or not a database ({error}). The file was not changed.",
             "Put a backup in its place, or move it away to start with an empty queue.",
         )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -124,14 +128,14 @@ def store_error(error: sqlite3.Error | OSError, path: Path) -> StoreError:
             f"{path} is in use by another program: nothing was written.", "Close any other tool that has it open."
         )
     return StoreFailed(
-        f"{path} could not be read or written ({error}).", "Look at the system's log: the disk may be failing."
+        f"{path} could not be read or written ({error}).", "Check the system log: the disk may be failing."
     )
 
 
 def closed_error(path: Path) -> StoreError:
-    return StoreFailed(f"{path} is closed: the daemon is stopping, or could no longer write to its disk.")
+    return StoreFailed(f"{path} is closed: the daemon is stopping, or could not write to the disk.")
 
 
-def leaves_the_connection_well(error: sqlite3.Error) -> bool:
-    """Whether nothing was written for sure, so that the next transaction may simply be tried."""
+def is_connection_usable(error: sqlite3.Error) -> bool:
+    """Return whether certainly nothing was written, so that the connection can run the next transaction."""
     return primary_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -1,23 +1,28 @@
-"""What a command imports is most of the time that it takes, so it is held here: counts of modules, not of seconds."""
+"""Imports take most of the run time of a command, so these tests limit them. They count modules, not seconds."""
 
 import subprocess
 from collections.abc import Iterator
 
 import pytest
-from homes import Home, home_in
+from temp_home import Home, home_in
 
-# Whatever Python imports by itself, the pattern module that `json` needs, and ours.
+# Modules of Python itself, those that `json` needs, and ours.
 PYTHON = "__future__ _collections _functools _json _operator _socket _sre _struct _typing"
 LIBRARY = "collections copyreg enum functools itertools json keyword operator re reprlib types"
-OURS = "sploot sploot.app sploot.client sploot.connection sploot.exits sploot.plain sploot.reach sploot.render"
-SHARED = "sploot.terminal sploot.text splootd splootd.core splootd.core.fault splootd.errors splootd.places"
+OURS = (
+    "sploot sploot.main sploot.client sploot.commands sploot.connection sploot.exit_codes sploot.fast_path "
+    "sploot.daemon_connect sploot.render"
+)
+SHARED = (
+    "sploot.terminal sploot.formatting splootd splootd.core splootd.core.error_code splootd.errors splootd.app_dirs"
+)
 ALLOWED = {*PYTHON.split(), *LIBRARY.split(), *OURS.split(), *SHARED.split()}
-MORE = {
-    ("status",): {"sploot.status"},
-    ("status", "--json"): {"sploot.status"},
-    ("add", "picture.png"): {"sploot.adding", "sploot.paths"},
+PER_COMMAND = {
+    ("status",): {"sploot.commands.status"},
+    ("status", "--json"): {"sploot.commands.status"},
+    ("add", "picture.png"): {"sploot.commands.add", "sploot.paths"},
 }
-TIMES = {"datetime", "_datetime", "math"}  # where a time is shown
+TIMES = {"datetime", "_datetime", "math"}  # only imported to print a time
 
 HEAVY = ("asyncio", "httpx", "structlog", "pydantic", "rich", "textual", "ssl", "logging", "multiprocessing")
 OTHERS = [
@@ -49,10 +54,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 
 def imported(home: Home, *arguments: str) -> set[str]:
-    """The modules that `sploot ARGUMENTS` imports and bare Python does not."""
+    """Return the modules that `sploot ARGUMENTS` imports and plain Python does not."""
     bare, whole = (
         f"import sys; bare = set(sys.modules); sys.argv = {['sploot', *arguments]}",
-        "from sploot.app import main; main(); print(*sorted(set(sys.modules) - bare), file=sys.stderr)",
+        "from sploot.main import main; main(); print(*sorted(set(sys.modules) - bare), file=sys.stderr)",
     )
     done = subprocess.run(
         [*home.command()[:1], "-c", f"{bare}; {whole}"],
@@ -65,18 +70,18 @@ def imported(home: Home, *arguments: str) -> set[str]:
     return set(done.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("command", MORE)
-def test_the_commands_that_are_run_most_import_what_they_must(home: Home, command: tuple[str, ...]):
-    found = imported(home, *command)
-    assert {name for name in found if not _is_part_of(name, ALLOWED | MORE[command])} == set()
+@pytest.mark.parametrize("command", PER_COMMAND)
+def test_the_most_frequent_commands_import_only_what_they_need(home: Home, command: tuple[str, ...]):
+    modules = imported(home, *command)
+    assert {name for name in modules if not _is_part_of(name, ALLOWED | PER_COMMAND[command])} == set()
 
 
-def test_a_time_is_all_that_a_watched_folder_adds_to_the_status(home: Home):
+def test_a_watched_folder_adds_only_the_time_modules_to_status(home: Home):
     (home.folder / "memes").mkdir()
     (home.folder / "memes" / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
     home.ok("add", "memes")
-    found = imported(home, "status")
-    assert {name for name in found if not _is_part_of(name, ALLOWED | MORE["status",] | TIMES)} == set()
+    modules = imported(home, "status")
+    assert {name for name in modules if not _is_part_of(name, ALLOWED | PER_COMMAND["status",] | TIMES)} == set()
 
 
 def _is_part_of(name: str, allowed: set[str]) -> bool:
@@ -84,21 +89,21 @@ def _is_part_of(name: str, allowed: set[str]) -> bool:
 
 
 @pytest.mark.parametrize("command", OTHERS, ids=" ".join)
-def test_commands_as_they_are_mostly_typed_import_no_parser(home: Home, command: list[str]):
+def test_usual_command_lines_import_no_parser(home: Home, command: list[str]):
     assert not {"typer", "click", *HEAVY} & imported(home, *command)
 
 
 @pytest.mark.parametrize("command", BY_TYPER, ids=" ".join)
-def test_the_others_import_a_parser_and_nothing_heavier(home: Home, command: list[str]):
-    found = imported(home, *command)
-    assert "typer" in found
-    assert not set(HEAVY) & found
+def test_other_command_lines_import_a_parser_and_nothing_heavier(home: Home, command: list[str]):
+    modules = imported(home, *command)
+    assert "typer" in modules
+    assert not set(HEAVY) & modules
 
 
 @pytest.mark.parametrize(
-    ("command", "pages"),
-    [(["list"], {"items", "folders", "library"}), (["bump", "x"], {"changes", "running"}), (["config", "list"], set())],
+    ("command", "modules"),
+    [(["list"], {"items"}), (["bump", "x"], {"item_actions", "daemon"}), (["config", "list"], set())],
 )
-def test_of_the_protocol_only_the_pages_that_are_needed_are_read(home: Home, command: list[str], pages: set[str]):
+def test_only_the_needed_modules_of_the_protocol_are_imported(home: Home, command: list[str], modules: set[str]):
     read = {name.removeprefix("splootd.protocol.") for name in imported(home, *command) if "splootd.protocol." in name}
-    assert read - {"request"} == pages
+    assert read - {"request"} == modules

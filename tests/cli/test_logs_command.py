@@ -1,11 +1,11 @@
-"""`sploot logs` makes the daemon's JSON lines readable, and goes on when the log is rotated."""
+"""`sploot logs` formats the JSON lines of the daemon and follows the log across rotation."""
 
 import json
 from pathlib import Path
 
 import pytest
-from sploot import logs as command
-from sploot.logs import SHOWN, lines, readable
+from sploot.commands import logs as command
+from sploot.commands.logs import TAIL_LINES, format_entry, tail_lines
 
 from splootd import logs as daemon_logs
 from splootd.errors import SplootError
@@ -14,37 +14,37 @@ ENTRY = {"part": "uploader", "item": 7, "event": "sent", "level": "info", "times
 
 
 def test_a_line_is_readable(monkeypatch: pytest.MonkeyPatch):
-    said = readable(json.dumps(ENTRY | {"path": "a\x1b[31m.png"}), least=0)
-    assert said is not None
-    assert said.endswith("info    uploader: sent item=7 path=a\\x1b[31m.png")
+    formatted = format_entry(json.dumps(ENTRY | {"path": "a\x1b[31m.png"}), min_level=0)
+    assert formatted is not None
+    assert formatted.endswith("info    uploader: sent item=7 path=a\\x1b[31m.png")
 
 
-def test_what_is_below_the_level_is_left_out():
-    assert readable(json.dumps(ENTRY), least=2) is None
-    assert readable(json.dumps(ENTRY | {"level": "error"}), least=2) is not None
+def test_entries_below_the_level_are_left_out():
+    assert format_entry(json.dumps(ENTRY), min_level=2) is None
+    assert format_entry(json.dumps(ENTRY | {"level": "error"}), min_level=2) is not None
 
 
 def test_a_trace_follows_indented():
-    said = readable(json.dumps(ENTRY | {"exception": "Traceback:\n  here"}), least=0)
-    assert said is not None
-    assert said.splitlines()[1:] == ["    Traceback:", "      here"]
+    formatted = format_entry(json.dumps(ENTRY | {"exception": "Traceback:\n  here"}), min_level=0)
+    assert formatted is not None
+    assert formatted.splitlines()[1:] == ["    Traceback:", "      here"]
 
 
 @pytest.mark.parametrize("line", ["half a li", "[1]", '{"level": 3}', "null", '{"level": "info", "timestamp": 1}'])
-def test_what_is_no_entry_is_shown_as_it_is(line: str):
-    assert readable(line + "\n", least=0) == line
+def test_other_lines_are_printed_unchanged(line: str):
+    assert format_entry(line + "\n", min_level=0) == line
 
 
-def test_only_the_end_of_a_long_log_is_shown(tmp_path: Path):
+def test_only_the_end_of_a_long_log_is_printed(tmp_path: Path):
     file = tmp_path / "splootd.log"
-    file.write_text("".join(f"{number}\n" for number in range(SHOWN + 50)))
-    assert next(iter(lines(file, follow=False))) == "50\n"
+    file.write_text("".join(f"{number}\n" for number in range(TAIL_LINES + 50)))
+    assert next(iter(tail_lines(file, follow=False))) == "50\n"
 
 
 def test_a_rotated_log_is_followed_to_its_last_line_and_into_the_next_file(tmp_path: Path):
     file = tmp_path / "splootd.log"
     file.write_text("first\n")
-    following = lines(file, follow=True)
+    following = tail_lines(file, follow=True)
     assert next(following) == "first\n"
     with file.open("a") as old:
         old.write("second\n")
@@ -58,15 +58,15 @@ def test_a_rotated_log_is_followed_to_its_last_line_and_into_the_next_file(tmp_p
     following.close()
 
 
-def test_nothing_is_missed_while_the_daemon_turns_its_log_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_line_is_missed_while_the_daemon_rotates_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(daemon_logs, "FILE_BYTES_MAX", 2_000)
-    monkeypatch.setattr(command, "LOOK_S", 0.01)
+    monkeypatch.setattr(command, "POLL_INTERVAL_S", 0.01)
     file = tmp_path / "splootd.log"
-    daemon_logs.set_up("info", file)
+    daemon_logs.configure("info", file)
     try:
-        log = daemon_logs.logger("uploader")
+        log = daemon_logs.get_logger("uploader")
         log.info("a line", number=0)
-        following = lines(file, follow=True)
+        following = tail_lines(file, follow=True)
         seen = [json.loads(next(following))["number"]]
         for number in range(1, 40):
             log.info("a line", number=number)
@@ -78,6 +78,6 @@ def test_nothing_is_missed_while_the_daemon_turns_its_log_over(tmp_path: Path, m
     assert (tmp_path / "splootd.log.2").exists()
 
 
-def test_a_log_that_is_not_there_yet_is_said(tmp_path: Path):
+def test_a_missing_log_is_reported(tmp_path: Path):
     with pytest.raises(SplootError, match="No such file"):
-        list(lines(tmp_path / "splootd.log", follow=False))
+        list(tail_lines(tmp_path / "splootd.log", follow=False))

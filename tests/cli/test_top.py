@@ -1,4 +1,4 @@
-"""The full screen, its keys pressed by the pilot of Textual and its daemon a list."""
+"""The terminal UI, driven by the pilot of Textual, with a fake daemon."""
 
 import json
 import subprocess
@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 from screens import FakeDaemon, row, shown, until
-from sploot.topview.app import Top
-from sploot.topview.link import Offline, Online, Told
+from sploot.tui.app import TopApp
+from sploot.tui.daemon_link import DataUpdate, Offline, Online
 
 from splootd.protocol import Bump, Forget, GetReport, GetStatus, ListItems, Retry
 
 
 @asynccontextmanager
-async def screen(daemon: FakeDaemon, width: int = 80, height: int = 24) -> AsyncIterator[tuple[Top, Any]]:
-    app = Top(daemon)
+async def screen(daemon: FakeDaemon, width: int = 80, height: int = 24) -> AsyncIterator[tuple[TopApp, Any]]:
+    app = TopApp(daemon)
     async with app.run_test(size=(width, height)) as pilot:
         await until(app, pilot, lambda: any("Queue" in line and " of " in line for line in shown(app)))
         yield app, pilot
@@ -27,203 +27,205 @@ def memes(count: int) -> FakeDaemon:
     return FakeDaemon([row(number + 1) for number in range(count)])
 
 
-async def says(app: Top, pilot: Any, words: str) -> None:
+async def text_appears(app: TopApp, pilot: Any, words: str) -> None:
     await until(app, pilot, lambda: any(words in line for line in shown(app)))
 
 
 async def test_everything_is_on_a_screen_of_80_by_24():
-    daemon = FakeDaemon([row(1, "ready"), row(2, "dead", reason="the server takes at most 10 MB"), row(3)])
+    daemon = FakeDaemon([row(1, "ready"), row(2, "failed", error_message="the server takes at most 10 MB"), row(3)])
     async with screen(daemon) as (app, pilot):
         moving = [{"path": "/memes/meme 3.png", "size": 2_000_000, "sent": 1_000_000}]
-        daemon.tell(Told(has_changed=False, transfers=moving))
-        await says(app, pilot, "50%")
+        daemon.send(DataUpdate(has_changed=False, transfers=moving))
+        await text_appears(app, pilot, "50%")
         assert shown(app) == [
-            "sploot   running   embedded library ok   breaker closed   news by websocket",
-            "3 = 1 ready + 1 pending + 1 dead",
+            "sploot   running   local server ok   breaker closed   updates by websocket",
+            "3 = 1 ready + 1 waiting + 1 failed",
             "0 B/s, 0.0 files/s, time left: estimating",
-            f"Sending {'─' * 70} 1",
+            f"Uploading {'─' * 68} 1",
             "[######------]  50%   1.0 MB of 2.0 MB              /memes/meme 3.png",
             "",
             "",
             "",
             f"Queue: all {'─' * 62} 1 of 3",
-            " pending     3.0 kB  /memes/meme 3.png",
-            " dead        2.0 kB  /memes/meme 2.png   the server takes at most 10 MB",
-            " ready       1.0 kB  /memes/meme 1.png",
+            " Waiting      3.0 kB  /memes/meme 3.png",
+            " Failed       2.0 kB  /memes/meme 2.png   the server takes at most 10 MB",
+            " Ready        1.0 kB  /memes/meme 1.png",
             *[""] * 11,
             "? help  / search  s state  r retry  b bump  f forget  p pause  m metrics  q quit",
         ]
 
 
-async def test_names_cannot_speak_to_the_terminal():
-    daemon = FakeDaemon([row(1, path="/memes/\x1b[2J\udcff\u202e.png", reason="a\nb\x07")])
+async def test_file_names_cannot_send_escape_sequences():
+    daemon = FakeDaemon([row(1, path="/memes/\x1b[2J\udcff\u202e.png", error_message="a\nb\x07")])
     async with screen(daemon) as (app, pilot):
-        await says(app, pilot, r"/memes/\x1b[2J\xff\u202e.png   a b\x07")
+        await text_appears(app, pilot, r"/memes/\x1b[2J\xff\u202e.png   a b\x07")
         await pilot.press("enter")
-        await says(app, pilot, "Why")
+        await text_appears(app, pilot, "Why")
         assert not any("\x1b" in line or "\udcff" in line for line in shown(app))
 
 
-async def test_of_a_long_list_only_a_stretch_is_held_and_every_row_can_be_reached():
+async def test_only_a_part_of_a_long_list_is_loaded_and_every_row_is_reachable():
     daemon = memes(5000)
     async with screen(daemon) as (app, pilot):
-        assert app._table.chosen.id == 5000
+        assert app._table.selected_row.id == 5000
         await pilot.press("end")
-        await until(app, pilot, lambda: app._table.chosen is not None and app._table.chosen.id == 1)
-        await says(app, pilot, "5,000 of 5,000")
+        await until(app, pilot, lambda: app._table.selected_row is not None and app._table.selected_row.id == 1)
+        await text_appears(app, pilot, "5,000 of 5,000")
         assert len(app._window.rows) == 200
         await pilot.press("pageup", "up", "up")
-        await says(app, pilot, "4,985 of 5,000")
-        assert app._table.chosen.id == 16
+        await text_appears(app, pilot, "4,985 of 5,000")
+        assert app._table.selected_row.id == 16
         app._table.scroll_to(y=2500, animate=False)
         await until(app, pilot, lambda: app._window.row(2500) is not None)
         assert app._window.row(2500).id == 2500
         await pilot.press("home")
-        await until(app, pilot, lambda: app._table.chosen is not None and app._table.chosen.id == 5000)
-        assert max(each.limit for each in daemon.asked if isinstance(each, ListItems)) == 200
+        await until(app, pilot, lambda: app._table.selected_row is not None and app._table.selected_row.id == 5000)
+        assert max(each.limit for each in daemon.requests if isinstance(each, ListItems)) == 200
 
 
-async def test_what_is_chosen_stays_chosen_while_newer_ones_come():
+async def test_the_selection_stays_while_newer_items_arrive():
     daemon = memes(50)
     async with screen(daemon) as (app, pilot):
         await pilot.press("down", "down")
-        assert app._table.chosen.id == 48
+        assert app._table.selected_row.id == 48
         daemon.rows += [row(51), row(52)]
-        daemon.change(48, state="dead")
-        await until(app, pilot, lambda: app._table.chosen is not None and app._table.chosen.state == "dead")
-        assert app._table.chosen.id == 48
+        daemon.change(48, state="failed")
+        await until(
+            app, pilot, lambda: app._table.selected_row is not None and app._table.selected_row.state == "failed"
+        )
+        assert app._table.selected_row.id == 48
         await pilot.press("home")
-        await until(app, pilot, lambda: app._table.chosen is not None and app._table.chosen.id == 52)
+        await until(app, pilot, lambda: app._table.selected_row is not None and app._table.selected_row.id == 52)
         daemon.rows += [row(53)]
-        daemon.tell(Told(has_changed=True))
-        await until(app, pilot, lambda: app._table.chosen.id == 53)
+        daemon.send(DataUpdate(has_changed=True))
+        await until(app, pilot, lambda: app._table.selected_row.id == 53)
 
 
-async def test_states_folders_and_words_choose_what_is_shown_and_escape_ends_it():
-    daemon = FakeDaemon([row(1, "dead"), row(2, folder=None), row(3, path="/memes/Grumpy.png"), row(4)])
+async def test_state_folder_and_text_filter_the_list_and_escape_clears_them():
+    daemon = FakeDaemon([row(1, "failed"), row(2, folder=None), row(3, path="/memes/Grumpy.png"), row(4)])
     async with screen(daemon) as (app, pilot):
         await pilot.press("s")
-        await says(app, pilot, "Queue: pending")
+        await text_appears(app, pilot, "Queue: Waiting")
         await until(app, pilot, lambda: [each.id for each in app._window.rows] == [4, 3, 2])
         await pilot.press("o")
         await until(app, pilot, lambda: [each.id for each in app._window.rows] == [4, 3])
-        await says(app, pilot, "Queue: pending, /memes")
+        await text_appears(app, pilot, "Queue: Waiting, /memes")
         await pilot.press("slash", *"Grumpy", "enter")
         await until(app, pilot, lambda: [each.id for each in app._window.rows] == [3])
-        await says(app, pilot, 'Queue: pending, /memes, "Grumpy"')
+        await text_appears(app, pilot, 'Queue: Waiting, /memes, "Grumpy"')
         await pilot.press("escape")
         await until(app, pilot, lambda: [each.id for each in app._window.rows] == [4, 3, 2, 1])
         await pilot.press("S", "S", "S", "S")
-        await says(app, pilot, "Queue: dead")
+        await text_appears(app, pilot, "Queue: Failed")
         await pilot.press("slash", *"nothing", "enter")
-        await says(app, pilot, "none")
+        await text_appears(app, pilot, "none")
 
 
-async def test_keys_change_the_file_that_is_chosen():
-    daemon = FakeDaemon([row(1, "dead"), row(2)])
+async def test_keys_change_the_selected_file():
+    daemon = FakeDaemon([row(1, "failed"), row(2)])
     async with screen(daemon) as (app, pilot):
         await pilot.press("b")
-        await says(app, pilot, "1 file now first in line.")
+        await text_appears(app, pilot, "1 file moved to the front of the queue.")
         await pilot.press("r")
-        await says(app, pilot, "Nothing to do: it has not failed.")
+        await text_appears(app, pilot, "Nothing to do: the file has not failed.")
         await pilot.press("down", "r")
-        await says(app, pilot, "1 file back in the queue.")
-        assert [each for each in daemon.asked if isinstance(each, Bump | Retry)] == [
+        await text_appears(app, pilot, "1 file back in the queue.")
+        assert [each for each in daemon.requests if isinstance(each, Bump | Retry)] == [
             Bump(("2",)),
             Retry((2,)),
             Retry((1,)),
         ]
 
 
-async def test_forgetting_is_asked_about_and_any_other_key_is_no():
+async def test_forget_asks_for_confirmation_and_any_other_key_means_no():
     daemon = memes(2)
     async with screen(daemon) as (app, pilot):
         for key in ("n", "escape", "enter", "q"):
             await pilot.press("f")
-            await says(app, pilot, "Forget /memes/meme 2.png?  y: yes, any other key: no")
+            await text_appears(app, pilot, "Remove from the queue: /memes/meme 2.png?  y: yes, any other key: no")
             await pilot.press(key)
-            await says(app, pilot, "? help")
+            await text_appears(app, pilot, "? help")
         assert daemon.count(Forget) == 0
         await pilot.press("f")
-        await says(app, pilot, "Forget /memes/meme 2.png?")
+        await text_appears(app, pilot, "Remove from the queue: /memes/meme 2.png?")
         await pilot.press("y")
-        await says(app, pilot, "1 file out of the queue.")
-        assert [each for each in daemon.asked if isinstance(each, Forget)] == [Forget(("2",))]
+        await text_appears(app, pilot, "1 file removed from the queue.")
+        assert [each for each in daemon.requests if isinstance(each, Forget)] == [Forget(("2",))]
 
 
-async def test_one_key_pauses_and_goes_on():
+async def test_one_key_pauses_and_resumes():
     daemon = memes(1)
     async with screen(daemon) as (app, pilot):
         await pilot.press("p")
-        await says(app, pilot, "sploot   paused")
-        await says(app, pilot, "Sending is paused.")
+        await text_appears(app, pilot, "sploot   paused")
+        await text_appears(app, pilot, "Uploads are paused.")
         await pilot.press("p")
-        await says(app, pilot, "sploot   running")
+        await text_appears(app, pilot, "sploot   running")
 
 
-async def test_pages_of_help_and_of_a_story_come_and_go():
+async def test_help_and_explanation_open_and_close():
     daemon = memes(1)
     async with screen(daemon) as (app, pilot):
         await pilot.press("question_mark")
-        await says(app, pilot, "the next watched folder")
+        await text_appears(app, pilot, "the next watched folder")
         assert max(map(len, shown(app))) < 80
         await pilot.press("escape")
         await pilot.press("enter")
-        await says(app, pilot, "next     It is sent as soon as it is its turn.")
+        await text_appears(app, pilot, "next     It is uploaded next.")
         await pilot.press("q")
-        await says(app, pilot, "Queue: all")
+        await text_appears(app, pilot, "Queue: all")
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 40)])
 @pytest.mark.parametrize("key", ["m", "ctrl+shift+m"])
-async def test_a_key_shows_the_metrics_and_takes_them_away(width: int, height: int, key: str):
+async def test_a_key_toggles_the_metrics(width: int, height: int, key: str):
     daemon = memes(1)
     async with screen(daemon, width, height) as (app, pilot):
         await pilot.press(key)
-        await says(app, pilot, "memory   312 MB now   401 MB peak   298 MB average of 5 min")
-        await says(app, pilot, "upload                9,120      12    45 ms   120 ms    1.3 s")
-        await says(app, pilot, "errors   rate_limited 12, unreachable 3")
+        await text_appears(app, pilot, "memory   312 MB now   401 MB peak   298 MB average of 5 min")
+        await text_appears(app, pilot, "upload                9,120      12    45 ms   120 ms    1.3 s")
+        await text_appears(app, pilot, "errors   rate_limited 12, unreachable 3")
         assert any("meme 1.png" in line for line in shown(app)) == (width == 160)
         await until(app, pilot, lambda: daemon.count(GetReport) >= 2)
         await pilot.press(key)
         await until(app, pilot, lambda: not any("memory" in line for line in shown(app)))
 
 
-async def test_the_end_of_the_daemon_is_said_and_the_next_one_is_gone_on_with():
+async def test_a_stop_of_the_daemon_is_reported_and_the_next_one_is_used():
     daemon = memes(3)
     async with screen(daemon) as (app, pilot):
-        daemon.is_away = True
-        daemon.tell(Offline("The daemon was stopped."))
-        await says(app, pilot, "no daemon: The daemon was stopped.")
+        daemon.is_offline = True
+        daemon.send(Offline("The daemon was stopped."))
+        await text_appears(app, pilot, "offline: The daemon was stopped.")
         await pilot.press("s", "enter")
-        assert any("3 = 3 pending" in line for line in shown(app))
-        daemon.is_away = False
+        assert any("3 = 3 waiting" in line for line in shown(app))
+        daemon.is_offline = False
         daemon.rows.append(row(4))
-        daemon.tell(Online())
-        await says(app, pilot, "4 = 4 pending")
+        daemon.send(Online())
+        await text_appears(app, pilot, "4 = 4 waiting")
         await until(app, pilot, lambda: [each.id for each in app._window.rows] == [4, 3, 2, 1])
-        assert not any("no daemon" in line for line in shown(app))
+        assert not any("offline" in line for line in shown(app))
 
 
-async def test_nothing_is_asked_while_nothing_happens_and_not_much_while_much_does():
+async def test_no_requests_while_idle_and_few_under_load():
     daemon = memes(3)
     async with screen(daemon) as (app, pilot):
-        await until(app, pilot, lambda: daemon.count(ListItems) > 0 and not app._feed._is_stale)
-        before = len(daemon.asked)
+        await until(app, pilot, lambda: daemon.count(ListItems) > 0 and not app._page_loader._is_stale)
+        before = len(daemon.requests)
         for _ in range(3):
             app._tick()
             await pilot.pause()
-        assert len(daemon.asked) == before
+        assert len(daemon.requests) == before
         for number in range(50):
             daemon.change(1, size=number)
             await pilot.pause()
         assert daemon.count(ListItems) < 25
-        assert daemon.count(GetStatus) == 0, "it is told where everything stands"
+        assert daemon.count(GetStatus) == 0, "the status comes with the events"
 
 
-async def test_without_colour_what_is_chosen_can_still_be_seen(monkeypatch: pytest.MonkeyPatch):
+async def test_without_colour_the_selection_is_still_visible(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NO_COLOR", "1")
-    daemon = FakeDaemon([row(1, "dead"), row(2)])
+    daemon = FakeDaemon([row(1, "failed"), row(2)])
     async with screen(daemon) as (app, _):
         table = app._table
         assert table.render_line(0)._segments[0].style.reverse
@@ -233,7 +235,7 @@ async def test_without_colour_what_is_chosen_can_still_be_seen(monkeypatch: pyte
         assert all(segment.style.color.is_default for line in lines for segment in line)
 
 
-async def test_quitting_ends_the_line_to_the_daemon():
+async def test_quitting_closes_the_connection_to_the_daemon():
     daemon = memes(1)
     async with screen(daemon) as (_, pilot):
         await pilot.press("q")
@@ -241,10 +243,11 @@ async def test_quitting_ends_the_line_to_the_daemon():
 
 
 def test_only_this_command_imports_textual():
-    """It takes longer to import than any other command takes to run."""
+    """Importing Textual takes longer than any other command takes to run."""
     code = """
 import json, sys
-import sploot.app, sploot.status, sploot.commands, sploot.top, sploot.looking, sploot.adding, sploot.changing
+import sploot.main, sploot.typer_app
+sploot.typer_app.build_app()
 print(json.dumps([name for name in sys.modules if name.split(".")[0] in ("textual", "rich")]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

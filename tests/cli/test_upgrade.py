@@ -1,4 +1,4 @@
-"""An old daemon and a new command, a new database and an old daemon: what people meet when versions change."""
+"""Combinations of versions: an old daemon and a new command, a new database and an old daemon."""
 
 import os
 import sqlite3
@@ -8,22 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from homes import Home, home_in
+from temp_home import Home, home_in
 
 from splootd import __version__
 
-NOBODY = "http://127.0.0.1:1"
+UNREACHABLE = "http://127.0.0.1:1"
 OLD = "import splootd; splootd.__version__ = '0.0.1'; from splootd.daemon import main; main()"
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
-    with home_in(tmp_path / "home", SPLOOT_SERVER=NOBODY) as home:
+    with home_in(tmp_path / "home", SPLOOT_SERVER=UNREACHABLE) as home:
         yield home
 
 
 def old_daemon(home: Home) -> subprocess.Popen[bytes]:
-    """A daemon of an older version, as soon as it is ready."""
+    """Start a daemon of an older version and wait until it is ready."""
     ready, child_end = os.pipe()
     command = [sys.executable, "-c", OLD, "--ready-fd", str(child_end)]
     daemon = subprocess.Popen(command, env=home.variables(), pass_fds=(child_end,))
@@ -34,11 +34,11 @@ def old_daemon(home: Home) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("command", [["status", "--json"], ["pause"]])
-def test_an_older_daemon_ends_in_order_and_this_version_answers(home: Home, command: list[str]):
+def test_an_older_daemon_is_shut_down_and_replaced(home: Home, command: list[str]):
     old = old_daemon(home)
     done = home.run(*command)
     assert done.returncode == 0, done.stderr
-    assert f"the daemon is version 0.0.1; it ends, and {__version__} takes over" in done.stderr
+    assert f"replacing the daemon of version 0.0.1 with version {__version__}" in done.stderr
     assert old.wait(30) == 0
     now = home.json("status")["daemon"]
     assert now["version"] == __version__
@@ -46,7 +46,7 @@ def test_an_older_daemon_ends_in_order_and_this_version_answers(home: Home, comm
     assert now["state"] == ("paused" if command == ["pause"] else "running")
 
 
-def test_a_database_of_a_newer_version_is_left_alone_and_the_way_back_is_said(home: Home):
+def test_a_database_of_a_newer_version_is_not_changed_and_the_error_has_a_hint(home: Home):
     home.ok("status")
     home.ok("daemon", "stop")
     database = home.state / "queue.db"
@@ -62,19 +62,19 @@ def test_a_database_of_a_newer_version_is_left_alone_and_the_way_back_is_said(ho
     assert database.read_bytes() == before
 
 
-def test_profiles_run_side_by_side_and_know_nothing_of_each_other(home: Home):
+def test_profiles_run_side_by_side_and_are_isolated(home: Home):
     picture = home.folder / "cat.png"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n")
     try:
         home.ok("--profile", "work", "add", str(picture))
         assert home.json("status")["items"]["total"] == 0
-        assert "1 = 1 pending" in home.ok("--profile", "work", "status")
+        assert "1 = 1 waiting" in home.ok("--profile", "work", "status")
         assert "profiles/work" in home.ok("--profile", "work", "config", "path")
     finally:
         home.ok("--profile", "work", "daemon", "stop")
 
 
-def test_a_profile_that_cannot_be_is_wrong_usage(home: Home):
+def test_an_invalid_profile_is_wrong_usage(home: Home):
     done = home.run("--profile", "../x", "status")
     assert done.returncode == 2
-    assert "name of a profile" in done.stderr
+    assert "not a valid profile name" in done.stderr

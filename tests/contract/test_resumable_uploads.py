@@ -1,4 +1,4 @@
-"""Large files over the real wire: the daemon and the library killed at any byte, and clients and servers of others."""
+"""Resumable uploads over real sockets: daemon and server killed at any byte, and independent clients and servers."""
 
 import asyncio
 import contextlib
@@ -13,19 +13,19 @@ from pathlib import Path
 import httpx
 import memes
 import pytest
-from homes import Home, home_in
-from storekit import opened
+from pipeline_fixtures import HEAD, JumpClock
+from store_fixtures import open_store
+from temp_home import Home, home_in
 from toy_library import ServerProcess
-from tuspeers import installed, tus_server
-from tuswire import Wire
-from walkkit import HEAD, JumpClock
+from tus_peers import installed, tus_server
+from tus_wire import TusProxy
 
+from splootd.core.limits import Limits
 from splootd.credentials import Credentials
-from splootd.metrics.traffic import Transfer
-from splootd.remote.answers import Limits
-from splootd.remote.api import Server
-from splootd.remote.resumable import CHUNK_BYTES_MAX, Resumable
-from splootd.work.files import Content, MemoryBudget, look, read
+from splootd.file_reader import Content, MemoryBudget, read, stat_version
+from splootd.metrics.collector import Transfer
+from splootd.remote.client import SplootClient
+from splootd.upload.transports.tus import CHUNK_BYTES_MAX, TusClient
 
 SIZE = 24 << 20
 PEERS_SIZE = 4 << 20
@@ -35,7 +35,7 @@ END = b"\xff\xd9"
 
 
 def large(path: Path, size: int = SIZE, seed: int = 1) -> Path:
-    """A real picture, with so much behind its end that it is large."""
+    """Write a real image with so many bytes behind its end that it is large."""
     (meme,) = memes.make(path.parent / "small", count=1, seed=seed, sizes="small")
     data = meme.path.read_bytes()
     path.write_bytes(data + random.Random(seed).randbytes(size - len(data) - len(END)) + END)
@@ -49,7 +49,7 @@ def sha256(path: Path) -> str:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
-    """Starts libraries on one folder, one after the other."""
+    """Start servers on one data folder, one after the other."""
     with contextlib.ExitStack() as closing:
 
         def start(*options: str, port: int | None = None) -> ServerProcess:
@@ -61,12 +61,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
         yield start
 
 
-class Killing:
-    """One large file from a real daemon to a real library, both of which die on the way."""
+class KillScenario:
+    """The upload of one large file from a real daemon to a real server, both of which are killed during it."""
 
-    def __init__(self, home: Home, wire: Wire, start: Callable[..., ServerProcess]) -> None:
+    def __init__(self, home: Home, proxy: TusProxy, start: Callable[..., ServerProcess]) -> None:
         self.home = home
-        self.wire = wire
+        self.proxy = proxy
         self.start = start
         self.server = start()
 
@@ -78,52 +78,53 @@ class Killing:
         assert self.home.kill_daemon()
 
     def has_arrived(self) -> bool:
-        """Asking starts the daemon again; it may die before it has answered."""
-        asked = self.home.run("list", "--json")
-        return asked.returncode == 0 and json.loads(asked.stdout)["asset_id"] is not None
+        """Query the daemon, which starts it again; it may be killed before it responds."""
+        listed = self.home.run("list", "--json")
+        return listed.returncode == 0 and json.loads(listed.stdout)["asset_id"] is not None
 
 
 @pytest.mark.models
 @pytest.mark.parametrize("seed", [1, 2])
-def test_killed_at_any_byte_on_either_side_it_goes_on_from_what_was_acknowledged(
+def test_killed_at_any_byte_on_either_side_it_resumes_at_the_acknowledged_offset(
     tmp_path: Path, start: Callable[..., ServerProcess], seed: int
 ) -> None:
     chance = random.Random(seed)
     file = large(tmp_path / "large.jpg", seed=seed)
-    wire = Wire(tmp_path / "library" / "s.sock")
-    with wire.running(), home_in(tmp_path / "home", SPLOOT_SERVER=wire.url) as home:
-        story = Killing(home, wire, start)
+    proxy = TusProxy(tmp_path / "library" / "s.sock")
+    with proxy.running(), home_in(tmp_path / "home", SPLOOT_SERVER=proxy.url) as home:
+        scenario = KillScenario(home, proxy, start)
         moments = sorted(chance.sample(range(SIZE), 6))
-        wire.kills = [
-            (moment, story.kill_server if number % 2 else story.kill_daemon) for number, moment in enumerate(moments)
+        proxy.kills = [
+            (moment, scenario.kill_server if number % 2 else scenario.kill_daemon)
+            for number, moment in enumerate(moments)
         ]
         home.ok("add", str(file))
-        while not story.has_arrived():
+        while not scenario.has_arrived():
             pass
         (row,) = home.rows()
-        with story.server.client() as client:
+        with scenario.server.client() as client:
             (asset,) = client.get("/api/assets").json()["assets"]
         assert (asset["id"], asset["checksum"], row["attempts"]) == (row["asset_id"], sha256(file), 0)
         assert "Traceback" not in home.log()
-    assert wire.kills == []
-    assert_nothing_acknowledged_was_sent_again(wire)
+    assert proxy.kills == []
+    assert_nothing_acknowledged_was_sent_again(proxy)
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux, which tells peaks of memory")
-def test_memory_is_flat_however_large_the_file(tmp_path: Path, start: Callable[..., ServerProcess]) -> None:
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux, which reports peak memory")
+def test_memory_does_not_grow_with_the_file_size(tmp_path: Path, start: Callable[..., ServerProcess]) -> None:
     server = start("--max-upload-bytes", str(1 << 30), port=0)
     with home_in(tmp_path / "home", SPLOOT_SERVER=server.address) as home:
-        send(home, hollow(tmp_path / "warm.jpg", 9 << 20))
+        send(home, sparse(tmp_path / "warm.jpg", 9 << 20))
         programs = [pid for pid in (home.daemon_pid(), server.process.pid) if pid is not None]
         before = [forget_peak(pid) for pid in programs]
-        send(home, hollow(tmp_path / "large.jpg", 256 << 20))
+        send(home, sparse(tmp_path / "large.jpg", 256 << 20))
         grown = [memory_kb(pid, "VmHWM") - kb for pid, kb in zip(programs, before, strict=True)]
     assert len(grown) == 2
     assert max(grown) < 10_000
 
 
-def hollow(path: Path, size: int) -> Path:
-    """Something that begins and ends as a JPEG does, and takes no room on the disk."""
+def sparse(path: Path, size: int) -> Path:
+    """Write a sparse file that begins and ends like a JPEG."""
     with path.open("wb") as file:
         file.write(HEAD)
         file.seek(size - len(END))
@@ -144,45 +145,45 @@ def memory_kb(pid: int, name: str) -> int:
 
 
 def forget_peak(pid: int) -> int:
-    """What it has now, in KB, and from now on its peak."""
+    """Reset the peak memory of a process and return its current memory, in KB."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     return memory_kb(pid, "VmRSS")
 
 
-def assert_nothing_acknowledged_was_sent_again(wire: Wire) -> None:
-    """What is lost with a broken part is that part, and it was no larger than a chunk."""
+def assert_nothing_acknowledged_was_sent_again(proxy: TusProxy) -> None:
+    """Check that an interruption costs at most the chunk that it interrupted."""
     acknowledged = 0
-    for part in wire.parts:
-        assert part.start >= acknowledged
-        acknowledged = max(acknowledged, part.reached or 0)
-    broken = [part for part in wire.parts if part.reached is None]
+    for chunk in proxy.chunks:
+        assert chunk.start >= acknowledged
+        acknowledged = max(acknowledged, chunk.acknowledged or 0)
+    interrupted = [chunk for chunk in proxy.chunks if chunk.acknowledged is None]
     assert acknowledged == SIZE
-    assert len(broken) <= 7
-    assert len({part.path for part in wire.parts}) == 1
-    assert wire.sent <= SIZE + sum(part.sent for part in broken)
-    assert all(part.sent <= CHUNK_BYTES_MAX for part in wire.parts)
+    assert len(interrupted) <= 7
+    assert len({chunk.path for chunk in proxy.chunks}) == 1
+    assert proxy.sent <= SIZE + sum(chunk.sent for chunk in interrupted)
+    assert all(chunk.sent <= CHUNK_BYTES_MAX for chunk in proxy.chunks)
 
 
 @pytest.mark.models
-def test_a_film_is_found_by_the_name_it_has_here(tmp_path: Path, start: Callable[..., ServerProcess]) -> None:
-    """Nobody has looked into it, so its name and its tags are all there is."""
-    film = tmp_path / "cat falls_off-the sofa.mp4"
-    film.write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0" + bytes(100_000))
-    os.utime(film, (1e9, 1e9))
+def test_a_video_is_found_by_its_local_name(tmp_path: Path, start: Callable[..., ServerProcess]) -> None:
+    """The content of a video is not analysed, so only its name and tags are searchable."""
+    video = tmp_path / "cat falls_off-the sofa.mp4"
+    video.write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0" + bytes(100_000))
+    os.utime(video, (1e9, 1e9))
     server = start("--types", "image/jpeg,video/mp4", port=0)
     with home_in(tmp_path / "home", SPLOOT_SERVER=server.address) as home:
-        home.ok("add", str(film), "--tag", "pets", "--wait", "--timeout", "60")
+        home.ok("add", str(video), "--tag", "pets", "--wait", "--timeout", "60")
         (found,) = json.loads(home.ok("search", "cat sofa", "--json"))
-        assert found["path"] == str(film)
+        assert found["path"] == str(video)
         with httpx.Client(base_url=server.address) as plain:
             (asset,) = plain.get("/api/assets").json()["assets"]
-    assert (asset["filename"], [tag["name"] for tag in asset["tags"]]) == (film.name, ["pets"])
+    assert (asset["filename"], [tag["name"] for tag in asset["tags"]]) == (video.name, ["pets"])
 
 
-def test_another_client_uploads_to_the_library_through_its_death(
+def test_an_independent_client_resumes_after_the_server_was_killed(
     tmp_path: Path, start: Callable[..., ServerProcess]
 ) -> None:
-    """tus-py-client, with the checksums that the protocol asks for at least."""
+    """With tus-py-client and the checksum algorithm that the protocol requires."""
     client = pytest.importorskip("tusclient.client", reason="needs the Python package tuspy")
     file = large(tmp_path / "a.jpg", PEERS_SIZE)
     server = start(port=0)
@@ -207,10 +208,10 @@ def packages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return installed(cache.mkdir("npm") if cache else tmp_path_factory.mktemp("npm"))
 
 
-def test_a_client_from_npm_goes_on_after_both_have_died(
+def test_a_client_from_npm_resumes_after_both_were_killed(
     tmp_path: Path, start: Callable[..., ServerProcess], packages: Path
 ) -> None:
-    """tus-js-client, in a process of its own."""
+    """With tus-js-client, in its own process."""
     file = large(tmp_path / "a.jpg", PEERS_SIZE)
     server = start(port=0)
     port = int(server.address.rpartition(":")[2])
@@ -221,8 +222,8 @@ def test_a_client_from_npm_goes_on_after_both_have_died(
         first.kill()
     server.kill()
     server = start(port=port)
-    said = subprocess.run(command, cwd=packages, capture_output=True, text=True, check=False, timeout=60).stdout
-    lines = [line.split() for line in said.splitlines()]
+    output = subprocess.run(command, cwd=packages, capture_output=True, text=True, check=False, timeout=60).stdout
+    lines = [line.split() for line in output.splitlines()]
     assert int(lines[0][1]) >= reached
     with httpx.Client(base_url=server.address) as plain:
         (asset,) = plain.get("/api/assets").json()["assets"]
@@ -234,59 +235,61 @@ def test_a_client_from_npm_goes_on_after_both_have_died(
 async def reading(file: Path) -> AsyncIterator[Content]:
     anything = Limits(1 << 40, frozenset({"image/jpeg"}))
     path = os.fsencode(file)
-    async with read(path, look(path), budget=MemoryBudget(100_000_000), limits=anything) as content:
+    async with read(path, stat_version(path), budget=MemoryBudget(100_000_000), limits=anything) as content:
         yield content
 
 
-async def test_the_client_uploads_to_a_server_from_npm_and_goes_on_when_that_has_died(
+async def test_the_client_resumes_an_upload_to_a_server_from_npm_that_was_killed(
     tmp_path: Path, packages: Path
 ) -> None:
-    """@tus/server, which knows nothing of assets: what counts is the file that it keeps."""
+    """@tus/server has no assets: the file that it stores is checked."""
     file, kept = large(tmp_path / "a.jpg", 6 << 20), tmp_path / "kept"
     kept.mkdir()
     async with contextlib.AsyncExitStack() as closing:
-        store = await closing.enter_async_context(opened(tmp_path / "queue.db"))
+        store = await closing.enter_async_context(open_store(tmp_path / "queue.db"))
         content = await closing.enter_async_context(reading(file))
         process, port = closing.enter_context(tus_server(packages, kept))
         clock = JumpClock()
         credentials = Credentials(tmp_path / "token", clock)
-        server = Server(f"http://127.0.0.1:{port}", credentials=credentials, connections=4)
-        closing.push_async_callback(server.close)
-        resumable = Resumable(server, store.ledger, clock)
+        client = SplootClient(f"http://127.0.0.1:{port}", credentials=credentials, connections=4)
+        closing.push_async_callback(client.close)
+        resumable = TusClient(client, store.ledger, clock)
 
-        class Deadly(Transfer):
-            def progress(self, sent: int) -> None:
+        class KillingTransfer(Transfer):
+            def record_progress(self, sent: int) -> None:
                 if sent > content.size // 2:
                     process.kill()
 
-        with pytest.raises(Exception, match=r"cannot be reached|broke"):
-            await resumable.send(content, "/files", tags=(), transfer=Deadly(b"", 0), may_go=lambda: None)
+        with pytest.raises(Exception, match=r"cannot be reached|was lost"):
+            await resumable.send(
+                content, "/files", tags=(), transfer=KillingTransfer(b"", 0), check_admission=lambda: None
+            )
         process.wait()
         closing.enter_context(tus_server(packages, kept, port))
-        anew = Resumable(server, store.ledger, clock)
+        resumed = TusClient(client, store.ledger, clock)
         transfer = Transfer(b"", content.size)
-        answer = await anew.send(content, "/files", tags=("t",), transfer=transfer, may_go=lambda: None)
-        assert answer.headers["upload-offset"] == str(content.size)
-        assert transfer.resumed_at > 1 << 20
-        assert transfer.carried == content.size - transfer.resumed_at
-        assert await store.ledger.upload(content.sha256) is None
+        response = await resumed.send(content, "/files", tags=("t",), transfer=transfer, check_admission=lambda: None)
+        assert response.headers["upload-offset"] == str(content.size)
+        assert transfer.resumed_offset > 1 << 20
+        assert transfer.sent_bytes == content.size - transfer.resumed_offset
+        assert await store.ledger.get_upload_path(content.sha256) is None
         files = {each.name: each for each in await asyncio.to_thread(lambda: list(kept.iterdir()))}
         (name,) = [name for name in files if not name.endswith(".json")]
         assert files[name].read_bytes() == file.read_bytes()
         assert json.loads(files[f"{name}.json"].read_text())["metadata"]["filename"] == "a.jpg"
 
 
-async def test_an_upload_that_the_library_has_thrown_away_is_begun_anew(
+async def test_an_upload_that_the_server_discarded_starts_again(
     tmp_path: Path, start: Callable[..., ServerProcess]
 ) -> None:
     file, server = large(tmp_path / "a.jpg", PEERS_SIZE), start()
-    async with opened(tmp_path / "queue.db") as store, reading(file) as content:
+    async with open_store(tmp_path / "queue.db") as store, reading(file) as content:
         credentials = Credentials(tmp_path / "token", JumpClock())
-        client = Server("local", credentials=credentials, connections=4, socket=server.socket)
-        await store.ledger.upload_begun(content.sha256, f"{PATH}/{'0' * 32}", now=0.0)
-        resumable, transfer = Resumable(client, store.ledger, JumpClock()), Transfer(b"", PEERS_SIZE)
-        stored = await resumable.upload(content, PATH, tags=("t",), transfer=transfer, may_go=lambda: None)
+        client = SplootClient("local", credentials=credentials, connections=4, socket=server.socket)
+        await store.ledger.start_upload(content.sha256, f"{PATH}/{'0' * 32}", now=0.0)
+        resumable, transfer = TusClient(client, store.ledger, JumpClock()), Transfer(b"", PEERS_SIZE)
+        stored = await resumable.upload(content, PATH, tags=("t",), transfer=transfer, check_admission=lambda: None)
         found = await client.check(content.sha256)
         assert found is not None
-        assert (found.asset_id, stored.duplicate, transfer.carried) == (stored.asset_id, False, PEERS_SIZE)
+        assert (found.asset_id, stored.is_duplicate, transfer.sent_bytes) == (stored.asset_id, False, PEERS_SIZE)
         await client.close()

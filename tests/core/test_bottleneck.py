@@ -1,4 +1,4 @@
-"""What holds everything up: each verdict from the measurements that call for it."""
+"""Each diagnosis follows from its measurements."""
 
 from dataclasses import replace
 
@@ -6,62 +6,68 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splootd.core.bottleneck import Cause, Measures, bottleneck
+from splootd.core.bottleneck import Bottleneck, Measurements, find_bottleneck
 
-SENDING = Measures(pending=500, uploading=3, sending_hands=2.9, check_s=0.05, upload_s=1.0, bytes_per_s=300_000)
-IDLE = replace(SENDING, sending_hands=0.5)
+SENDING = Measurements(pending=500, uploading=3, sending_workers=2.9, check_s=0.05, upload_s=1.0, bytes_per_s=300_000)
+IDLE = replace(SENDING, sending_workers=0.5)
 
-VERDICTS = [
-    (Measures(), Cause.NOTHING_TO_DO, "nothing waits"),
-    (replace(SENDING, paused=True), Cause.PAUSED, "500 files"),
-    (Measures(embedding=3, paused=True), Cause.EMBEDDING, "making 3 files searchable"),
-    (Measures(embedding=1, embedding_p50_s=2.5), Cause.EMBEDDING, "1 file searchable, which takes 2.5 s"),
-    (replace(SENDING, embedding=900, lanes=1), Cause.EMBEDDING, "1 of 3 connections"),
-    (replace(SENDING, server_state="signed_out"), Cause.SIGNED_OUT, "lets nothing in"),
-    (replace(SENDING, server_state="rate_limited", retry_in_s=12.4), Cause.RATE_LIMITED, "tried again in 12 s"),
-    (replace(SENDING, server_state="unreachable", server_detail="refused"), Cause.UNREACHABLE, "(refused)"),
-    (replace(SENDING, held_for="this network is metered"), Cause.METERED, "because this network is metered"),
-    (Measures(pending=7, delayed=7, delayed_until_s=4.0), Cause.DELAYED, "the first of them in 4 s"),
-    (replace(SENDING, limit_bytes_per_s=500_000, held_hands=2.0), Cause.LIMIT, "500 kB/s"),
-    (replace(SENDING, check_s=0.8), Cause.SERVER_LATENCY, "800 ms"),
-    (replace(SENDING, limit_bytes_per_s=500_000, held_hands=0.1), Cause.SENDING, "300 kB/s"),
-    (SENDING, Cause.SENDING, "1.0 s for a typical file"),
-    (replace(SENDING, lanes=1, sending_hands=0.8), Cause.SENDING, "over 1 conn"),
-    (replace(IDLE, reading_hands=12.0, writing_hands=1.0), Cause.READING, "12.0 lanes wait for the disk"),
-    (replace(IDLE, reading_hands=1.0, writing_hands=9.0), Cause.STORE, "9.0 lanes"),
-    (IDLE, Cause.NOT_SLOW, "idle 83% of the time"),
+DIAGNOSES = [
+    (Measurements(), Bottleneck.NOTHING_TO_DO, "the queue is empty"),
+    (replace(SENDING, is_paused=True), Bottleneck.PAUSED, "500 files waiting"),
+    (Measurements(embedding=3, is_paused=True), Bottleneck.EMBEDDING, "processing 3 files"),
+    (Measurements(embedding=1, embedding_p50_s=2.5), Bottleneck.EMBEDDING, "processing 1 file, 2.5 s"),
+    (replace(SENDING, embedding=900, concurrency=1), Bottleneck.EMBEDDING, "1 of 3 connections"),
+    (replace(SENDING, server_state="signed_out"), Bottleneck.SIGNED_OUT, "signed out"),
+    (replace(SENDING, server_state="rate_limited", retry_in_s=12.4), Bottleneck.RATE_LIMITED, "next attempt in 12 s"),
+    (replace(SENDING, server_state="unreachable", server_detail="refused"), Bottleneck.UNREACHABLE, "(refused)"),
+    (
+        replace(SENDING, suspend_reason="this network is metered"),
+        Bottleneck.METERED,
+        "uploads are suspended: this network is metered",
+    ),
+    (Measurements(pending=7, delayed=7, delayed_until_s=4.0), Bottleneck.DELAYED, "the first in 4 s"),
+    (replace(SENDING, limit_bytes_per_s=500_000, throttled_workers=2.0), Bottleneck.BANDWIDTH_LIMIT, "500 kB/s"),
+    (replace(SENDING, check_s=0.8), Bottleneck.SERVER_LATENCY, "800 ms"),
+    (replace(SENDING, limit_bytes_per_s=500_000, throttled_workers=0.1), Bottleneck.SENDING, "300 kB/s"),
+    (SENDING, Bottleneck.SENDING, "1.0 s for a typical file"),
+    (replace(SENDING, concurrency=1, sending_workers=0.8), Bottleneck.SENDING, "over 1 conn"),
+    (replace(IDLE, reading_workers=12.0, writing_workers=1.0), Bottleneck.READING, "12.0 workers wait for the disk"),
+    (replace(IDLE, reading_workers=1.0, writing_workers=9.0), Bottleneck.STORE, "9.0 workers"),
+    (IDLE, Bottleneck.NOT_SLOW, "idle 83% of the time"),
 ]
 
 
-@pytest.mark.parametrize(("measures", "cause", "said"), VERDICTS, ids=[str(cause) for _, cause, _ in VERDICTS])
-def test_the_bottleneck_is_named_with_its_numbers(measures: Measures, cause: Cause, said: str):
-    found = bottleneck(measures)
-    assert found.cause is cause
-    assert said in found.because
-    assert found.helps
-    assert found.numbers or cause is Cause.NOTHING_TO_DO
+@pytest.mark.parametrize(("measurements", "code", "text"), DIAGNOSES, ids=[str(code) for _, code, _ in DIAGNOSES])
+def test_measurements_lead_to_a_diagnosis_with_numbers(measurements: Measurements, code: Bottleneck, text: str):
+    diagnosis = find_bottleneck(measurements)
+    assert diagnosis.code is code
+    assert text in diagnosis.cause
+    assert diagnosis.suggestion
+    assert diagnosis.numbers or code is Bottleneck.NOTHING_TO_DO
 
 
-def test_every_cause_can_be_found():
-    assert {cause for _, cause, _ in VERDICTS} == set(Cause)
+def test_every_code_has_a_case():
+    assert {code for _, code, _ in DIAGNOSES} == set(Bottleneck)
 
 
 @given(
     st.builds(
-        Measures,
+        Measurements,
         pending=st.integers(0, 9),
         uploading=st.integers(0, 3),
         embedding=st.integers(0, 999),
-        sending_hands=st.floats(0, 16),
-        reading_hands=st.floats(0, 16),
-        writing_hands=st.floats(0, 16),
-        held_hands=st.floats(0, 3),
+        sending_workers=st.floats(0, 16),
+        reading_workers=st.floats(0, 16),
+        writing_workers=st.floats(0, 16),
+        throttled_workers=st.floats(0, 3),
         limit_bytes_per_s=st.none() | st.integers(32_000, 10**9),
-        lanes=st.integers(1, 3),
+        concurrency=st.integers(1, 3),
         check_s=st.floats(0, 100),
         upload_s=st.floats(0, 100),
     )
 )
-def test_whatever_was_measured_there_is_an_answer(measures: Measures):
-    found = bottleneck(measures)
-    assert (found.cause is Cause.NOTHING_TO_DO) == (measures.pending + measures.uploading + measures.embedding == 0)
+def test_any_measurements_have_a_diagnosis(measurements: Measurements):
+    diagnosis = find_bottleneck(measurements)
+    assert (diagnosis.code is Bottleneck.NOTHING_TO_DO) == (
+        measurements.pending + measurements.uploading + measurements.embedding == 0
+    )

@@ -1,3 +1,5 @@
+"""The state machine: allowed transitions, reachability and the diagram."""
+
 import itertools
 from pathlib import Path
 
@@ -6,28 +8,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splootd.core.item import State
-from splootd.core.lifecycle import ENDED, NEXT, NotAllowedError, Step, advance, mermaid
+from splootd.core.lifecycle import (
+    FINAL_STATES,
+    TRANSITIONS,
+    InvalidTransitionError,
+    Transition,
+    advance,
+    render_mermaid,
+)
 
-ALLOWED = {(state, step) for state, steps in NEXT.items() for step in steps}
+ALLOWED = {(state, transition) for state, transitions in TRANSITIONS.items() for transition in transitions}
 
 
-@pytest.mark.parametrize(("state", "step"), list(itertools.product(State, Step)))
-def test_a_step_is_in_the_law_or_refused(state: State, step: Step) -> None:
-    if (state, step) in ALLOWED:
-        assert advance(state, step) is NEXT[state][step]
+@pytest.mark.parametrize(("state", "transition"), list(itertools.product(State, Transition)))
+def test_a_transition_is_allowed_or_raises(state: State, transition: Transition) -> None:
+    if (state, transition) in ALLOWED:
+        assert advance(state, transition) is TRANSITIONS[state][transition]
     else:
-        with pytest.raises(NotAllowedError, match=f"an item that is {state} cannot {step}"):
-            advance(state, step)
+        with pytest.raises(InvalidTransitionError, match=f"{transition} is not allowed from state {state}"):
+            advance(state, transition)
 
 
-def test_the_law_speaks_of_every_state() -> None:
-    assert set(NEXT) == set(State)
+def test_every_state_has_its_transitions() -> None:
+    assert set(TRANSITIONS) == set(State)
 
 
 def reachable(start: State) -> set[State]:
     found, waiting = {start}, [start]
     while waiting:
-        for target in NEXT[waiting.pop()].values():
+        for target in TRANSITIONS[waiting.pop()].values():
             if target not in found:
                 found.add(target)
                 waiting.append(target)
@@ -39,44 +48,49 @@ def test_every_state_can_be_reached() -> None:
 
 
 @pytest.mark.parametrize("state", State)
-def test_every_item_can_still_end(state: State) -> None:
-    assert reachable(state) & ENDED
+def test_every_state_can_reach_a_final_state(state: State) -> None:
+    assert reachable(state) & FINAL_STATES
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.READY])
-def test_whatever_happened_an_item_can_still_become_ready(state: State) -> None:
+def test_every_state_can_still_become_ready(state: State) -> None:
     assert State.READY in reachable(state)
 
 
-def test_what_is_searchable_stays_so() -> None:
-    assert NEXT[State.READY] == {}
+def test_ready_has_no_transitions() -> None:
+    assert TRANSITIONS[State.READY] == {}
 
 
-def test_only_the_user_or_the_files_return_moves_what_has_ended() -> None:
-    assert {step for state in ENDED for step in NEXT[state]} == {Step.REVIVE, Step.SKIP}
+def test_only_requeue_and_skip_leave_a_final_state() -> None:
+    assert {transition for state in FINAL_STATES for transition in TRANSITIONS[state]} == {
+        Transition.REQUEUE,
+        Transition.SKIP,
+    }
 
 
 def test_only_a_claim_leads_to_uploading() -> None:
-    assert {pair for pair in ALLOWED if advance(*pair) is State.UPLOADING} == {(State.PENDING, Step.CLAIM)}
+    assert {pair for pair in ALLOWED if advance(*pair) is State.UPLOADING} == {(State.PENDING, Transition.CLAIM)}
 
 
-@given(st.lists(st.sampled_from(Step), max_size=30))
-def test_no_walk_through_the_law_sends_what_the_library_has(steps: list[Step]) -> None:
-    """Once it was accepted, an item is not claimed again unless the user revives it."""
+@given(st.lists(st.sampled_from(Transition), max_size=30))
+def test_no_sequence_uploads_an_accepted_item_again(transitions: list[Transition]) -> None:
+    """An accepted item is never claimed again unless it is requeued."""
     state, accepted = State.PENDING, False
-    for step in steps:
-        if (state, step) not in ALLOWED:
+    for transition in transitions:
+        if (state, transition) not in ALLOWED:
             continue
-        state = advance(state, step)
-        accepted = (accepted or step is Step.ACCEPT) and step is not Step.REVIVE
+        state = advance(state, transition)
+        accepted = (accepted or transition is Transition.ACCEPT) and transition is not Transition.REQUEUE
         assert not (accepted and state in (State.PENDING, State.UPLOADING))
 
 
-def test_the_diagram_shows_every_arrow_once() -> None:
-    arrows = [line.strip() for line in mermaid().splitlines()[2:]]
-    assert sorted(arrows) == sorted(f"{state} --> {advance(state, step)}: {step}" for state, step in ALLOWED)
+def test_the_diagram_has_each_transition_once() -> None:
+    arrows = [line.strip() for line in render_mermaid().splitlines()[2:]]
+    assert sorted(arrows) == sorted(
+        f"{state} --> {advance(state, transition)}: {transition}" for state, transition in ALLOWED
+    )
 
 
-def test_the_diagram_on_the_architecture_page_is_this_law() -> None:
+def test_the_diagram_in_the_architecture_page_is_current() -> None:
     page = Path(__file__).parents[2] / "ARCHITECTURE.md"
-    assert mermaid() in page.read_text("utf-8")
+    assert render_mermaid() in page.read_text("utf-8")

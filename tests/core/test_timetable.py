@@ -1,4 +1,4 @@
-"""What a user may write for `limit`, and what it means at each minute of the day."""
+"""Parsing of `bandwidth_limit` and the resulting rate at each minute of the day."""
 
 import contextlib
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splootd.core.timetable import DAY_MIN, RATE_MIN, Timetable, parsed
+from splootd.core.timetable import MINUTES_PER_DAY, RATE_MIN, Timetable, parse
 
 NIGHT, DAY = 3 * 60, 12 * 60
 
@@ -25,47 +25,47 @@ NIGHT, DAY = 3 * 60, 12 * 60
         ("08:00-18:00=1M,00:00-23:59=100k,else=none", 100_000, 1_000_000),
     ],
 )
-def test_a_limit_means_what_it_says(text: str, at_night: int | None, by_day: int | None):
-    timetable = parsed(text)
-    assert (timetable.at(NIGHT), timetable.at(DAY)) == (at_night, by_day)
+def test_the_rate_follows_the_timetable(text: str, at_night: int | None, by_day: int | None):
+    timetable = parse(text)
+    assert (timetable.rate_at(NIGHT), timetable.rate_at(DAY)) == (at_night, by_day)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("fast", "'fast' is no rate"),
-        ("-5M", "is no rate"),
-        ("0", "to stop, pause"),
+        ("fast", "'fast' is not a rate"),
+        ("-5M", "is not a rate"),
+        ("0", "to stop uploads: sploot pause"),
         ("31k", "less than 32k"),
         ("08:00-23:00=500k", "must be else="),
-        ("08:00-25:00=500k,else=none", "'25:00' is no time of the day"),
-        ("8-23=500k,else=none", "'8' is no time"),
-        ("08:00-08:00=500k,else=none", "lasts no time"),
-        ("08:00-09:60=500k,else=none", "no time of the day"),
-        ("08:00-09:00=,else=none", "'' is no rate"),
-        ("08:00-09:00=1M,else=fast", "'fast' is no rate"),
-        (",", "is no time"),
-        ("٢M", "is no rate"),
-        ("9" * 40, "is no rate"),
+        ("08:00-25:00=500k,else=none", "'25:00' is not a time of day"),
+        ("8-23=500k,else=none", "'8' is not a time"),
+        ("08:00-08:00=500k,else=none", "is an empty time span"),
+        ("08:00-09:60=500k,else=none", "not a time of day"),
+        ("08:00-09:00=,else=none", "'' is not a rate"),
+        ("08:00-09:00=1M,else=fast", "'fast' is not a rate"),
+        (",", "is not a time"),
+        ("٢M", "is not a rate"),
+        ("9" * 40, "is not a rate"),
     ],
 )
-def test_a_mistake_is_named(text: str, said: str):
-    with pytest.raises(ValueError, match=said):
-        parsed(text)
+def test_an_invalid_value_has_a_message(text: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        parse(text)
 
 
-@given(st.integers(0, DAY_MIN - 1), st.integers(0, DAY_MIN - 1), st.integers(0, DAY_MIN - 1))
-def test_a_span_and_its_rest_share_the_day_without_gap_or_overlap(start: int, end: int, minute: int):
+@given(st.integers(0, MINUTES_PER_DAY - 1), st.integers(0, MINUTES_PER_DAY - 1), st.integers(0, MINUTES_PER_DAY - 1))
+def test_a_span_and_its_complement_cover_the_day(start: int, end: int, minute: int):
     if start == end:
         return
     clock = [f"{at // 60:02}:{at % 60:02}" for at in (start, end)]
-    there, back = parsed(f"{clock[0]}-{clock[1]}=1M,else=none"), parsed(f"{clock[1]}-{clock[0]}=1M,else=none")
-    assert {there.at(minute), back.at(minute)} == {1_000_000, None}
+    span, complement = parse(f"{clock[0]}-{clock[1]}=1M,else=none"), parse(f"{clock[1]}-{clock[0]}=1M,else=none")
+    assert {span.rate_at(minute), complement.rate_at(minute)} == {1_000_000, None}
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_timetable_or_a_sentence(text: str):
+def test_any_text_parses_or_raises(text: str):
     timetable = Timetable()
     with contextlib.suppress(ValueError):
-        timetable = parsed(text)
-    assert all((timetable.at(minute) or RATE_MIN) >= RATE_MIN for minute in range(0, DAY_MIN, 7))
+        timetable = parse(text)
+    assert all((timetable.rate_at(minute) or RATE_MIN) >= RATE_MIN for minute in range(0, MINUTES_PER_DAY, 7))

@@ -1,4 +1,4 @@
-"""Bad input: each has a clear outcome and a sentence, and nothing else is delayed by it."""
+"""Bad input files: each has a clear outcome and message, and none delays the others."""
 
 import os
 from collections.abc import Iterator
@@ -6,22 +6,22 @@ from pathlib import Path
 
 import memes
 import pytest
-from homes import Home, home_in
+from temp_home import Home, home_in
 
 pytestmark = pytest.mark.models
 
-REFUSED_AT_ONCE = {  # when named: what the sentence says
+REJECTED_IMMEDIATELY = {  # given on the command line: the message
     "empty": "is empty",
-    "text": "no image",
+    "text": "is not an image",
     "fifo": "neither a file nor a folder",
     "socket": "neither a file nor a folder",
     "broken_link": "does not exist",
-    "link_loop": "leads in a circle",
+    "link_loop": "symlink loop",
 }
-FATES = {  # when found in a folder: state, and what the reason says
-    "empty": ("dead", "is empty"),
-    "text": ("dead", "is not an image"),
-    "over_limit": ("dead", "the server takes at most"),
+OUTCOMES = {  # found in a folder: the state and the error message
+    "empty": ("failed", "is empty"),
+    "text": ("failed", "is not an image"),
+    "over_limit": ("failed", "the server accepts at most"),
     "heic": ("skipped", "image/heic"),
     "avif": ("skipped", "image/avif"),
     "mp4": ("skipped", "video/mp4"),
@@ -34,7 +34,7 @@ NOT_FOUND = ("fifo", "socket", "broken_link", "link_loop", "partial_download", "
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A folder of odd files, at rest long enough to be taken as they are."""
+    """A folder of odd files, old enough to be settled."""
     return memes.odd(tmp_path_factory.mktemp("odd"))
 
 
@@ -50,34 +50,36 @@ def home(tmp_path_factory: pytest.TempPathFactory, odd: dict[str, Path]) -> Iter
         yield home
 
 
-def test_each_odd_file_in_a_folder_has_its_outcome_and_its_sentence(home: Home, odd: dict[str, Path]):
+def test_each_odd_file_in_a_folder_has_its_outcome_and_message(home: Home, odd: dict[str, Path]):
     rows = {row["path"]: row for row in home.rows()}
-    for name, (state, said) in FATES.items():
+    for name, (state, message) in OUTCOMES.items():
         if name in odd:
             row = rows[str(odd[name])]
             assert row["state"] == state, name
-            assert said is None or said in row["reason"], row["reason"]
+            assert message is None or message in row["error_message"], row["error_message"]
     assert not {str(odd[name]) for name in NOT_FOUND if name in odd} & set(rows)
 
 
-def test_what_failed_is_listed_with_what_to_do(home: Home, odd: dict[str, Path]):
-    said = home.ok("failed")
+def test_failed_files_are_listed_with_a_hint(home: Home, odd: dict[str, Path]):
+    message = home.ok("failed")
     for name in ("empty", "text", "over_limit"):
-        assert odd[name].name in said
-    assert "sploot retry" in said
+        assert odd[name].name in message
+    assert "sploot retry" in message
 
 
-@pytest.mark.parametrize("name", REFUSED_AT_ONCE)
-def test_naming_an_odd_file_is_refused_in_a_sentence(home: Home, odd: dict[str, Path], tmp_path: Path, name: str):
+@pytest.mark.parametrize("name", REJECTED_IMMEDIATELY)
+def test_an_odd_file_on_the_command_line_is_rejected_with_a_message(
+    home: Home, odd: dict[str, Path], tmp_path: Path, name: str
+):
     fresh = memes.odd(tmp_path / "fresh")[name]
-    if name in ("empty", "text"):  # a file that is just being written is not judged yet
+    if name in ("empty", "text"):  # a new file is not checked before it has settled
         os.utime(fresh, (1, 1), follow_symlinks=False)
     done = home.run("add", str(fresh))
     assert done.returncode == 1
-    assert REFUSED_AT_ONCE[name] in done.stderr + done.stdout
+    assert REJECTED_IMMEDIATELY[name] in done.stderr + done.stdout
 
 
-def test_a_path_that_does_not_exist_is_said_and_the_others_are_queued(home: Home, tmp_path: Path):
+def test_a_missing_path_is_reported_and_the_others_are_queued(home: Home, tmp_path: Path):
     (good,) = memes.make(tmp_path / "more", count=1, seed=8)
     done = home.run("add", str(tmp_path / "nowhere.png"), str(good.path), "--wait", "--timeout", "60")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""The life of the daemon as a process: one at a time, drained when told to stop, and never without its library."""
+"""The daemon as a process: single instance, graceful shutdown, and supervision of the local server."""
 
 import os
 import select
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import memes
 import pytest
-from homes import Home, home_in
+from temp_home import Home, home_in
 
-from splootd.work.embedded import NICENESS
+from splootd.system.local_server import NICENESS
 
 FILES = 60
 
@@ -23,8 +23,8 @@ def home(tmp_path: Path) -> Iterator[Home]:
         yield home
 
 
-def ended(pid: int, timeout_s: float = 15.0) -> None:
-    """Wait until the process has ended: its descriptor becomes readable."""
+def wait_for_exit(pid: int, timeout_s: float = 15.0) -> None:
+    """Wait until the process has exited: its pidfd becomes readable."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -42,7 +42,7 @@ def splootd(home: Home) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_second_daemon_on_the_same_state_says_so_and_leaves(home: Home):
+def test_a_second_daemon_on_the_same_state_exits(home: Home):
     home.ok("status")
     second = splootd(home)
     assert second.returncode == 75
@@ -50,7 +50,7 @@ def test_a_second_daemon_on_the_same_state_says_so_and_leaves(home: Home):
     home.ok("status")
 
 
-def test_a_wrong_configuration_ends_it_with_78_and_a_sentence(home: Home):
+def test_an_invalid_configuration_exits_with_78_and_a_message(home: Home):
     file = Path(home.ok("config", "path").strip())
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("connections = 40\n")
@@ -60,13 +60,13 @@ def test_a_wrong_configuration_ends_it_with_78_and_a_sentence(home: Home):
     assert "1 to 4" in done.stderr
 
 
-def test_sigterm_drains_and_what_was_in_flight_is_handed_back(home: Home, tmp_path: Path):
+def test_sigterm_drains_and_releases_the_items_in_flight(home: Home, tmp_path: Path):
     memes.mass(tmp_path / "memes", count=FILES, size_bytes=200_000, seed=1)
     home.ok("add", str(tmp_path / "memes"))
     pid = home.daemon_pid()
     assert pid is not None
     os.kill(pid, signal.SIGTERM)
-    ended(pid)
+    wait_for_exit(pid)
     home.ok("pause")
     items = home.json("status")["items"]
     assert items["uploading"] == 0
@@ -77,59 +77,57 @@ def test_sigterm_drains_and_what_was_in_flight_is_handed_back(home: Home, tmp_pa
 
 @pytest.mark.parametrize(
     ("program", "arguments"),
-    [("splootd.daemon", []), ("sploot_server.app", ["--data", "library", "--port", "0"])],
+    [("splootd.daemon", []), ("sploot_server.cli", ["--data", "library", "--port", "0"])],
     ids=["daemon", "library"],
 )
-def test_what_is_there_from_the_start_is_never_looked_through_for_garbage(
-    home: Home, program: str, arguments: list[str]
-):
-    """That would hold up everything for a twentieth of a second, every few seconds while much is going on."""
-    tell = "lambda: print(gc.get_freeze_count(), len(gc.get_objects()))"
+def test_startup_objects_are_frozen_for_the_garbage_collector(home: Home, program: str, arguments: list[str]):
+    """Otherwise each full garbage collection stops the process for 50 ms, every few seconds under load."""
+    report = "lambda: print(gc.get_freeze_count(), len(gc.get_objects()))"
     reading, writing = os.pipe()
-    words = [program, *arguments, "--ready-fd", str(writing)]
-    code = f"import atexit, gc, sys; sys.argv = {words}; from {program} import main; atexit.register({tell}); main()"
-    command, place = [sys.executable, "-c", code], {"env": home.variables(), "cwd": home.folder}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=(writing,), **place) as running:
+    argv = [program, *arguments, "--ready-fd", str(writing)]
+    code = f"import atexit, gc, sys; sys.argv = {argv}; from {program} import main; atexit.register({report}); main()"
+    command, options = [sys.executable, "-c", code], {"env": home.variables(), "cwd": home.folder}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=(writing,), **options) as running:
         os.close(writing)
         with os.fdopen(reading) as ready:
             assert ready.readline()
         running.terminate()
         assert running.stdout is not None
-        kept, looked_through = map(int, running.stdout.read().split())
-    assert looked_through < kept / 2
+        frozen, collected = map(int, running.stdout.read().split())
+    assert collected < frozen / 2
 
 
-def test_a_second_sigterm_stops_it_at_once_and_loses_nothing(home: Home, tmp_path: Path):
+def test_a_second_sigterm_stops_immediately_and_loses_nothing(home: Home, tmp_path: Path):
     memes.mass(tmp_path / "memes", count=FILES, size_bytes=200_000, seed=2)
     home.ok("add", str(tmp_path / "memes"))
     pid = home.daemon_pid()
     assert pid is not None
     os.kill(pid, signal.SIGTERM)
     os.kill(pid, signal.SIGTERM)
-    ended(pid)
+    wait_for_exit(pid)
     assert home.json("status")["items"]["total"] == FILES
 
 
-def test_the_library_is_started_again_when_it_dies(home: Home):
+def test_the_local_server_is_restarted_after_a_crash(home: Home):
     home.ok("status")
     library = library_pid(home)
     os.kill(library, signal.SIGKILL)
-    ended(library)
+    wait_for_exit(library)
     assert library_pid(home) != library
     while home.json("status")["server"]["state"] != "ok":
         pass
-    assert "library stopped" in home.log()
+    assert "local server stopped" in home.log()
 
 
-def test_the_library_lets_the_daemon_and_commands_go_first(home: Home):
-    """What has been queued is sent and embedded in the background: a command must not wait for a processor."""
+def test_the_local_server_has_a_lower_priority_than_the_daemon(home: Home):
+    """Uploads and embeddings run in the background and must not take the processor from commands."""
     library, daemon = library_pid(home), home.daemon_pid()
     assert daemon is not None
     assert niceness(library) == niceness(daemon) + NICENESS
 
 
 def niceness(pid: int) -> int:
-    """Of its session, where Linux shares processors among these first, else its own."""
+    """Return the niceness of the autogroup if Linux schedules by session, else of the process."""
     try:
         return int(Path(f"/proc/{pid}/autogroup").read_text().split()[-1])
     except OSError:
@@ -137,7 +135,7 @@ def niceness(pid: int) -> int:
 
 
 def library_pid(home: Home) -> int:
-    """The server that listens in this home, as soon as there is one."""
+    """Return the process id of the local server, waiting for its start."""
     while True:
         home.ok("status")
         for folder in Path("/proc").iterdir():
@@ -150,7 +148,7 @@ def library_pid(home: Home) -> int:
                     return int(folder.name)
 
 
-def test_the_library_never_outlives_a_killed_daemon(home: Home):
+def test_the_local_server_exits_with_a_killed_daemon(home: Home):
     library = library_pid(home)
     home.kill_daemon()
-    ended(library)
+    wait_for_exit(library)

@@ -1,4 +1,4 @@
-"""What is kept, with the three real programs: files that are put away, copies of the queue, and what was removed."""
+"""Post-upload actions, backup and restore, damage recovery and deleted assets, with the three real programs."""
 
 import contextlib
 import hashlib
@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import memes
 import pytest
-from homes import Home, home_in
-from storekit import damage
+from store_fixtures import damage
+from temp_home import Home, home_in
 
 COUNT = 6
-MANY = 300  # more than are on one page of the database
+MANY = 300  # more than fit on one database page
 STARTS_MAX = 200
 
 
@@ -41,7 +41,7 @@ def in_the_library(home: Home) -> list[str]:
 
 
 def library(home: Home, method: str, path: str) -> httpx.Response:
-    """Ask the embedded library, as soon as it is there: after a start of the daemon that takes a moment."""
+    """Send a request to the local server, waiting for its start."""
     while home.json("status")["server"]["state"] != "ok":
         pass
     transport = httpx.HTTPTransport(uds=str(home.folder / "sploot" / "run" / "library.sock"))
@@ -49,63 +49,63 @@ def library(home: Home, method: str, path: str) -> httpx.Response:
         return client.request(method, path)
 
 
-def until_gone(home: Home, folder: Path) -> None:
-    """Wait until nothing is left in the folder; each command takes a while."""
+def wait_until_empty(home: Home, folder: Path) -> None:
+    """Wait until the folder is empty."""
     for _ in range(200):
         if not any(folder.iterdir()):
             return
         home.ok("status")
-    raise AssertionError(f"still there: {list(folder.iterdir())}")
+    raise AssertionError(f"still present: {list(folder.iterdir())}")
 
 
-def test_files_go_into_the_trash_once_they_are_in_the_library_and_come_back(home: Home, tmp_path: Path):
+def test_files_are_trashed_after_upload_and_restored_by_undo(home: Home, tmp_path: Path):
     folder = folder_of(tmp_path, "memes", seed=1)
-    sent, names = digests(folder), sorted(file.name for file in folder.iterdir())
-    add(home, folder, "--once", "--after", "trash")
-    until_gone(home, folder)
-    assert in_the_library(home) == sent
+    expected, names = digests(folder), sorted(file.name for file in folder.iterdir())
+    add(home, folder, "--once", "--after-upload", "trash")
+    wait_until_empty(home, folder)
+    assert in_the_library(home) == expected
     trash = home.folder / ".local/share/Trash"
-    assert digests(trash / "files") == sent
+    assert digests(trash / "files") == expected
     assert len(list((trash / "info").iterdir())) == COUNT
-    said = home.ok("why", str(folder / names[0]))
-    assert "put into the trash; to bring it back: sploot undo" in " ".join(said.split())
+    output = home.ok("why", str(folder / names[0]))
+    assert "moved to the trash after the upload. To undo: sploot undo" in " ".join(output.split())
     (row,) = [row for row in home.rows() if row["path"].endswith(names[0])]
-    assert home.ok("undo", str(row["id"])) == f"{folder / names[0]} is back.\n"
+    assert home.ok("undo", str(row["id"])) == f"Restored {folder / names[0]}.\n"
     assert home.run("undo", str(row["id"])).returncode == 1
     for _ in range(COUNT - 1):
         home.ok("undo", "--last")
     assert home.run("undo", "--last").returncode == 1
     assert home.run("undo").returncode == 2
-    assert digests(folder) == sent
+    assert digests(folder) == expected
     assert list((trash / "info").iterdir()) == []
     assert home.json("status")["items"] == home.json("status")["items"] | {"ready": COUNT, "total": COUNT}
 
 
-def test_files_of_a_watched_folder_move_on_and_the_next_ones_too(home: Home, tmp_path: Path):
-    folder, shelf = folder_of(tmp_path, "memes", seed=2), tmp_path / "a shelf"
-    shelf.mkdir()
-    sent = digests(folder)
-    add(home, folder, "--after", f"move:{shelf}")
-    until_gone(home, folder)
-    assert digests(shelf) == sent
+def test_files_of_a_watched_folder_are_moved_and_later_ones_too(home: Home, tmp_path: Path):
+    folder, archive = folder_of(tmp_path, "memes", seed=2), tmp_path / "a archive"
+    archive.mkdir()
+    expected = digests(folder)
+    add(home, folder, "--after-upload", f"move:{archive}")
+    wait_until_empty(home, folder)
+    assert digests(archive) == expected
     memes.mass(folder, count=2, size_bytes=5_000, seed=3)
-    late = digests(folder)
-    until_gone(home, folder)
-    assert digests(shelf) == sorted(sent + late) == in_the_library(home)
-    assert {Path(row["path"]).parent for row in home.rows("--state", "ready")} == {shelf}
+    later = digests(folder)
+    wait_until_empty(home, folder)
+    assert digests(archive) == sorted(expected + later) == in_the_library(home)
+    assert {Path(row["path"]).parent for row in home.rows("--state", "ready")} == {archive}
 
 
-def test_a_wish_that_cannot_be_fulfilled_is_refused(home: Home, tmp_path: Path):
+def test_an_invalid_post_upload_action_is_rejected(home: Home, tmp_path: Path):
     folder = folder_of(tmp_path, "memes", seed=4)
-    for word in ("shred", f"move:{tmp_path / 'nowhere'}", "move:"):
-        done = home.run("add", str(folder), "--after", word)
+    for action in ("shred", f"move:{tmp_path / 'nowhere'}", "move:"):
+        done = home.run("add", str(folder), "--after-upload", action)
         assert done.returncode == 2, done.stderr
         assert "hint:" in done.stderr
     assert home.json("status")["items"]["total"] == 0
 
 
-def test_after_going_back_to_an_old_copy_every_content_is_in_the_library_exactly_once(home: Home, tmp_path: Path):
-    """The ledger is then older than the truth: the library is asked before anything is sent."""
+def test_after_restoring_an_old_backup_every_content_is_in_the_library_exactly_once(home: Home, tmp_path: Path):
+    """The restored ledger is outdated, so every content is checked in the library before an upload."""
     first, second = folder_of(tmp_path, "first", seed=5), folder_of(tmp_path, "second", seed=6)
     copy = tmp_path / "copy of the queue.db"
     add(home, first)
@@ -114,23 +114,23 @@ def test_after_going_back_to_an_old_copy_every_content_is_in_the_library_exactly
     add(home, second)
     assert home.json("status")["items"]["ready"] == 2 * COUNT
     pid = home.daemon_pid()
-    assert "is as it was in" in home.ok("restore", str(copy))
+    assert "Restored the queue from" in home.ok("restore", str(copy))
     assert home.daemon_pid() != pid
     assert home.json("status")["items"]["total"] == COUNT
     assert [folder["path"] for folder in home.json("folders")] == [str(first)]
     add(home, first, second)
     items = home.json("status")
-    assert (items["items"]["ready"], items["ready_of_which_duplicates"]) == (2 * COUNT, COUNT)
+    assert (items["items"]["ready"], items["duplicates"]) == (2 * COUNT, COUNT)
     assert in_the_library(home) == digests(first, second)
     assert library(home, "GET", "/api/assets").json()["pagination"]["total"] == 2 * COUNT
     assert copy.read_bytes() == before
-    (former,) = home.state.glob("queue.db.replaced-*")
-    connection = sqlite3.connect(former)
+    (replaced,) = home.state.glob("queue.db.replaced-*")
+    connection = sqlite3.connect(replaced)
     assert connection.execute("SELECT count(*) FROM items").fetchone() == (2 * COUNT,)
     connection.close()
 
 
-def test_what_cannot_be_gone_back_to_is_refused_and_nothing_is_changed(home: Home, tmp_path: Path):
+def test_an_unusable_backup_is_rejected_and_nothing_is_changed(home: Home, tmp_path: Path):
     add(home, folder_of(tmp_path, "memes", seed=7))
     pid, newer = home.daemon_pid(), tmp_path / "newer.db"
     home.ok("backup", str(newer))
@@ -150,7 +150,7 @@ def test_what_cannot_be_gone_back_to_is_refused_and_nothing_is_changed(home: Hom
         assert home.run("backup", str(file)).returncode == 2
 
 
-def test_a_queue_that_is_newer_than_the_program_can_be_gone_back_from(home: Home, tmp_path: Path):
+def test_a_queue_of_a_newer_version_can_be_replaced_by_a_backup(home: Home, tmp_path: Path):
     add(home, folder_of(tmp_path, "memes", seed=8))
     copy = tmp_path / "copy.db"
     home.ok("backup", str(copy))
@@ -164,7 +164,9 @@ def test_a_queue_that_is_newer_than_the_program_can_be_gone_back_from(home: Home
 
 
 @pytest.mark.parametrize("has_copy", [True, False])
-def test_a_damaged_queue_is_replaced_the_user_told_and_nothing_sent_twice(home: Home, tmp_path: Path, has_copy: bool):
+def test_a_damaged_queue_is_replaced_and_reported_and_nothing_is_uploaded_twice(
+    home: Home, tmp_path: Path, has_copy: bool
+):
     folder = folder_of(tmp_path, "memes", seed=9)
     add(home, folder)
     home.ok("daemon", "stop")
@@ -179,66 +181,66 @@ def test_a_damaged_queue_is_replaced_the_user_told_and_nothing_sent_twice(home: 
     damaged = b"\0" * 4096 + queue.read_bytes()[4096:]
     queue.write_bytes(damaged)
     now = home.json("status")
-    (need,) = now["needs_you"]
-    assert "the queue's file was damaged" in need["what"]
-    assert need["command"] == "sploot resume"
+    (action,) = now["actions_required"]
+    assert "the queue database was damaged" in action["what"]
+    assert action["command"] == "sploot resume"
     assert home.run("status", "--exit-code").returncode == 4
     (aside,) = home.state.glob("queue.db.damaged-*")
     assert aside.read_bytes() == damaged
-    assert str(aside) in need["what"]
-    assert ("add your folders again" in need["what"]) is not has_copy
+    assert str(aside) in action["what"]
+    assert ("add your folders again" in action["what"]) is not has_copy
     assert now["items"]["total"] == (COUNT if has_copy else 0)
     home.ok("resume")
     add(home, folder)
     now = home.json("status")
-    assert (now["needs_you"], now["items"]["ready"]) == ([], COUNT)
-    assert now["ready_of_which_duplicates"] == (0 if has_copy else COUNT)
+    assert (now["actions_required"], now["items"]["ready"]) == ([], COUNT)
+    assert now["duplicates"] == (0 if has_copy else COUNT)
     assert in_the_library(home) == digests(folder)
 
 
-def test_damage_that_nobody_meets_is_found_by_the_daemon_and_the_next_start_goes_on_from_a_copy(home: Home):
+def test_hidden_damage_is_found_by_the_daemon_and_the_next_start_restores_a_backup(home: Home):
     home.queue_and_hold(MANY)
     home.ok("daemon", "stop")
     queue = home.state / "queue.db"
     with contextlib.closing(sqlite3.connect(queue)) as connection:
-        connection.execute("UPDATE settings SET value = '0.0' WHERE name = 'read_through_at'")
+        connection.execute("UPDATE settings SET value = '0.0' WHERE name = 'integrity_checked_at'")
         connection.commit()
         connection.execute("VACUUM INTO ?", (str(home.state / "backups" / "queue-999999999999.db"),))
     damage(queue, "items")
     for _ in range(STARTS_MAX):
-        if needs := home.json("status")["needs_you"]:
+        if actions := home.json("status")["actions_required"]:
             break
-    assert "the queue's file was damaged" in needs[0]["what"]
+    assert "the queue database was damaged" in actions[0]["what"]
     assert len(list(home.state.glob("queue.db.damaged-*"))) == 1
     assert home.json("status")["items"]["total"] == MANY
 
 
-def test_what_was_removed_in_the_library_stays_removed_unless_forced(home: Home, tmp_path: Path):
+def test_an_asset_deleted_in_the_library_stays_deleted_unless_forced(home: Home, tmp_path: Path):
     folder = folder_of(tmp_path, "memes", seed=10, count=2)
     add(home, folder)
     row, other = home.rows()
     assert library(home, "DELETE", f"/api/assets/{row['asset_id']}?permanent=true").status_code == 200
-    story = home.json("why", row["path"])
-    assert story["removed_at"]
-    assert f"to send it again: sploot add --force {row['path']}" in story["next"]
+    explanation = home.json("why", row["path"])
+    assert explanation["removed_at"]
+    assert f"To upload it again: sploot add --force {row['path']}" in explanation["next"]
     assert home.json("why", other["path"])["removed_at"] is None
     copy = tmp_path / "copy.jpg"
     copy.write_bytes(Path(row["path"]).read_bytes())
     add(home, copy)
-    assert home.json("why", str(copy))["item"]["fault"] == "removed"
+    assert home.json("why", str(copy))["item"]["error_code"] == "removed"
     add(home, folder)
     assert library(home, "GET", "/api/assets").json()["pagination"]["total"] == 1
     add(home, row["path"], "--force")
     assert library(home, "GET", "/api/assets").json()["pagination"]["total"] == 2
     assert in_the_library(home) == digests(folder)
-    story = home.json("why", row["path"])
-    assert (story["item"]["state"], story["removed_at"], story["versions"]) == ("ready", None, 2)
+    explanation = home.json("why", row["path"])
+    assert (explanation["item"]["state"], explanation["removed_at"], explanation["versions"]) == ("ready", None, 2)
 
 
-def test_what_is_deleted_here_stays_in_the_library(home: Home, tmp_path: Path):
+def test_a_file_deleted_locally_stays_in_the_library(home: Home, tmp_path: Path):
     folder = folder_of(tmp_path, "memes", seed=11)
     add(home, folder)
-    sent = digests(folder)
+    expected = digests(folder)
     for file in folder.iterdir():
         file.unlink()
     memes.mass(folder, count=1, size_bytes=5_000, seed=12)
@@ -249,5 +251,5 @@ def test_what_is_deleted_here_stays_in_the_library(home: Home, tmp_path: Path):
     folder.rmdir()
     home.ok("daemon", "restart")
     home.ok("folders")
-    assert in_the_library(home) == sorted([*sent, fresh])
+    assert in_the_library(home) == sorted([*expected, fresh])
     assert library(home, "GET", "/api/assets").json()["pagination"]["total"] == COUNT + 1

@@ -1,4 +1,4 @@
-"""The daemon is killed at random moments, again and again; nothing is lost and nothing is sent twice."""
+"""The daemon is killed repeatedly at random moments; nothing is lost and nothing is uploaded twice."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import memes
-from homes import Home, home_in
+from temp_home import Home, home_in
 
 KILLS = int(os.environ.get("SPLOOT_TEST_KILLS", "50"))
 SEED = int(os.environ.get("SPLOOT_TEST_SEED", "0")) or random.randrange(1, 2**31)
@@ -16,9 +16,9 @@ FILES = 150
 
 
 def kill_while_it_works(home: Home, chance: random.Random) -> None:
-    """Start the daemon with a command, let it work for a random while, kill it without a word."""
+    """Start the daemon with a command, let it work for a random time, and send SIGKILL."""
     home.ok("status")
-    threading.Event().wait(chance.uniform(0.0, 0.35))  # the moment of the kill is what chance decides here
+    threading.Event().wait(chance.uniform(0.0, 0.35))  # a random moment for the kill
     assert home.kill_daemon()
 
 

@@ -1,4 +1,4 @@
-"""The daemon and a Sploot on its worst day, as processes, both killed again and again."""
+"""The daemon and a faulty server as processes, both killed repeatedly."""
 
 import json
 import os
@@ -12,8 +12,8 @@ KILLS = int(os.environ.get("SPLOOT_TEST_KILLS", "40"))
 
 
 @pytest.mark.timeout(300)
-def test_killed_among_all_faults_each_content_arrives_exactly_once_and_the_books_agree() -> None:
-    """In a program of its own: it forks, which a program with threads must not."""
+def test_killed_among_all_faults_each_content_arrives_exactly_once_and_the_counts_agree() -> None:
+    """Run in a separate process: the harness forks, which is unsafe in a process with threads."""
     command = [sys.executable, kill_harness.__file__, "--rounds", "1", "--kills", str(KILLS)]
     if seed := os.environ.get("SPLOOT_TEST_SEED"):
         command += ["--seed", seed]

@@ -1,4 +1,4 @@
-"""The main job: a folder of memes becomes a searchable library, on an empty machine, with nothing configured."""
+"""The main job: a folder of memes becomes a searchable library, without any configuration."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import memes
 import pytest
-from homes import Home, home_in
+from temp_home import Home, home_in
 
 pytestmark = pytest.mark.models
 COUNT = 24
@@ -20,46 +20,46 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> list[memes.Meme]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, collection: list[memes.Meme]) -> Iterator[Home]:
-    """A home into which the collection has been added, and waited for."""
+    """A home in which the collection is uploaded and searchable."""
     with home_in(tmp_path_factory.mktemp("home")) as home:
         done = home.run("add", str(collection[0].path.parent), "--wait", "--timeout", "110")
         assert done.returncode == 0, done.stdout + done.stderr
         yield home
 
 
-def test_every_meme_ends_ready_and_the_books_add_up(home: Home):
+def test_every_meme_is_ready_and_the_counts_add_up(home: Home):
     items = home.json("status")["items"]
     assert items["ready"] == COUNT
     assert items["total"] == COUNT == sum(number for state, number in items.items() if state != "total")
 
 
 def test_the_library_holds_each_original_once_byte_for_byte(home: Home, collection: list[memes.Meme]):
-    sent = sorted(hashlib.sha256(meme.path.read_bytes()).hexdigest() for meme in collection)
-    kept = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in home.originals())
-    assert kept == sent
+    expected = sorted(hashlib.sha256(meme.path.read_bytes()).hexdigest() for meme in collection)
+    stored = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in home.originals())
+    assert stored == expected
 
 
-def test_a_meme_is_found_by_what_it_says(home: Home, collection: list[memes.Meme]):
+def test_a_meme_is_found_by_its_caption(home: Home, collection: list[memes.Meme]):
     for meme in collection[:5]:
         hits = home.json("search", meme.caption)
         assert hits[0]["path"] == str(meme.path), meme.caption
 
 
-def test_a_meme_is_found_by_what_it_means(home: Home, collection: list[memes.Meme]):
-    asked = [meme for meme in collection if meme.paraphrase]
+def test_a_meme_is_found_by_its_meaning(home: Home, collection: list[memes.Meme]):
+    queries = [meme for meme in collection if meme.paraphrase]
     found = sum(
-        str(meme.path) in [hit["path"] for hit in home.json("search", str(meme.paraphrase))[:5]] for meme in asked
+        str(meme.path) in [hit["path"] for hit in home.json("search", str(meme.paraphrase))[:5]] for meme in queries
     )
-    assert found >= 0.6 * len(asked), f"{found} of {len(asked)} paraphrases"
+    assert found >= 0.6 * len(queries), f"{found} of {len(queries)} paraphrases"
 
 
-def test_adding_the_folder_again_sends_nothing(home: Home, collection: list[memes.Meme]):
+def test_adding_the_folder_again_uploads_nothing(home: Home, collection: list[memes.Meme]):
     before = {row["id"]: row["updated_at"] for row in home.rows()}
     assert home.run("add", str(collection[0].path.parent), "--wait").returncode == 0
     assert {row["id"]: row["updated_at"] for row in home.rows()} == before
 
 
-def test_a_file_dropped_into_the_folder_follows_by_itself(home: Home, collection: list[memes.Meme]):
+def test_a_new_file_in_the_folder_is_uploaded_automatically(home: Home, collection: list[memes.Meme]):
     folder = collection[0].path.parent
     fresh = folder / "dropped.png"
     fresh.write_bytes(memes.make(folder.parent / "more", count=1, seed=99)[0].path.read_bytes())
@@ -71,7 +71,7 @@ def test_a_file_dropped_into_the_folder_follows_by_itself(home: Home, collection
     assert json.loads(home.ok("list", "--json", "--limit", "1"))["state"] == "ready"
 
 
-def test_a_copy_under_another_name_is_a_duplicate_and_sends_nothing(
+def test_a_copy_under_another_name_is_a_duplicate_and_uploads_nothing(
     home: Home, collection: list[memes.Meme], tmp_path: Path
 ):
     copy = tmp_path / "copy.jpg"
@@ -81,7 +81,7 @@ def test_a_copy_under_another_name_is_a_duplicate_and_sends_nothing(
     assert (row["state"], row["duplicate"]) == ("ready", True)
 
 
-def test_why_tells_the_story_of_one_file(home: Home, collection: list[memes.Meme]):
-    said = home.ok("why", str(collection[0].path))
-    assert "ready" in said
-    assert collection[0].path.name in said
+def test_why_explains_the_state_of_one_file(home: Home, collection: list[memes.Meme]):
+    output = home.ok("why", str(collection[0].path))
+    assert "Ready" in output
+    assert collection[0].path.name in output

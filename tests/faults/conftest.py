@@ -4,7 +4,7 @@ from lab import seeds
 
 @pytest.fixture
 def seed() -> int:
-    """What this run follows from; printed, so that a failure can be played again."""
+    """Return the seed of this run. It is printed, so that a failure can be replayed."""
     number = seeds.seed()
-    print(f"{seeds.VARIABLE}={number} plays this again")
+    print(f"{seeds.VARIABLE}={number} replays this run")
     return number

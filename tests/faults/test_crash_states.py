@@ -1,7 +1,7 @@
-"""Every state that a power cut may leave behind: unsynced bytes and names lost, kept, overtaken, torn.
+"""Every state that a power cut can leave: unsynced bytes and names lost, kept, reordered or torn.
 
-The states follow from a record of all calls that the real programs make; each is opened with their own code. Many more:
-`python -m lab states`.
+The states are derived from a recording of all system calls of the real programs. Each is opened with the code of these
+programs. `python -m lab states` tests many more.
 """
 
 import contextlib
@@ -12,17 +12,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab import rescues, states, strace
+from lab import recoveries, states, strace
 from lab.crashes import crash_states
 from lab.disks import put
 
 pytestmark = pytest.mark.skipif(bool(strace.why_not()), reason=strace.why_not())
 
-YESTERDAY = Path(__file__).parent.parent / "store" / "data" / "v1.db"
-
 
 @pytest.mark.parametrize("kind", ["tour", "busy"])
-def test_whatever_a_power_cut_leaves_holds_all_that_the_queue_has_acknowledged(kind: str, seed: int) -> None:
+def test_every_state_after_a_power_cut_has_all_acknowledged_writes_of_the_queue(kind: str, seed: int) -> None:
     assert states.explore_the_store(kind, seed, points_max=40, draws=2) > 40
 
 
@@ -31,15 +29,15 @@ def test_a_second_power_cut_during_the_recovery_changes_nothing(seed: int) -> No
 
 
 def test_a_power_cut_during_a_migration_leaves_one_version_or_the_other(seed: int) -> None:
-    assert states.explore_the_migration(YESTERDAY, seed, points_max=40, draws=2) > 20
+    assert states.explore_the_migration(seed, points_max=40, draws=2) > 20
 
 
-@pytest.mark.parametrize("kind", ["rescue", "restore"])
-def test_a_power_cut_while_the_queue_goes_back_to_a_copy_loses_neither(kind: str, seed: int) -> None:
-    assert rescues.explore(kind, seed, points_max=40, draws=2) > 20
+@pytest.mark.parametrize("kind", ["recover", "restore"])
+def test_a_power_cut_during_a_recovery_or_a_restore_loses_neither_database(kind: str, seed: int) -> None:
+    assert recoveries.explore(kind, seed, points_max=40, draws=2) > 20
 
 
-def test_whatever_a_power_cut_leaves_holds_every_upload_byte_for_byte(seed: int) -> None:
+def test_every_state_after_a_power_cut_has_every_acknowledged_upload(seed: int) -> None:
     assert states.explore_the_library(seed, points_max=40, draws=2) > 40
 
 
@@ -69,17 +67,17 @@ for number in range(3):
 
 
 def losses(folder: Path, syncs: str) -> int:
-    """In how many states a file is not there, or not whole, whose storing was acknowledged."""
+    """Return the number of states in which an acknowledged file is missing or incomplete."""
     root = folder / syncs
     root.mkdir()
     log = folder / "log"
     subprocess.run([*strace.recording(log), sys.executable, "-c", STORING, root, syncs], check=True)
     chance = random.Random(0)
-    every = crash_states(log, root, states.told_by_the_store, chance, points_max=1000, draws=5)
+    every = crash_states(log, root, states.output_of_the_store, chance, points_max=1000, draws=5)
     lost = [
         state
         for state in every
-        for number in b"".join(state.told).split()
+        for number in b"".join(state.output).split()
         if state.tree.get(f"kept/{number.decode()}") != b"first half, second half"
     ]
     return len(lost)
@@ -93,12 +91,12 @@ def losses(folder: Path, syncs: str) -> int:
         pytest.param("110", id="the folder"),
     ],
 )
-def test_a_program_that_leaves_out_one_sync_is_caught(syncs: str, tmp_path: Path) -> None:
-    """Else the tests above prove nothing."""
+def test_a_missing_sync_is_detected(syncs: str, tmp_path: Path) -> None:
+    """Without this the tests above prove nothing."""
     assert losses(tmp_path, syncs) > 0
 
 
-def test_a_program_that_syncs_everything_is_let_pass(tmp_path: Path) -> None:
+def test_a_program_that_syncs_everything_passes(tmp_path: Path) -> None:
     assert losses(tmp_path, "111") == 0
 
 
@@ -122,10 +120,10 @@ def test_sqlite_keeps_what_it_acknowledged_only_when_it_syncs_each_commit(
     root.mkdir()
     subprocess.run([*strace.recording(log), sys.executable, "-c", WRITING, root, synchronous], check=True)
     lost = 0
-    for state in crash_states(log, root, states.told_by_the_store, random.Random(0), points_max=1000, draws=1):
+    for state in crash_states(log, root, states.output_of_the_store, random.Random(0), points_max=1000, draws=1):
         with states.scratch() as folder:
             put(state.tree, folder)
-            lost += not set(map(int, b"".join(state.told).split())) <= numbers_in(folder / "a.db")
+            lost += not set(map(int, b"".join(state.output).split())) <= numbers_in(folder / "a.db")
     assert bool(lost) is loses
 
 

@@ -1,4 +1,4 @@
-"""A full disk costs the daemon log lines, never the daemon; and with room again there are lines again."""
+"""Logging on a full disk: log lines get lost, the daemon runs on, and logging resumes when there is room."""
 
 import contextlib
 import json
@@ -18,12 +18,12 @@ LINES = 300
 
 @pytest.fixture
 def logging_to(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
-    yield lambda file: logs.set_up("info", file)
+    yield lambda file: logs.configure("info", file)
     logs.close()
 
 
 @contextmanager
-def no_file_may_grow_beyond(size_bytes: int) -> Iterator[None]:
+def limited_file_size(size_bytes: int) -> Iterator[None]:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, limits[1]))
@@ -35,43 +35,43 @@ def no_file_may_grow_beyond(size_bytes: int) -> Iterator[None]:
 
 
 def write_lines(word: str) -> None:
-    logger = logs.logger("test")
+    logger = logs.get_logger("test")
     for number in range(LINES):
         logger.info(word, number=number, ballast="x" * 200)
 
 
 def words_in(*files: Path) -> set[str]:
-    """The words of all lines that are whole."""
+    """Return the events of all complete lines."""
     found = set()
     for file in files:
         for line in file.read_text().splitlines():
             try:
                 found.add(json.loads(line)["event"])
             except ValueError:
-                continue  # cut off where the room ended
+                continue  # truncated at the end of the room
     return found
 
 
-def test_a_log_that_may_not_grow_loses_lines_and_goes_on_when_it_may(
+def test_a_log_at_its_size_limit_loses_lines_and_continues_without_the_limit(
     tmp_path: Path, logging_to: Callable[[Path], None]
 ) -> None:
     file = tmp_path / "splootd.log"
     logging_to(file)
     write_lines("before")
-    with no_file_may_grow_beyond(file.stat().st_size + 1_000):
+    with limited_file_size(file.stat().st_size + 1_000):
         write_lines("meanwhile")
     write_lines("after")
     assert {"before", "after"} <= words_in(file)
 
 
-def test_a_log_that_must_begin_a_new_file_without_room_goes_on_when_it_has_room(
+def test_a_log_that_must_rotate_without_room_continues_when_it_has_room(
     tmp_path: Path, logging_to: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs, "FILE_BYTES_MAX", 20_000)
     file = tmp_path / "splootd.log"
     logging_to(file)
     write_lines("before")
-    with no_file_may_grow_beyond(1_000):
+    with limited_file_size(1_000):
         write_lines("meanwhile")
     write_lines("after")
     assert "after" in words_in(file)
@@ -79,14 +79,14 @@ def test_a_log_that_must_begin_a_new_file_without_room_goes_on_when_it_has_room(
 
 
 def fill(ballast: Path) -> None:
-    """Write until there is no room left."""
+    """Write until the disk is full."""
     with ballast.open("wb", buffering=0) as filling, contextlib.suppress(OSError):
         while filling.write(bytes(4096)):
             pass
 
 
 @pytest.mark.root
-def test_a_log_on_a_full_disk_goes_on_when_there_is_room(
+def test_a_log_on_a_full_disk_continues_when_there_is_room(
     tmp_path: Path, logging_to: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if reason := mounts.why_not("tmpfs"):
@@ -105,11 +105,11 @@ def test_a_log_on_a_full_disk_goes_on_when_there_is_room(
         logs.close()
 
 
-def test_a_log_is_closed_without_room_all_the_same(tmp_path: Path, logging_to: Callable[[Path], None]) -> None:
-    """The end of the daemon must not fail because its last line cannot be kept."""
+def test_a_log_can_be_closed_without_room(tmp_path: Path, logging_to: Callable[[Path], None]) -> None:
+    """The shutdown of the daemon must not fail because its last line cannot be written."""
     file = tmp_path / "splootd.log"
     logging_to(file)
     write_lines("before")
-    with no_file_may_grow_beyond(file.stat().st_size + 1_000):
+    with limited_file_size(file.stat().st_size + 1_000):
         write_lines("meanwhile")
         logs.close()

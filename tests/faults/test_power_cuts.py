@@ -1,6 +1,6 @@
-"""The power goes while the real programs work on a real file system: what they acknowledged is there afterwards.
+"""Power cuts of the real programs on a real file system: every acknowledged write is there afterwards.
 
-Needs root for the mounts; `test_crash_states` asks the same question without it. Many more: `python -m lab cuts`.
+Needs root for the mounts; `test_crash_states` tests the same without it. `python -m lab cuts` runs many more.
 """
 
 import subprocess
@@ -25,12 +25,12 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[mounts.Powe
         yield disk
 
 
-def test_a_power_cut_takes_nothing_that_the_queue_has_acknowledged(disk: mounts.PowerCuts, seed: int) -> None:
+def test_a_power_cut_loses_no_acknowledged_write_of_the_queue(disk: mounts.PowerCuts, seed: int) -> None:
     kept = [cut_the_store(disk, seed + number) for number in range(CUTS)]
     assert sum(kept) > CUTS
 
 
-def test_a_power_cut_takes_no_upload_that_was_answered(disk: mounts.PowerCuts, seed: int) -> None:
+def test_a_power_cut_loses_no_acknowledged_upload(disk: mounts.PowerCuts, seed: int) -> None:
     kept = [cut_the_library(disk, seed + number) for number in range(CUTS)]
     assert sum(kept) >= CUTS
 
@@ -44,10 +44,10 @@ for number in range(100):
 """
 
 
-def test_a_cut_takes_what_was_not_synced(disk: mounts.PowerCuts) -> None:
-    """Else the tests above prove nothing."""
+def test_a_power_cut_loses_unsynced_data(disk: mounts.PowerCuts) -> None:
+    """Without this the tests above prove nothing."""
     subprocess.run([sys.executable, "-c", CARELESS, disk.root], check=True)
     assert (disk.root / "0").stat().st_size == 10_000
     disk.cut()
-    disk.come_back()
+    disk.restore_power()
     assert not any(file.is_file() and file.stat().st_size for file in disk.root.iterdir())

@@ -1,10 +1,10 @@
-"""The faults of tests/faults in any number, from the folder `tests`:
+"""Run the faults of tests/faults in any number, from the folder `tests`:
 
-    python -m lab cuts --rounds 100     power cuts, of both programs on ext4 and xfs (root)
-    python -m lab states --rounds 20    the states after a power cut at every call (strace)
-    python -m lab kills --every 1       a kill at every call, or at every so many-th (strace)
+    python -m lab cuts --rounds 100     power cuts of both programs on ext4 and xfs (root)
+    python -m lab states --rounds 20    the states after a power cut at every system call (strace)
+    python -m lab kills --every 1       a kill at every system call, or at every Nth (strace)
 
-`--seed N` begins at that seed; each round has the next one. Ends at the first broken promise, and names its seed.
+`--seed N` is the first seed; each round uses the next one. Stops at the first failure and prints its seed.
 """
 
 import argparse
@@ -15,21 +15,21 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lab import kills, mounts, rescues, strace
+from lab import kills, mounts, recoveries, strace
 from lab.cuts import cut_the_library, cut_the_store
-from lab.programs import TESTS
 from lab.states import explore_the_library, explore_the_migration, explore_the_recovery, explore_the_store
 
-EVERY = 1_000_000  # moments: more than a record has
-YESTERDAY = TESTS / "store" / "data" / "v1.db"
+EVERY = 1_000_000  # moments: more than any recording has
 
 
 def cuts(options: argparse.Namespace) -> None:
     for kind in mounts.MAKE:
         if reason := mounts.why_not(kind):
-            print(f"{kind}: left out, {reason}")
+            print(f"{kind}: skipped, {reason}")
             continue
-        _rounds(f"{kind}, power cuts of the queue", partial(_cut, kind, cut_the_store), options, "promises kept")
+        _rounds(
+            f"{kind}, power cuts of the queue", partial(_cut, kind, cut_the_store), options, "acknowledgements kept"
+        )
         _rounds(f"{kind}, power cuts of the library", partial(_cut, kind, cut_the_library), options, "uploads kept")
 
 
@@ -44,9 +44,9 @@ def states(options: argparse.Namespace) -> None:
     _rounds("recordings of the queue (tour)", partial(explore_the_store, "tour", **amount), options, "states")
     _rounds("recordings of the queue (busy)", partial(explore_the_store, "busy", **amount), options, "states")
     _rounds("second power cuts", partial(explore_the_recovery, crashes=5, **amount), options, "states")
-    _rounds("recordings of a migration", partial(explore_the_migration, YESTERDAY, **amount), options, "states")
-    _rounds("recordings of a rescue", partial(rescues.explore, "rescue", **amount), options, "states")
-    _rounds("recordings of a restoration", partial(rescues.explore, "restore", **amount), options, "states")
+    _rounds("recordings of a migration", partial(explore_the_migration, **amount), options, "states")
+    _rounds("recordings of a recovery", partial(recoveries.explore, "recover", **amount), options, "states")
+    _rounds("recordings of a restore", partial(recoveries.explore, "restore", **amount), options, "states")
     _rounds("recordings of the library", partial(explore_the_library, **amount), options, "states")
 
 

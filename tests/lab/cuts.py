@@ -1,4 +1,4 @@
-"""One power cut: a program at work on a file system of its own, the power gone at some moment, and what is left."""
+"""One power cut: a program runs on its own file system, the power fails at a random moment, and a check follows."""
 
 import asyncio
 import random
@@ -19,10 +19,10 @@ WAIT_S_MAX = 30.0
 
 
 def cut_the_store(disk: PowerCuts, seed: int) -> int:
-    """AssertionError when something that the daemon's store had acknowledged is lost, or the file is damaged.
+    """Raise AssertionError if the store has lost an acknowledged write, or its file is damaged.
 
-    Returns the number of promises kept. With every second seed the program goes on without its disk for as long as it
-    can. The state is another one for each seed, and the disk goes on being used.
+    Returns the number of acknowledgements. With every second seed the program runs on without its disk as long as it
+    can. Each seed has its own folder; all use the same file system.
     """
     folder = disk.root / f"state-{seed}"
     folder.mkdir()
@@ -32,50 +32,50 @@ def cut_the_store(disk: PowerCuts, seed: int) -> int:
     ) as process:
         assert process.stdout is not None
         try:
-            told = _hear(process.stdout, lines)
+            output = _read_lines(process.stdout, lines)
             disk.cut()
             if seed % 2:
-                told += _hear(process.stdout, NEVER)
+                output += _read_lines(process.stdout, NEVER)
         finally:
             process.kill()
-        told += process.stdout.read()
-    disk.come_back()
-    promises = Promises.of(told)
+        output += process.stdout.read()
+    disk.restore_power()
+    promises = Promises.of(output)
     asyncio.run(promises.check(folder))
     return len(promises)
 
 
-def _hear(pipe: IO[bytes], lines: int) -> bytes:
-    """So many lines of what a program says, or all that it says."""
-    told = b""
-    while told.count(b"\n") < lines:
-        assert select.select([pipe], [], [], WAIT_S_MAX)[0], "the program does nothing"
+def _read_lines(pipe: IO[bytes], lines: int) -> bytes:
+    """Read `lines` lines of the output of a program, or all of it."""
+    output = b""
+    while output.count(b"\n") < lines:
+        assert select.select([pipe], [], [], WAIT_S_MAX)[0], "the program has no output"
         piece = pipe.read1(1 << 16)  # type: ignore[attr-defined]
         if not piece:
             break
-        told += piece
-    return told
+        output += piece
+    return output
 
 
 def cut_the_library(disk: PowerCuts, seed: int) -> int:
-    """The same for the library server, while several connections upload to it. Returns the number of uploads kept.
+    """Do the same with the library server while several connections upload. Returns the number of acknowledged uploads.
 
-    What is answered once the power goes does not count: a sync that was under way then may be told to have succeeded
-    (by ext4 and by xfs, as a bare loop of write and fdatasync shows), which without power nobody would have heard.
+    A response after the power cut does not count: ext4 and xfs can report success for a sync that runs at that moment,
+    as a plain loop of write and fdatasync shows. Without power no client would have received the response.
     """
     data, socket_path = disk.root / f"library-{seed}", disk.root.with_name("socket")
-    going = uploads.Uploads(seed)
+    uploader = uploads.Uploads(seed)
     with uploads.serving(data, socket_path) as server:
         try:
-            with going.going_on(socket_path, CONNECTIONS):
-                going.wait_for(random.Random(seed).randint(1, LIBRARY_UPLOADS_MAX), WAIT_S_MAX)
-                acknowledged = going.so_far()
+            with uploader.running(socket_path, CONNECTIONS):
+                uploader.wait_for(random.Random(seed).randint(1, LIBRARY_UPLOADS_MAX), WAIT_S_MAX)
+                acknowledged = uploader.acknowledged_so_far()
                 disk.cut()
                 if seed % 2:
-                    going.wait_for_refusal(WAIT_S_MAX)
+                    uploader.wait_for_rejection(WAIT_S_MAX)
                 uploads.kill(server)
         finally:
             uploads.kill(server)
-    disk.come_back()
+    disk.restore_power()
     asyncio.run(check_library(data, acknowledged))
     return len(acknowledged)

@@ -1,7 +1,7 @@
-"""What a disk may hold after the power went: every state that a recorded run allows, worse than any real file system.
+"""A model of a disk after a power cut, less reliable than any real file system.
 
-Only what was fsynced is sure: a file's bytes by fsync of the file, a name by fsync of its folder. Anything else is
-there or not, in any combination: changes get lost, overtake one another, and a write is torn between sectors.
+Only synced data is durable: the bytes of a file after an fsync of the file, a name after an fsync of its folder. Any
+other change may be there or not, in any combination: changes are lost or reordered, writes are torn between sectors.
 """
 
 import random
@@ -12,20 +12,20 @@ from pathlib import Path, PurePosixPath
 from lab.strace import Call
 
 SECTOR_BYTES = 512
-KEPT = (0.1, 0.5, 0.9)  # how likely a change survives that was not synced
-TORN = 0.3  # how likely a surviving write is torn
+KEPT = (0.1, 0.5, 0.9)  # the probability that an unsynced change survives
+TORN = 0.3  # the probability that a surviving write is torn
 NOT_MODELLED = (
     *("creat", "pwritev", "pwritev2", "sync_file_range", "truncate", "fallocate", "copy_file_range", "sendfile"),
     *("splice", "link", "linkat", "symlink", "symlinkat"),
 )
-SHARED_MEMORY = "-shm"  # SQLite's index of the log: written through memory, and made anew after a crash
+SHARED_MEMORY = "-shm"  # SQLite's index of the log: written through shared memory, and rebuilt after a crash
 
 Tree = dict[str, bytes | None]  # path below the root to bytes, or None for a folder
 
 
 @dataclass(slots=True)
 class Change:
-    """Bytes written at an offset, or, without data, a new length."""
+    """Bytes written at an offset; without data, a new length."""
 
     at: int
     offset: int
@@ -46,15 +46,15 @@ class Change:
 
 @dataclass(eq=False, slots=True)
 class File:
-    """The bytes that are sure, and the changes that are not."""
+    """The durable bytes of a file, and its unsynced changes."""
 
-    sure: bytearray = field(default_factory=bytearray)
-    unsure: list[Change] = field(default_factory=list)
-    position: int = 0  # of `write`, which goes on where it stopped; one descriptor per file writes so
+    durable: bytearray = field(default_factory=bytearray)
+    unsynced: list[Change] = field(default_factory=list)
+    position: int = 0  # the file offset of `write`; the model supports one such descriptor per file
 
 
 class Folder:
-    """A folder; its names are in `Names`."""
+    """A folder; its names are `Naming` changes."""
 
 
 Node = File | Folder
@@ -62,7 +62,7 @@ Node = File | Folder
 
 @dataclass(slots=True)
 class Naming:
-    """A name that appears, disappears, or moves. It is sure when `home` is synced."""
+    """A name that is created, removed or renamed. It is durable when `home` is synced."""
 
     at: int
     node: Node
@@ -78,7 +78,7 @@ class Naming:
 
 
 def put(tree: Tree, folder: Path) -> None:
-    """Write a tree out into an empty folder."""
+    """Write a tree into an empty folder."""
     for path, content in sorted(tree.items()):
         if content is None:
             (folder / path).mkdir()
@@ -95,18 +95,18 @@ def _kept(*_: object) -> bool:
 
 
 class Disk:
-    """The files under `root` as a recorded run changes them, from the tree on that was there `before`."""
+    """The files under `root` during a recorded run, which starts with the tree `before`."""
 
     def __init__(self, root: Path, before: Tree) -> None:
         self._root = str(root)
-        self._sure: dict[str, Node] = {
+        self._durable: dict[str, Node] = {
             path: Folder() if content is None else File(bytearray(content)) for path, content in before.items()
         }
-        self._unsure: list[Naming] = []
-        self._live: dict[str, Node] = dict(self._sure)
+        self._unsynced: list[Naming] = []
+        self._live: dict[str, Node] = dict(self._durable)
 
     def apply(self, call: Call) -> bool:
-        """Whether the call has changed anything, or made it sure."""
+        """Apply a call. Returns whether it changed or synced anything."""
         if call.failed:
             return False
         if call.name in NOT_MODELLED and self._concerns(call):
@@ -115,7 +115,7 @@ class Disk:
         return bool(change and change(call))
 
     def states(self, rng: random.Random, draws: int) -> Iterator[tuple[str, Tree]]:
-        """The four corners, and `draws` combinations by chance."""
+        """Yield the four extremes, and `draws` random combinations."""
         for names in (_lost, _kept):
             for content in (_lost, _kept):
                 how = f"unsynced names {names.__name__[1:]}, unsynced bytes {content.__name__[1:]}"
@@ -132,7 +132,7 @@ class Disk:
             def keeps_sector(chance: random.Random = chance, torn: bool = torn) -> bool:
                 return not torn or chance.random() < 0.5
 
-            yield f"by chance {seed}", self._tree(survives, survives, keeps_sector)
+            yield f"random, seed {seed}", self._tree(survives, survives, keeps_sector)
 
     def _tree(
         self,
@@ -140,26 +140,26 @@ class Disk:
         keeps_change: Callable[[Change], bool],
         keeps_sector: Callable[[], bool],
     ) -> Tree:
-        names = dict(self._sure)
-        for naming in self._unsure:
+        names = dict(self._durable)
+        for naming in self._unsynced:
             if keeps_name(naming):
                 naming.apply(names)
         tree: Tree = {}
         for path, node in sorted(names.items()):
             parent = str(PurePosixPath(path).parent)
             if (parent != "." and tree.get(parent, b"") is not None) or path.endswith(SHARED_MEMORY):
-                continue  # in a folder that is not there
+                continue  # in a missing folder
             if isinstance(node, Folder):
                 tree[path] = None
                 continue
-            content = bytearray(node.sure)
-            for change in node.unsure:
+            content = bytearray(node.durable)
+            for change in node.unsynced:
                 if keeps_change(change):
                     change.apply(content, keeps_sector)
             tree[path] = bytes(content)
         return tree
 
-    # One method for each call that changes something.
+    # One method for each system call that changes something.
 
     def _openat(self, call: Call) -> bool:
         path = self._below(call.texts()[0].decode(), call.descriptors()[0][1])
@@ -168,7 +168,7 @@ class Disk:
         node = self._live.get(path)
         if node is None:
             if "O_CREAT" not in call.arguments:
-                raise ValueError(f"{path} was there before the recording")
+                raise ValueError(f"{path} existed before the recording")
             self._name(call, File(), None, path)
             return True
         if isinstance(node, File):
@@ -176,7 +176,7 @@ class Disk:
             if "O_APPEND" in call.arguments:
                 raise ValueError("appending is not modelled")
             if "O_TRUNC" in call.arguments:
-                node.unsure.append(Change(call.ended, 0, None))
+                node.unsynced.append(Change(call.ended, 0, None))
                 return True
         return False
 
@@ -184,7 +184,7 @@ class Disk:
         node = self._open_file(call)
         if node is None:
             return False
-        node.unsure.append(Change(call.ended, node.position, call.texts()[0][: call.result]))
+        node.unsynced.append(Change(call.ended, node.position, call.texts()[0][: call.result]))
         node.position += call.result
         return True
 
@@ -192,14 +192,14 @@ class Disk:
         node = self._open_file(call)
         if node is None:
             return False
-        node.unsure.append(Change(call.ended, call.numbers()[-1], call.texts()[0][: call.result]))
+        node.unsynced.append(Change(call.ended, call.numbers()[-1], call.texts()[0][: call.result]))
         return True
 
     def _ftruncate(self, call: Call) -> bool:
         node = self._open_file(call)
         if node is None:
             return False
-        node.unsure.append(Change(call.ended, call.numbers()[-1], None))
+        node.unsynced.append(Change(call.ended, call.numbers()[-1], None))
         return True
 
     def _fsync(self, call: Call) -> bool:
@@ -231,7 +231,7 @@ class Disk:
 
     def _unlink(self, call: Call) -> bool:
         path = self._below(call.texts()[0].decode(), *(name for _, name in call.descriptors()[:1]))
-        if path is None or path not in self._live:  # a socket's name is nothing that a power cut must leave
+        if path is None or path not in self._live:  # the name of a socket, which a power cut may remove
             return False
         return self._name(call, self._live[path], path, None)
 
@@ -249,40 +249,40 @@ class Disk:
         home = str(PurePosixPath(new or old or "").parent)
         naming = Naming(call.ended, node, home, old, new)
         naming.apply(self._live)
-        self._unsure.append(naming)
+        self._unsynced.append(naming)
         return True
 
     def _settle_file(self, file: File, before: int) -> None:
-        """What was changed before the sync began is sure when it has returned."""
-        for change in file.unsure:
+        """Make the changes from before the start of a sync durable."""
+        for change in file.unsynced:
             if change.at < before:
-                change.apply(file.sure)
-        file.unsure = [change for change in file.unsure if change.at >= before]
+                change.apply(file.durable)
+        file.unsynced = [change for change in file.unsynced if change.at >= before]
 
     def _settle_folder(self, path: str, before: int) -> None:
-        settled = [naming for naming in self._unsure if naming.home == path and naming.at < before]
+        settled = [naming for naming in self._unsynced if naming.home == path and naming.at < before]
         for naming in settled:
-            naming.apply(self._sure)
-        # A move that is sure has made the name it came from history, whatever becomes of that one's folder.
+            naming.apply(self._durable)
+        # A durable rename has also removed the old name, whatever happens to the folder of that name.
         moved = {naming.node: naming.at for naming in settled if naming.old is not None}
-        self._unsure = [
-            naming for naming in self._unsure if naming not in settled and naming.at >= moved.get(naming.node, 0)
+        self._unsynced = [
+            naming for naming in self._unsynced if naming not in settled and naming.at >= moved.get(naming.node, 0)
         ]
 
     def _open_file(self, call: Call) -> File | None:
-        """The file that is written to, if it is one of ours."""
+        """Return the file that a call writes to, if it is below the root."""
         path = self._open_path(call)
         node = None if path is None else self._live[path]
         assert not isinstance(node, Folder)
         return node
 
     def _open_path(self, call: Call) -> str | None:
-        """What the first argument is open on, if it is ours and still has a name."""
+        """Return the path of the first descriptor, if it is below the root and not deleted."""
         deleted = call.arguments.split(",", 1)[0].endswith(">(deleted)")
         return None if deleted else self._below(call.descriptors()[0][1])
 
     def _below(self, path: str, folder: str = "/") -> str | None:
-        """The path below the root, `.` for itself; None for what is elsewhere."""
+        """Return the path relative to the root, `.` for the root itself, None for other paths."""
         whole = PurePosixPath(folder, path)
         return str(whole.relative_to(self._root)) if whole.is_relative_to(self._root) else None
 

@@ -1,4 +1,4 @@
-"""A program killed as it makes a call that changes a file, at one call after the other. Needs strace, but not root."""
+"""Kills of a program at each system call that changes a file. Needs strace, but not root."""
 
 import asyncio
 import collections
@@ -15,14 +15,14 @@ from lab.states import scratch
 from lab.store_truth import Promises
 
 CALLS = "pwrite64,write,fsync,fdatasync,ftruncate,rename,unlink,unlinkat,mkdir"
-NEVER = 65_535  # as high as strace counts
+NEVER = 65_535  # the maximum of strace
 UPLOADS = 6
 
-Moment = tuple[str, int]  # the name of a call, and the how many-th of one thread it is
+Moment = tuple[str, int]  # the name of a system call, and its number within one thread
 
 
 def moments_of_the_store() -> list[Moment]:
-    """All there are to kill a tour of the store at."""
+    """Return every moment at which a tour of the store can be killed."""
     with scratch() as work:
         (work / "state").mkdir()
         done = strace.run_killed(store_work("tour", work / "state"), work / "log", (CALLS, NEVER))
@@ -31,17 +31,17 @@ def moments_of_the_store() -> list[Moment]:
 
 
 def kill_the_store(moment: Moment) -> bool:
-    """Kill a tour of the store, and hold what is left to what it had told; false if it outlived it."""
+    """Kill a tour of the store and check its acknowledgements. Returns False if the program ended before the kill."""
     with scratch() as work:
         folder = work / "state"
         folder.mkdir()
         done = strace.run_killed(store_work("tour", folder), work / "log", moment)
-        _hold(Promises.of(done.stdout).check(folder), moment)
+        _check(Promises.of(done.stdout).check(folder), moment)
         return done.returncode != 0
 
 
 def moments_of_the_library() -> list[Moment]:
-    """All there are to kill the library server at."""
+    """Return every moment at which the library server can be killed."""
     with scratch() as work:
         killed, _ = _upload(work, (CALLS, NEVER))
         assert not killed
@@ -49,14 +49,14 @@ def moments_of_the_library() -> list[Moment]:
 
 
 def kill_the_library(moment: Moment) -> bool:
-    """The same for the library server under uploads."""
+    """Do the same with the library server during uploads."""
     with scratch() as work:
         killed, acknowledged = _upload(work, moment)
-        _hold(check_library(work / "library", acknowledged), moment)
+        _check(check_library(work / "library", acknowledged), moment)
         return killed
 
 
-def _hold(check: Coroutine[Any, Any, object], moment: Moment) -> None:
+def _check(check: Coroutine[Any, Any, object], moment: Moment) -> None:
     try:
         asyncio.run(check)
     except Exception as error:
@@ -64,8 +64,8 @@ def _hold(check: Coroutine[Any, Any, object], moment: Moment) -> None:
 
 
 def _upload(work: Path, moment: Moment) -> tuple[bool, set[str]]:
-    """Whether the server was killed, and what it had acknowledged."""
-    data, socket_path, going = work / "library", work / "socket", uploads.Uploads(0)
+    """Return whether the server was killed, and the checksums that it has acknowledged."""
+    data, socket_path, uploader = work / "library", work / "socket", uploads.Uploads(0)
     data.mkdir()
     prefix = strace.killing(work / "log", moment)
     try:
@@ -74,15 +74,15 @@ def _upload(work: Path, moment: Moment) -> tuple[bool, set[str]]:
             contextlib.closing(uploads.Connection(socket_path)) as connection,
         ):
             for number in range(UPLOADS):
-                going.send(connection, uploads.picture(0, number))
-            going.hand_over(connection, work / "sources", UPLOADS)
+                uploader.send(connection, uploads.picture(0, number))
+            uploader.upload_by_path(connection, work / "sources", UPLOADS)
     except (uploads.NotReady, OSError, http.client.HTTPException):
-        return True, going.acknowledged
-    return server.returncode != 0, going.acknowledged
+        return True, uploader.acknowledged
+    return server.returncode != 0, uploader.acknowledged
 
 
 def _moments(log: Path) -> list[Moment]:
-    """Up to the highest number of each call that one thread has made."""
+    """Return a moment for each number up to the most calls of one thread, by call."""
     begun = [line.split(maxsplit=1) for line in log.read_text().splitlines() if " resumed>" not in line]
     counts = collections.Counter((thread, call.split("(")[0]) for thread, call in begun if "(" in call)
     most: dict[str, int] = {}

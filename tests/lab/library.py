@@ -1,19 +1,19 @@
-"""sploot-server as it is, but that nobody reads the pictures, which costs seconds: python -m lab.library ..."""
+"""sploot-server without image analysis, which takes seconds: python -m lab.library ..."""
 
 from pathlib import Path
 from typing import NoReturn
 
-from sploot_server import serve
-from sploot_server.app import main
-from sploot_server.embedding import Unavailable
-from sploot_server.workers import WorkerEmbedder
+from sploot_server import app
+from sploot_server.cli import main
+from sploot_server.domain.embedding import EmbedderUnavailable
+from sploot_server.inference.worker_pool import WorkerEmbedder
 
 
-class Blind(WorkerEmbedder):
-    async def read(self, picture: Path) -> NoReturn:
-        raise Unavailable("Nobody reads here.")
+class UnavailableEmbedder(WorkerEmbedder):
+    async def analyze_image(self, picture: Path) -> NoReturn:
+        raise EmbedderUnavailable("disabled in this test")
 
 
 if __name__ == "__main__":
-    vars(serve)["WorkerEmbedder"] = Blind
+    vars(app)["WorkerEmbedder"] = UnavailableEmbedder
     main()

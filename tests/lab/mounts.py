@@ -1,4 +1,4 @@
-"""File systems of their own: one in an image, whose power can be cut, and one in memory, which is soon full."""
+"""Temporary file systems: one in an image, with power cuts, and one in memory, with a small size."""
 
 import fcntl
 import functools
@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, of ext4 and xfs: _IOR('X', 125, __u32)
-NO_LOG_FLUSH = 2  # what is in memory is lost, the journal too
-IMAGE_BYTES = {"ext4": 64 << 20, "xfs": 320 << 20}  # sparse; xfs takes no less than 300 MB
+NO_LOG_FLUSH = 2  # drops everything in memory, including the journal
+IMAGE_BYTES = {"ext4": 64 << 20, "xfs": 320 << 20}  # sparse; xfs needs at least 300 MB
 MAKE = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
 PACKAGES = {"ext4": "e2fsprogs", "xfs": "xfsprogs"}
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
 class PowerCuts:
-    """A file system in an image. `cut` loses all that was not synced, as when the power goes."""
+    """A file system in an image. `cut` loses all unsynced data, like a power failure."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         self._image = folder / f"{kind}.image"
@@ -31,31 +31,31 @@ class PowerCuts:
         _run(*MAKE[kind], self._image)
 
     def mount(self) -> None:
-        """After a cut, this replays the journal."""
+        """Mount the image. After a cut this replays the journal."""
         _run("mount", "-o", "loop,nodiratime", self._image, self.root)
 
     def cut(self) -> None:
-        """From now on every write and every sync fails, and nothing reaches the image any more."""
+        """Shut the file system down: every write and sync fails, and nothing more reaches the image."""
         descriptor = os.open(self.root, os.O_RDONLY)
         try:
             fcntl.ioctl(descriptor, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
         finally:
             os.close(descriptor)
 
-    def come_back(self) -> None:
-        """The power is back. Nobody may have a file of it open."""
+    def restore_power(self) -> None:
+        """Mount the file system again. No process may have an open file on it."""
         _run("umount", self.root)
         self.mount()
 
     def remove(self) -> None:
-        """Let go of it, whatever state it is in."""
+        """Unmount and delete the file system in any state."""
         subprocess.run(["umount", "-l", self.root], env={"PATH": PATH}, capture_output=True, check=False)
         self._image.unlink(missing_ok=True)
 
 
 @contextmanager
 def power_cuts(kind: str, folder: Path) -> Iterator[PowerCuts]:
-    """A fresh file system, mounted."""
+    """Create and mount a file system."""
     disk = PowerCuts(kind, folder)
     try:
         disk.mount()
@@ -65,7 +65,7 @@ def power_cuts(kind: str, folder: Path) -> Iterator[PowerCuts]:
 
 
 class SmallDisk:
-    """A file system in memory of a given size."""
+    """A file system in memory with a given size."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -86,9 +86,9 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[SmallDisk]:
 
 @functools.cache
 def why_not(kind: str) -> str:
-    """Why a file system of this kind (ext4, xfs or tmpfs) cannot be mounted here; empty when it can."""
+    """Return why a file system of this kind (ext4, xfs or tmpfs) cannot be mounted; empty if it can."""
     if os.geteuid() != 0:
-        return "only root may mount a file system"
+        return "mounting a file system requires root"
     if kind != "tmpfs" and shutil.which(MAKE[kind][0], path=PATH) is None:
         return f"{MAKE[kind][0]} is not installed (on Debian: apt-get install {PACKAGES[kind]})"
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +102,7 @@ def why_not(kind: str) -> str:
 
 
 class MountError(Exception):
-    """A file system could not be made, mounted or unmounted; what the program said."""
+    """A file system could not be created, mounted or unmounted. Contains the output of the program."""
 
 
 def _run(*command: str | Path) -> None:

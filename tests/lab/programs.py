@@ -1,13 +1,13 @@
-"""The programs that are disturbed, as commands to be run in the folder TESTS."""
+"""The programs under test, as commands for the folder TESTS."""
 
 import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
 LIBRARY = [sys.executable, "-m", "lab.library"]
-NEVER = 1_000_000  # items: more than anybody waits for
+NEVER = 1_000_000  # items: more than any test waits for
 
 
 def store_work(kind: str, folder: Path, seed: int = 0, items: int = NEVER) -> list[str]:
-    """See `lab/store_work.py`."""
+    """Return the command of `lab/store_work.py`."""
     return [sys.executable, "-m", "lab.store_work", kind, str(folder), str(seed), str(items)]

@@ -1,4 +1,4 @@
-"""The number that a run with faults follows from."""
+"""The seed of a run with faults."""
 
 import os
 import secrets
@@ -7,5 +7,5 @@ VARIABLE = "SPLOOT_FAULTS_SEED"
 
 
 def seed() -> int:
-    """From the environment, to play a run again; else a fresh one."""
+    """Return the seed from the environment, to replay a run, or a new one."""
     return int(os.environ.get(VARIABLE) or secrets.randbelow(1_000_000))

@@ -1,4 +1,4 @@
-"""The library server at work: the real process, and several connections that upload at once and note what it said."""
+"""The real library server, with several connections that upload concurrently and record its responses."""
 
 import base64
 import contextlib
@@ -21,15 +21,15 @@ from typing import Any
 from lab.programs import LIBRARY, TESTS
 
 PNG = b"\x89PNG\r\n\x1a\n"
-SIZES = (60, 700, 5_000, 40_000, 300_000)  # bytes; the last one does not fit into the server's buffer of an upload
+SIZES = (60, 700, 5_000, 40_000, 300_000)  # bytes; the last one exceeds the upload buffer of the server
 TIMEOUT_S = 20.0
 STORED = (201, 409)
-GROUP = 4  # files that are handed over at once
-NUMBERS = 1_000_000  # more than there are pictures that are sent alone
+BATCH = 4  # files in one upload by path
+NUMBERS = 1_000_000  # more than the pictures that are uploaded singly
 
 
 def picture(seed: int, number: int) -> bytes:
-    """Bytes that the server takes for a PNG, the same for the same numbers."""
+    """Return bytes that the server detects as PNG, the same for the same numbers."""
     chance = random.Random(f"{seed}/{number}")
     return PNG + chance.randbytes(chance.choice(SIZES))
 
@@ -40,10 +40,20 @@ def checksum(content: bytes) -> str:
 
 @contextmanager
 def serving(data: Path, socket_path: Path, *, prefix: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
-    """The server, ready; it drains at the end if it still runs. `prefix` goes before its command."""
+    """Run the server until the end of the block, then let it drain. `prefix` precedes its command."""
     reading, writing = os.pipe()
     log = socket_path.with_suffix(".log")
-    command = [*prefix, *LIBRARY, "--data", str(data), "--uds", str(socket_path), "--log", str(log), "--take-files"]
+    command = [
+        *prefix,
+        *LIBRARY,
+        "--data",
+        str(data),
+        "--uds",
+        str(socket_path),
+        "--log",
+        str(log),
+        "--allow-upload-by-path",
+    ]
     process = subprocess.Popen(
         [*command, "--exit-with-stdin", "--ready-fd", str(writing)],
         cwd=TESTS,
@@ -64,7 +74,7 @@ def serving(data: Path, socket_path: Path, *, prefix: Sequence[str] = ()) -> Ite
 
 
 class NotReady(Exception):
-    """The server ended before it was ready; what it said."""
+    """The server ended before it was ready. Contains its output."""
 
 
 class Connection(http.client.HTTPConnection):
@@ -80,15 +90,15 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
     def upload(self, content: bytes) -> tuple[int, dict[str, Any]]:
-        """The status and the JSON of the answer."""
+        """Return the status and the JSON of the response."""
         head = b'--sploot\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
         body = head + content + b"\r\n--sploot--\r\n"
         self.request("POST", "/api/upload", body, {"Content-Type": "multipart/form-data; boundary=sploot"})
-        answer = self.getresponse()
-        return answer.status, json.loads(answer.read())
+        response = self.getresponse()
+        return response.status, json.loads(response.read())
 
-    def hand_over(self, files: Sequence[Path]) -> tuple[int, dict[str, Any]]:
-        """The same for files that the server takes itself."""
+    def upload_by_path(self, files: Sequence[Path]) -> tuple[int, dict[str, Any]]:
+        """Do the same for files that the server reads itself."""
         named = [
             {
                 "path": base64.b64encode(os.fsencode(file)).decode(),
@@ -99,28 +109,28 @@ class Connection(http.client.HTTPConnection):
             for file in files
         ]
         self.request("POST", "/api/upload/files", json.dumps({"files": named}))
-        answer = self.getresponse()
-        return answer.status, json.loads(answer.read())
+        response = self.getresponse()
+        return response.status, json.loads(response.read())
 
     def delete(self, asset_id: object, *, permanently: bool) -> int:
         self.request("DELETE", f"/api/assets/{asset_id}" + ("?permanent=true" if permanently else ""))
-        answer = self.getresponse()
-        answer.read()
-        return answer.status
+        response = self.getresponse()
+        response.read()
+        return response.status
 
 
 @dataclass
 class Uploads:
-    """What the server has acknowledged, and what else it has said."""
+    """The acknowledged uploads, and the other responses of the server."""
 
     seed: int
     acknowledged: set[str] = field(default_factory=set)  # checksums
-    refused: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    rejected: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     _answered: threading.Condition = field(default_factory=threading.Condition)
 
     @contextmanager
-    def going_on(self, socket_path: Path, connections: int) -> Iterator[None]:
-        """Upload new pictures over so many connections, and hand others over, until the end of the block."""
+    def running(self, socket_path: Path, connections: int) -> Iterator[None]:
+        """Upload new pictures over several connections, some of them by path, until the end of the block."""
         stop, numbers, lock = threading.Event(), iter(range(NUMBERS)), threading.Lock()
 
         def work() -> None:
@@ -130,7 +140,7 @@ class Uploads:
                     number = next(numbers)
                 try:
                     if number % 2:
-                        self.hand_over(connection, socket_path.with_name("sources"), number)
+                        self.upload_by_path(connection, socket_path.with_name("sources"), number)
                     else:
                         self.send(connection, picture(self.seed, number))
                 except (OSError, http.client.HTTPException):
@@ -149,50 +159,50 @@ class Uploads:
                 thread.join()
 
     def send(self, connection: Connection, content: bytes) -> int:
-        status, answer = connection.upload(content)
+        status, response = connection.upload(content)
         with self._answered:
             if status in STORED:
                 self.acknowledged.add(checksum(content))
             else:
-                self.refused.append((status, answer))
+                self.rejected.append((status, response))
             self._answered.notify_all()
         return status
 
-    def hand_over(self, connection: Connection, folder: Path, number: int) -> None:
-        """A group of new pictures, from files in `folder`."""
+    def upload_by_path(self, connection: Connection, folder: Path, number: int) -> None:
+        """Upload a batch of new pictures by path, from files in `folder`."""
         folder.mkdir(exist_ok=True)
-        files = [folder / f"{number}-{each}" for each in range(GROUP)]
+        files = [folder / f"{number}-{each}" for each in range(BATCH)]
         for each, file in enumerate(files):
             file.write_bytes(picture(self.seed, NUMBERS * (number + 1) + each))
-        status, answer = connection.hand_over(files)
+        status, response = connection.upload_by_path(files)
         with self._answered:
-            for file, outcome in zip(files, answer.get("results", [answer] * GROUP), strict=True):
-                became = outcome.get("status", status)
-                if became in STORED:
+            for file, outcome in zip(files, response.get("results", [response] * BATCH), strict=True):
+                file_status = outcome.get("status", status)
+                if file_status in STORED:
                     self.acknowledged.add(checksum(file.read_bytes()))
                 else:
-                    self.refused.append((became, outcome))
+                    self.rejected.append((file_status, outcome))
             self._answered.notify_all()
 
     def wait_for(self, acknowledged: int, timeout_s: float) -> None:
-        """Until so many uploads are acknowledged."""
+        """Wait until this number of uploads is acknowledged."""
         with self._answered:
             assert self._answered.wait_for(lambda: len(self.acknowledged) >= acknowledged, timeout_s)
 
-    def so_far(self) -> frozenset[str]:
-        """The checksums of what is acknowledged by now."""
+    def acknowledged_so_far(self) -> frozenset[str]:
+        """Return the checksums of the uploads acknowledged until now."""
         with self._answered:
             return frozenset(self.acknowledged)
 
-    def wait_for_refusal(self, timeout_s: float) -> tuple[int, dict[str, Any]]:
-        """The first answer that is not an acknowledgement."""
+    def wait_for_rejection(self, timeout_s: float) -> tuple[int, dict[str, Any]]:
+        """Return the first response that is not an acknowledgement."""
         with self._answered:
-            assert self._answered.wait_for(lambda: self.refused, timeout_s)
-            return self.refused[0]
+            assert self._answered.wait_for(lambda: self.rejected, timeout_s)
+            return self.rejected[0]
 
 
 def kill(process: subprocess.Popen[bytes]) -> str:
-    """Kill the server and, where it is one, the tracer before it; returns what it had said."""
+    """Kill the server and its tracer, if there is one. Returns their output."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     return "" if process.stderr is None or process.stderr.closed else process.communicate()[1].decode()

@@ -1,4 +1,4 @@
-"""A library in this process, and real ones as processes."""
+"""Fixtures: a library in this process, and real servers as processes."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sploot_server.app import create_app
 from sploot_server.config import Config
-from sploot_server.serve import library_app
 from toy_library import FakeEmbedder, ServerProcess
 
 
@@ -25,7 +25,7 @@ def config(tmp_path: Path) -> Config:
 async def client(config: Config, embedder: FakeEmbedder) -> AsyncIterator[httpx.AsyncClient]:
     config.data.mkdir()
     async with (
-        library_app(config, embedder) as app,
+        create_app(config, embedder) as app,
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
         yield client
@@ -33,7 +33,7 @@ async def client(config: Config, embedder: FakeEmbedder) -> AsyncIterator[httpx.
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
-    """Starts servers that do not outlive the test."""
+    """Return a function that starts servers and kills them at the end of the test."""
     with contextlib.ExitStack() as stack:
 
         def start(*options: str, data: Path | None = None, port: int | None = None) -> ServerProcess:

@@ -1,4 +1,4 @@
-"""What every AccountStore must hold, and what an AssetStore owes to accounts: one exam for SQLite and PostgreSQL."""
+"""The contract of AccountStore, and of AssetStore with several owners: the same tests for SQLite and PostgreSQL."""
 
 import contextlib
 import hashlib
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import postgres
 import pytest
-from sploot_server.accounts import AccountStore, Scope, Token, User
-from sploot_server.accounts.postgres import PostgresAccounts
-from sploot_server.accounts.sqlite import SqliteAccounts
-from sploot_server.assets import AssetStore
-from sploot_server.assets.database import Database
-from sploot_server.assets.postgres.assets import PostgresAssets
-from sploot_server.assets.postgres.database import PostgresDatabase
-from sploot_server.assets.sqlite import SqliteAssets, new_id
-from sploot_server.model import NewAsset
+from sploot_server.auth.accounts import AccountStore, Scope, Token, User
+from sploot_server.auth.postgres import PostgresAccounts
+from sploot_server.auth.sqlite import SqliteAccounts
+from sploot_server.domain.entities import NewAsset, new_id
+from sploot_server.storage.interfaces import AssetStore
+from sploot_server.storage.postgres.assets import PostgresAssets
+from sploot_server.storage.postgres.database import PostgresDatabase
+from sploot_server.storage.sqlite.assets import SqliteAssets
+from sploot_server.storage.sqlite.database import Database
 
 ANNA = User("u", "Änna", 1)
 TOKEN = Token("i", "u", "laptop", b"\0" * 32, frozenset({Scope.READ, Scope.ADMIN}), 5, 9)
@@ -54,59 +54,59 @@ def new(content: str, *tags: str) -> NewAsset:
     return NewAsset(new_id(), hashlib.sha256(content.encode()).hexdigest(), "x.jpg", "image/jpeg", 9, tags)
 
 
-async def test_a_name_is_one_users_whatever_its_case(stores: Stores) -> None:
+async def test_user_names_are_unique_and_case_insensitive(stores: Stores) -> None:
     assert await stores.accounts.add_user(ANNA)
     assert not await stores.accounts.add_user(User("v", "äNNA", 2))
-    assert await stores.accounts.user("ÄNNA") == ANNA
-    assert await stores.accounts.user("ben") is None
+    assert await stores.accounts.get_user("ÄNNA") == ANNA
+    assert await stores.accounts.get_user("ben") is None
 
 
-async def test_removing_a_user_removes_his_tokens(stores: Stores) -> None:
+async def test_removing_a_user_removes_their_tokens(stores: Stores) -> None:
     await stores.accounts.add_user(ANNA)
     await stores.accounts.add_token(TOKEN)
-    assert await stores.accounts.token("i") == TOKEN
-    assert (await stores.accounts.tokens(), await stores.accounts.has_tokens()) == ([TOKEN], True)
+    assert await stores.accounts.get_token("i") == TOKEN
+    assert (await stores.accounts.list_tokens(), await stores.accounts.has_tokens()) == ([TOKEN], True)
     await stores.accounts.remove_user("u")
-    assert (await stores.accounts.users(), await stores.accounts.tokens()) == ([], [])
+    assert (await stores.accounts.list_users(), await stores.accounts.list_tokens()) == ([], [])
     assert not await stores.accounts.has_tokens()
 
 
 async def test_the_first_revocation_counts(stores: Stores) -> None:
     await stores.accounts.add_user(ANNA)
     await stores.accounts.add_token(TOKEN)
-    await stores.accounts.used("i", now_ms=6)
-    assert await stores.accounts.revoke("i", now_ms=7)
-    assert await stores.accounts.revoke("i", now_ms=8)
-    assert not await stores.accounts.revoke("nobodys", now_ms=8)
-    assert await stores.accounts.token("i") == replace(TOKEN, last_used_at_ms=6, revoked_at_ms=7)
+    await stores.accounts.record_token_use("i", now_ms=6)
+    assert await stores.accounts.revoke_token("i", now_ms=7)
+    assert await stores.accounts.revoke_token("i", now_ms=8)
+    assert not await stores.accounts.revoke_token("unknown", now_ms=8)
+    assert await stores.accounts.get_token("i") == replace(TOKEN, last_used_at_ms=6, revoked_at_ms=7)
 
 
-async def test_adopted_assets_come_with_their_tags(stores: Stores) -> None:
+async def test_adopted_assets_keep_their_tags(stores: Stores) -> None:
     await stores.assets.add(new("a", "cat"), now_ms=1)
-    hidden = await stores.assets.add(new("b"), now_ms=1)
-    await stores.assets.delete(hidden.asset.id, now_ms=2)
+    deleted = await stores.assets.add(new("b"), now_ms=1)
+    await stores.assets.delete(deleted.asset.id, now_ms=2)
     await stores.accounts.add_user(ANNA)
-    assert await stores.accounts.adopt("u") == 2
-    assert [await stores.accounts.asset_count(owner) for owner in ("u", "")] == [2, 0]
-    assert [count.tag.name for count in await stores.assets.of("u").tags()] == ["cat"]
+    assert await stores.accounts.adopt_unowned_assets("u") == 2
+    assert [await stores.accounts.count_assets(owner) for owner in ("u", "")] == [2, 0]
+    assert [count.tag.name for count in await stores.assets.for_owner("u").list_tags()] == ["cat"]
 
 
-async def test_an_exported_asset_comes_back_as_it_was_but_for_an_id_that_is_taken(stores: Stores) -> None:
+async def test_an_imported_asset_is_unchanged_except_for_an_id_that_is_taken(stores: Stores) -> None:
     exported = replace(new("a", "cat"), favorite=True, created_at_ms=5, updated_at_ms=6)
     asset = (await stores.assets.add(exported, now_ms=99)).asset
     assert (asset.id, asset.favorite, asset.created_at_ms, asset.updated_at_ms) == (exported.id, True, 5, 6)
-    other = (await stores.assets.of("ben").add(exported, now_ms=99)).asset
+    other = (await stores.assets.for_owner("ben").add(exported, now_ms=99)).asset
     assert other.id != asset.id
     assert (other.favorite, [tag.name for tag in other.tags]) == (True, ["cat"])
 
 
-async def test_all_contents_of_one_owner_are_met_once_hidden_ones_too(stores: Stores) -> None:
+async def test_list_after_returns_all_assets_of_one_owner_once_deleted_ones_included(stores: Stores) -> None:
     added = [(await stores.assets.add(new(each), now_ms=1)).asset for each in "abcde"]
-    await stores.assets.of("ben").add(new("a"), now_ms=1)
+    await stores.assets.for_owner("ben").add(new("a"), now_ms=1)
     await stores.assets.delete(added[2].id, now_ms=2)
-    met, row = [], 0
-    while page := await stores.assets.contents_after(row, 2):
-        met += page
+    listed, row = [], 0
+    while page := await stores.assets.list_after(row, 2):
+        listed += page
         row = page[-1].row
-    assert [content.asset.id for content in met] == [asset.id for asset in added]
-    assert [content.hidden for content in met] == [False, False, True, False, False]
+    assert [each.asset.id for each in listed] == [asset.id for asset in added]
+    assert [each.is_deleted for each in listed] == [False, False, True, False, False]

@@ -1,4 +1,4 @@
-"""What every AssetStore, JobStore and SearchStore must hold: one exam for SQLite and PostgreSQL."""
+"""The contract of AssetStore, JobStore, CompletionLog and SearchStore: the same tests for SQLite and PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -12,42 +12,42 @@ from pathlib import Path
 
 import postgres
 import pytest
-from sploot_server.assets import AssetStore, Candidate, EndStore, Filter, JobStore, SearchStore
-from sploot_server.assets.database import Database
-from sploot_server.assets.ends import SqliteEnds
-from sploot_server.assets.jobs import SqliteJobs
-from sploot_server.assets.postgres.assets import PostgresAssets
-from sploot_server.assets.postgres.database import PostgresDatabase
-from sploot_server.assets.postgres.ends import PostgresEnds
-from sploot_server.assets.postgres.jobs import PostgresJobs
-from sploot_server.assets.postgres.texts import PostgresTexts
-from sploot_server.assets.sqlite import SqliteAssets, new_id
-from sploot_server.assets.texts import SqliteTexts
-from sploot_server.embedding import Model, Reading, Vectors
-from sploot_server.model import AssetQuery, EmbeddingState, NewAsset
-from sploot_server.models import E5_SHARE
-from sploot_server.words import squeeze, trigrams
+from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis, Vectors
+from sploot_server.domain.entities import AssetQuery, EmbeddingState, NewAsset, new_id
+from sploot_server.domain.text_match import normalize, trigrams
+from sploot_server.inference.installed_encoders import E5_WEIGHT
+from sploot_server.storage.interfaces import AssetFilter, AssetStore, Candidate, CompletionLog, JobStore, SearchStore
+from sploot_server.storage.postgres.assets import PostgresAssets
+from sploot_server.storage.postgres.database import PostgresDatabase
+from sploot_server.storage.postgres.embedding_log import PostgresCompletionLog
+from sploot_server.storage.postgres.jobs import PostgresJobs
+from sploot_server.storage.postgres.search import PostgresSearch
+from sploot_server.storage.sqlite.assets import SqliteAssets
+from sploot_server.storage.sqlite.database import Database
+from sploot_server.storage.sqlite.embedding_log import SqliteCompletionLog
+from sploot_server.storage.sqlite.jobs import SqliteJobs
+from sploot_server.storage.sqlite.search import SqliteSearch
 
-MODEL = Model("m", 2)
-EVERYTHING = Filter()
-READING = Reading("some text", b"\0" * 8, 3, 4)
+MODEL = EmbeddingModel("m", 2)
+ALL_ASSETS = AssetFilter()
+ANALYSIS = ImageAnalysis("some text", b"\0" * 8, 3, 4)
 
 
 @dataclass
 class Stores:
     assets: AssetStore
     jobs: JobStore
-    texts: SearchStore
-    ends: EndStore
+    search: SearchStore
+    completions: CompletionLog
 
-    async def read(self, content: str, reading: Reading, *, owner: str = "") -> str:
-        """Add an asset and complete it."""
+    async def complete(self, content: str, analysis: ImageAnalysis, *, owner: str = "") -> str:
+        """Add an asset and complete its embedding."""
         checksum = hashlib.sha256(content.encode()).hexdigest()
-        added = await self.assets.of(owner).add(
+        added = await self.assets.for_owner(owner).add(
             NewAsset(new_id(), checksum, f"{content}.jpg", "image/jpeg", 9, ()), now_ms=1000
         )
         [job] = await self.jobs.claim(1, now_ms=1000)
-        await self.jobs.complete(job, reading, MODEL, now_ms=2000)
+        await self.jobs.complete(job, analysis, MODEL, now_ms=2000)
         return added.asset.id
 
     async def add(self, content: str, *, tags: Sequence[str] = (), now_ms: int = 1000) -> str:
@@ -60,7 +60,7 @@ class Stores:
 async def sqlite(folder: Path) -> AsyncIterator[Stores]:
     database = Database(folder / "library.db")
     database.open()
-    yield Stores(SqliteAssets(database), SqliteJobs(database), SqliteTexts(database), SqliteEnds(database))
+    yield Stores(SqliteAssets(database), SqliteJobs(database), SqliteSearch(database), SqliteCompletionLog(database))
     await database.close()
 
 
@@ -69,7 +69,7 @@ async def in_postgres(folder: Path) -> AsyncIterator[Stores]:
     database = PostgresDatabase(await postgres.empty_database())
     await database.open()
     jobs = PostgresJobs(database)
-    yield Stores(PostgresAssets(database), jobs, PostgresTexts(database), PostgresEnds(database))
+    yield Stores(PostgresAssets(database), jobs, PostgresSearch(database), PostgresCompletionLog(database))
     jobs.close()
     await database.close()
 
@@ -84,13 +84,13 @@ def new(content: str, *tags: str) -> NewAsset:
     return NewAsset(new_id(), hashlib.sha256(content.encode()).hexdigest(), "x.jpg", "image/jpeg", 9, tags)
 
 
-async def test_the_same_content_added_at_once_is_created_once(stores: Stores) -> None:
+async def test_concurrent_additions_of_the_same_content_create_it_once(stores: Stores) -> None:
     added = await asyncio.gather(*(stores.assets.add(new("a"), now_ms=1) for _ in range(20)))
     assert sum(each.created for each in added) == 1
     assert len({each.asset.id for each in added}) == 1
 
 
-async def test_many_are_added_as_one_by_one(stores: Stores) -> None:
+async def test_add_all_equals_adding_one_by_one(stores: Stores) -> None:
     first = await stores.add("b")
     added = await stores.assets.add_all([new("a", "t"), new("b", "t"), new("a")], now_ms=1)
     assert [each.created for each in added] == [True, False, False]
@@ -99,7 +99,7 @@ async def test_many_are_added_as_one_by_one(stores: Stores) -> None:
     assert [[tag.name for tag in each.asset.tags] for each in added] == [["t"]] * 3
 
 
-async def test_a_deleted_asset_comes_back_under_its_old_id(stores: Stores) -> None:
+async def test_a_deleted_asset_is_restored_under_its_old_id(stores: Stores) -> None:
     asset_id = await stores.add("a", tags=["old"])
     assert await stores.assets.delete(asset_id, now_ms=2)
     assert await stores.assets.get(asset_id) is None
@@ -108,7 +108,7 @@ async def test_a_deleted_asset_comes_back_under_its_old_id(stores: Stores) -> No
     assert [tag.name for tag in restored.asset.tags] == ["new", "old"]
 
 
-async def test_a_purged_asset_is_gone_with_its_job(stores: Stores) -> None:
+async def test_purging_an_asset_removes_its_job(stores: Stores) -> None:
     asset_id = await stores.add("a", tags=["t"])
     assert await stores.assets.purge(asset_id) == hashlib.sha256(b"a").hexdigest()
     assert await stores.assets.purge(asset_id) is None
@@ -116,7 +116,7 @@ async def test_a_purged_asset_is_gone_with_its_job(stores: Stores) -> None:
     assert await stores.add("a") != asset_id
 
 
-async def test_tags_differ_by_more_than_case(stores: Stores) -> None:
+async def test_tags_are_case_insensitive(stores: Stores) -> None:
     asset_id = await stores.add("a", tags=["Cat", "d\u00f6g"])
     added = await stores.assets.add_tags(asset_id, names=["cat", "D\u00d6G", "x"], tag_ids=[], now_ms=1)
     assert added is not None
@@ -124,21 +124,21 @@ async def test_tags_differ_by_more_than_case(stores: Stores) -> None:
     other = await stores.add("b")
     by_id = await stores.assets.add_tags(other, names=[], tag_ids=[added[0].id, "unknown"], now_ms=1)
     assert [tag.name for tag in by_id or ()] == ["Cat"]
-    assert [(count.tag.name, count.asset_count) for count in await stores.assets.tags()] == [
+    assert [(count.tag.name, count.asset_count) for count in await stores.assets.list_tags()] == [
         ("Cat", 2),
         ("d\u00f6g", 1),
         ("x", 1),
     ]
 
 
-async def test_pages_follow_each_other_without_gap(stores: Stores) -> None:
+async def test_pages_are_contiguous(stores: Stores) -> None:
     ids = [await stores.add(str(number), now_ms=1000 + number // 2) for number in range(7)]
     pages = [await stores.assets.list(AssetQuery(limit=3, offset=offset)) for offset in (0, 3, 6)]
     assert [asset.id for page in pages for asset in page.assets] == ids[::-1]
     assert {page.total for page in pages} == {7}
 
 
-async def test_lists_can_be_narrowed(stores: Stores) -> None:
+async def test_lists_can_be_filtered(stores: Stores) -> None:
     await stores.add("a", tags=["t"])
     liked = await stores.add("b")
     assert await stores.assets.edit(liked, favorite=True, tags=["u"], now_ms=5000)
@@ -149,110 +149,110 @@ async def test_lists_can_be_narrowed(stores: Stores) -> None:
     assert (await stores.assets.list(AssetQuery(tag_id="unknown"))).total == 0
 
 
-async def test_a_job_is_claimed_once_and_ends_ready(stores: Stores) -> None:
+async def test_a_job_is_claimed_once_and_completed(stores: Stores) -> None:
     asset_id = await stores.add("a")
     claims = await asyncio.gather(*(stores.jobs.claim(5, now_ms=1000) for _ in range(5)))
     [job] = [job for jobs in claims for job in jobs]
-    assert (await stores.assets.embeddings([asset_id]))[asset_id].state is EmbeddingState.PROCESSING
-    await stores.jobs.complete(job, READING, MODEL, now_ms=2000)
+    assert (await stores.assets.get_embeddings([asset_id]))[asset_id].state is EmbeddingState.PROCESSING
+    await stores.jobs.complete(job, ANALYSIS, MODEL, now_ms=2000)
     asset = await stores.assets.get(asset_id)
     assert asset is not None
     assert (asset.embedding.state, asset.embedding.dim, asset.width, asset.height) == (EmbeddingState.READY, 2, 3, 4)
 
 
-async def test_a_ghost_changes_nothing(stores: Stores) -> None:
-    """A job that was taken away meanwhile: by another outcome, or with its asset."""
+async def test_a_job_whose_claim_was_lost_cannot_write(stores: Stores) -> None:
+    """The claim was released, or the asset was purged."""
     asset_id = await stores.add("a")
     [job] = await stores.jobs.claim(1, now_ms=1000)
-    await stores.jobs.release(MODEL, now_ms=1000)
-    await stores.jobs.complete(job, READING, MODEL, now_ms=2000)
+    await stores.jobs.release_stale(MODEL, now_ms=1000)
+    await stores.jobs.complete(job, ANALYSIS, MODEL, now_ms=2000)
     await stores.jobs.fail(job, "no", now_ms=2000)
-    assert (await stores.assets.embeddings([asset_id]))[asset_id].state is EmbeddingState.PENDING
+    assert (await stores.assets.get_embeddings([asset_id]))[asset_id].state is EmbeddingState.PENDING
     [job] = await stores.jobs.claim(1, now_ms=1000)
     await stores.assets.purge(asset_id)
-    await stores.jobs.complete(job, READING, MODEL, now_ms=2000)
+    await stores.jobs.complete(job, ANALYSIS, MODEL, now_ms=2000)
     assert await stores.assets.get(asset_id) is None
 
 
-async def test_what_people_ask_for_comes_first(stores: Stores) -> None:
+async def test_urgent_jobs_are_claimed_first(stores: Stores) -> None:
     ids = [await stores.add(str(number), now_ms=1000 + number) for number in range(3)]
-    assert await stores.jobs.retry(ids[2], now_ms=1500)
+    assert await stores.jobs.requeue(ids[2], now_ms=1500)
     assert [job.asset_id for job in await stores.jobs.claim(9, now_ms=2000)] == [ids[2], ids[0], ids[1]]
 
 
-async def test_a_delayed_job_waits_for_its_time(stores: Stores) -> None:
+async def test_a_rescheduled_job_is_not_claimed_before_it_is_due(stores: Stores) -> None:
     await stores.add("a", now_ms=1000)
     [job] = await stores.jobs.claim(1, now_ms=1000)
-    await stores.jobs.put_back(job, due_ms=5000)
+    await stores.jobs.reschedule(job, due_ms=5000)
     assert await stores.jobs.next_due_ms() == 5000
     assert await stores.jobs.claim(1, now_ms=4999) == []
     assert [job.attempts for job in await stores.jobs.claim(1, now_ms=5000)] == [1]
 
 
-async def test_a_failure_can_be_retried_afresh(stores: Stores) -> None:
+async def test_requeueing_a_failed_job_resets_its_attempts(stores: Stores) -> None:
     asset_id = await stores.add("a")
     [job] = await stores.jobs.claim(1, now_ms=1000)
     await stores.jobs.fail(job, "because", now_ms=1000)
-    failed = (await stores.assets.embeddings([asset_id]))[asset_id]
-    assert (failed.state, failed.error) == (EmbeddingState.FAILED, "because")
-    assert await stores.jobs.retry(asset_id, now_ms=2000)
+    failed = (await stores.assets.get_embeddings([asset_id]))[asset_id]
+    assert (failed.state, failed.error_message) == (EmbeddingState.FAILED, "because")
+    assert await stores.jobs.requeue(asset_id, now_ms=2000)
     assert [job.attempts for job in await stores.jobs.claim(1, now_ms=2000)] == [0]
 
 
-async def test_another_model_makes_everything_anew(stores: Stores) -> None:
+async def test_another_model_requeues_all_embeddings(stores: Stores) -> None:
     await stores.add("a")
     [job] = await stores.jobs.claim(1, now_ms=1000)
-    await stores.jobs.complete(job, READING, MODEL, now_ms=1000)
-    assert await stores.jobs.release(MODEL, now_ms=2000) == 0
-    assert await stores.jobs.release(Model("newer", 2), now_ms=2000) == 1
+    await stores.jobs.complete(job, ANALYSIS, MODEL, now_ms=1000)
+    assert await stores.jobs.release_stale(MODEL, now_ms=2000) == 0
+    assert await stores.jobs.release_stale(EmbeddingModel("newer", 2), now_ms=2000) == 1
     assert len(await stores.jobs.claim(9, now_ms=2000)) == 1
 
 
-async def test_many_contents_are_asked_about_at_once(stores: Stores) -> None:
+async def test_many_checksums_are_found_with_one_call(stores: Stores) -> None:
     ids = [await stores.add(content) for content in "abc"]
     await stores.assets.delete(ids[2], now_ms=2)
     sums = [hashlib.sha256(content.encode()).hexdigest() for content in "abcd"]
-    found = await stores.assets.find_all(sums)
+    found = await stores.assets.find_by_checksums(sums)
     assert {checksum: asset.id for checksum, asset in found.items()} == dict(zip(sums, ids[:2], strict=False))
 
 
-async def test_text_that_no_database_could_hold_finds_nothing(stores: Stores) -> None:
+async def test_text_with_nul_finds_nothing_and_can_be_stored(stores: Stores) -> None:
     assert await stores.assets.get("\0") is None
-    assert await stores.assets.embeddings(["\0"]) == {}
+    assert await stores.assets.get_embeddings(["\0"]) == {}
     assert await stores.assets.list(AssetQuery(tag_id="\0")) is not None
-    asset_id = await stores.read("a", Reading("nul \0 inside", None, 1, 1))
-    assert (await stores.assets.embeddings([asset_id]))[asset_id].state is EmbeddingState.READY
+    asset_id = await stores.complete("a", ImageAnalysis("nul \0 inside", None, 1, 1))
+    assert (await stores.assets.get_embeddings([asset_id]))[asset_id].state is EmbeddingState.READY
 
 
-async def test_embeddings_are_told_in_the_order_in_which_they_ended(stores: Stores) -> None:
-    name, before = await stores.ends.last()
-    assert (len(name), before) == (8, 0)
+async def test_the_completion_log_lists_completions_in_order(stores: Stores) -> None:
+    library_id, before = await stores.completions.last_seq()
+    assert (len(library_id), before) == (8, 0)
     ids = [await stores.add(str(number), now_ms=1000 + number) for number in range(4)]
     jobs = await stores.jobs.claim(4, now_ms=9000)
-    await stores.jobs.complete(jobs[2], READING, MODEL, now_ms=9000)
+    await stores.jobs.complete(jobs[2], ANALYSIS, MODEL, now_ms=9000)
     await stores.jobs.fail(jobs[0], "no", now_ms=9000)
-    await stores.jobs.complete(jobs[3], READING, MODEL, now_ms=9000)
-    ended = await stores.ends.after(0, 9)
-    assert [(each.order, each.asset_id) for each in ended] == [(1, ids[2]), (2, ids[0]), (3, ids[3])]
-    assert (ended[1].owner, ended[1].embedding.error) == ("", "no")
-    assert await stores.ends.last() == (name, 3)
-    assert [each.order for each in await stores.ends.after(1, 1)] == [2]
-    assert await stores.ends.after(0, 9, owner="somebody") == []
+    await stores.jobs.complete(jobs[3], ANALYSIS, MODEL, now_ms=9000)
+    completions = await stores.completions.list_after(0, 9)
+    assert [(each.seq, each.asset_id) for each in completions] == [(1, ids[2]), (2, ids[0]), (3, ids[3])]
+    assert (completions[1].owner, completions[1].embedding.error_message) == ("", "no")
+    assert await stores.completions.last_seq() == (library_id, 3)
+    assert [each.seq for each in await stores.completions.list_after(1, 1)] == [2]
+    assert await stores.completions.list_after(0, 9, owner="anna") == []
 
 
-async def test_a_place_in_the_order_of_ends_is_never_taken_twice(stores: Stores) -> None:
-    last = await stores.read("a", READING)
+async def test_a_completion_number_is_never_reused(stores: Stores) -> None:
+    last = await stores.complete("a", ANALYSIS)
     await stores.assets.purge(last)
-    await stores.read("b", READING)
-    assert [each.order for each in await stores.ends.after(0, 9)] == [2]
+    await stores.complete("b", ANALYSIS)
+    assert [each.seq for each in await stores.completions.list_after(0, 9)] == [2]
 
 
-async def test_what_is_hidden_or_made_anew_has_no_end(stores: Stores) -> None:
-    hidden, other = await stores.read("a", READING), await stores.read("b", READING)
-    await stores.assets.delete(hidden, now_ms=3000)
-    assert [each.asset_id for each in await stores.ends.after(0, 9)] == [other]
-    await stores.jobs.release(Model("newer", 2), now_ms=4000)
-    assert await stores.ends.after(0, 9) == []
+async def test_deleted_and_requeued_assets_are_not_in_the_completion_log(stores: Stores) -> None:
+    deleted, other = await stores.complete("a", ANALYSIS), await stores.complete("b", ANALYSIS)
+    await stores.assets.delete(deleted, now_ms=3000)
+    assert [each.asset_id for each in await stores.completions.list_after(0, 9)] == [other]
+    await stores.jobs.release_stale(EmbeddingModel("newer", 2), now_ms=4000)
+    assert await stores.completions.list_after(0, 9) == []
 
 
 def unit(*numbers: float) -> bytes:
@@ -261,119 +261,137 @@ def unit(*numbers: float) -> bytes:
 
 
 async def candidates(
-    stores: Stores, vector: bytes | None, words: str = "", only: Filter = EVERYTHING
+    stores: Stores, vector: bytes | None, words: str = "", asset_filter: AssetFilter = ALL_ASSETS
 ) -> list[Candidate]:
-    return await compared(stores, Vectors(vector, None), MODEL, words, only)
+    return await find_candidates(stores, Vectors(vector, None), MODEL, words, asset_filter)
 
 
-async def compared(
-    stores: Stores, sought: Vectors, model: Model, words: str = "", only: Filter = EVERYTHING
+async def find_candidates(
+    stores: Stores,
+    query_vectors: Vectors,
+    model: EmbeddingModel,
+    words: str = "",
+    asset_filter: AssetFilter = ALL_ASSETS,
 ) -> list[Candidate]:
-    begun = await stores.texts.begin(trigrams([squeeze(words)]), only, 60)
-    return sorted(await stores.texts.candidates(begun, sought, model), key=lambda each: each.text.row)
+    prepared = await stores.search.prepare_search(trigrams([normalize(words)]), asset_filter, 60)
+    found = await stores.search.find_candidates(prepared, query_vectors, model)
+    return sorted(found, key=lambda each: each.text.row)
 
 
-async def test_candidates_share_words_or_meaning(stores: Stores) -> None:
-    await stores.read("a", Reading("The Cat Sat", unit(1, 0), 1, 1))
-    await stores.read("b", Reading("dogs bark", unit(0, 1), 1, 1))
-    await stores.read("c", Reading("", None, 1, 1))
+async def test_candidates_share_trigrams_or_have_similar_vectors(stores: Stores) -> None:
+    await stores.complete("a", ImageAnalysis("The Cat Sat", unit(1, 0), 1, 1))
+    await stores.complete("b", ImageAnalysis("dogs bark", unit(0, 1), 1, 1))
+    await stores.complete("c", ImageAnalysis("", None, 1, 1))
     by_words = await candidates(stores, None, "cats")
-    assert [(each.text.squeezed, each.meaning) for each in by_words] == [("thecatsat", None)]
-    by_meaning = await candidates(stores, unit(3, 4))
-    assert [each.text.squeezed for each in by_meaning] == ["thecatsat", "dogsbark"]
-    assert [round(each.meaning or 0, 4) for each in by_meaning] == [0.6, 0.8]
+    assert [(each.text.normalized, each.text_similarity) for each in by_words] == [("thecatsat", None)]
+    by_vector = await candidates(stores, unit(3, 4))
+    assert [each.text.normalized for each in by_vector] == ["thecatsat", "dogsbark"]
+    assert [round(each.text_similarity or 0, 4) for each in by_vector] == [0.6, 0.8]
 
 
-async def test_candidates_are_ones_own_live_and_wanted(stores: Stores) -> None:
-    mine = await stores.read("a", Reading("cat one", unit(1, 0), 1, 1))
-    hidden = await stores.read("b", Reading("cat two", unit(1, 0), 1, 1))
-    await stores.read("a", Reading("cat three", unit(1, 0), 1, 1), owner="her")
-    await stores.assets.delete(hidden, now_ms=3000)
-    assert [each.text.squeezed for each in await candidates(stores, unit(1, 0), "cat")] == ["catone"]
-    assert [each.text.squeezed for each in await candidates(stores, unit(1, 0), "cat", Filter("her"))] == ["catthree"]
-    assert await candidates(stores, unit(1, 0), "cat", Filter(favorite=True)) == []
-    await stores.assets.edit(mine, favorite=True, tags=["t"], now_ms=3000)
-    [tag] = await stores.assets.tags()
-    for only in (
-        Filter(favorite=True),
-        Filter(tag_id=tag.tag.id),
-        Filter(mime="image/jpeg"),
-        Filter(created_from_ms=1000, created_before_ms=1001),
+async def test_candidates_are_live_assets_of_the_owner_that_match_the_filter(stores: Stores) -> None:
+    live = await stores.complete("a", ImageAnalysis("cat one", unit(1, 0), 1, 1))
+    deleted = await stores.complete("b", ImageAnalysis("cat two", unit(1, 0), 1, 1))
+    await stores.complete("a", ImageAnalysis("cat three", unit(1, 0), 1, 1), owner="anna")
+    await stores.assets.delete(deleted, now_ms=3000)
+    assert [each.text.normalized for each in await candidates(stores, unit(1, 0), "cat")] == ["catone"]
+    assert [each.text.normalized for each in await candidates(stores, unit(1, 0), "cat", AssetFilter("anna"))] == [
+        "catthree"
+    ]
+    assert await candidates(stores, unit(1, 0), "cat", AssetFilter(favorite=True)) == []
+    await stores.assets.edit(live, favorite=True, tags=["t"], now_ms=3000)
+    [tag] = await stores.assets.list_tags()
+    for asset_filter in (
+        AssetFilter(favorite=True),
+        AssetFilter(tag_id=tag.tag.id),
+        AssetFilter(mime="image/jpeg"),
+        AssetFilter(created_from_ms=1000, created_before_ms=1001),
     ):
-        assert [each.text.squeezed for each in await candidates(stores, unit(1, 0), "cat", only)] == ["catone"]
-    for only in (Filter(mime="image/png"), Filter(created_from_ms=1001), Filter(created_before_ms=1000)):
-        assert await candidates(stores, unit(1, 0), "cat", only) == []
+        found = await candidates(stores, unit(1, 0), "cat", asset_filter)
+        assert [each.text.normalized for each in found] == ["catone"]
+    for asset_filter in (
+        AssetFilter(mime="image/png"),
+        AssetFilter(created_from_ms=1001),
+        AssetFilter(created_before_ms=1000),
+    ):
+        assert await candidates(stores, unit(1, 0), "cat", asset_filter) == []
 
 
-async def test_the_nearest_of_many_are_the_nearest(stores: Stores) -> None:
+async def test_candidates_include_the_nearest_vectors(stores: Stores) -> None:
     rng = random.Random(7)
-    turns = [rng.random() * math.tau for _ in range(60)]
-    for number, turn in enumerate(turns):
-        await stores.read(str(number), Reading(f"n{number}", unit(math.cos(turn), math.sin(turn)), 1, 1))
-    nearest = sorted(range(60), key=lambda number: -math.cos(turns[number]))[:5]
+    angles = [rng.random() * math.tau for _ in range(60)]
+    for number, angle in enumerate(angles):
+        await stores.complete(str(number), ImageAnalysis(f"n{number}", unit(math.cos(angle), math.sin(angle)), 1, 1))
+    nearest = sorted(range(60), key=lambda number: -math.cos(angles[number]))[:5]
     found = await candidates(stores, unit(1, 0))
-    best = sorted(found, key=lambda each: -(each.meaning or 0))[:5]
-    assert [each.text.squeezed for each in best] == [f"n{number}" for number in nearest]
-    assert [each.meaning for each in best] == pytest.approx([math.cos(turns[number]) for number in nearest], abs=1e-5)
+    best = sorted(found, key=lambda each: -(each.text_similarity or 0))[:5]
+    assert [each.text.normalized for each in best] == [f"n{number}" for number in nearest]
+    assert [each.text_similarity for each in best] == pytest.approx(
+        [math.cos(angles[number]) for number in nearest], abs=1e-5
+    )
 
 
-async def test_what_one_of_two_models_knows_counts_once_however_many_sides_it_does_not_know(stores: Stores) -> None:
-    first, second = math.sqrt(E5_SHARE), math.sqrt(1 - E5_SHARE)
-    whole = 1 / first
-    model = Model("m", 4)
-    await stores.jobs.release(model, now_ms=1)
-    await stores.read("a", Reading("known to both", struct.pack("<4f", first, 0, 0, second), 1, 1))
-    await stores.read("b", Reading("to the first", struct.pack("<4f", whole * 0.6, whole * 0.8, 0, 0), 1, 1))
+async def test_a_text_that_only_one_of_two_models_knows_has_that_models_cosine(stores: Stores) -> None:
+    """Also if only that model knows the query."""
+    first, second = math.sqrt(E5_WEIGHT), math.sqrt(1 - E5_WEIGHT)
+    alone = 1 / first
+    model = EmbeddingModel("m", 4)
+    await stores.jobs.release_stale(model, now_ms=1)
+    await stores.complete("a", ImageAnalysis("known to both", struct.pack("<4f", first, 0, 0, second), 1, 1))
+    await stores.complete("b", ImageAnalysis("to the first", struct.pack("<4f", alone * 0.6, alone * 0.8, 0, 0), 1, 1))
     for query, cosines in (
-        ((first, 0, second, 0), [E5_SHARE, 0.6]),  # of both models, the mean; of one, its own
-        ((whole, 0, 0, 0), [1.0, 0.6]),
+        ((first, 0, second, 0), [E5_WEIGHT, 0.6]),  # the weighted mean of both models; the cosine of one
+        ((alone, 0, 0, 0), [1.0, 0.6]),
     ):
-        found = await compared(stores, Vectors(struct.pack("<4f", *query), None), model)
-        assert [each.meaning for each in found] == pytest.approx(cosines, abs=1e-5)
+        found = await find_candidates(stores, Vectors(struct.pack("<4f", *query), None), model)
+        assert [each.text_similarity for each in found] == pytest.approx(cosines, abs=1e-5)
 
 
-async def test_what_both_models_know_is_not_crowded_out_where_only_one_knows_the_query(stores: Stores) -> None:
-    first, second, alone = math.sqrt(E5_SHARE), math.sqrt(1 - E5_SHARE), 1 / math.sqrt(E5_SHARE)
-    model = Model("m", 4)
-    await stores.jobs.release(model, now_ms=1)
+async def test_texts_that_both_models_know_are_not_crowded_out_if_only_one_knows_the_query(stores: Stores) -> None:
+    first, second, alone = math.sqrt(E5_WEIGHT), math.sqrt(1 - E5_WEIGHT), 1 / math.sqrt(E5_WEIGHT)
+    model = EmbeddingModel("m", 4)
+    await stores.jobs.release_stale(model, now_ms=1)
     for number in range(100):
-        turn = -1.1 - number / 1000
-        vector = struct.pack("<4f", alone * math.cos(turn), alone * math.sin(turn), 0, 0)
-        await stores.read(f"{number}", Reading(f"far{number}", vector, 1, 1))
-    await stores.read("near", Reading("near", struct.pack("<4f", first * 0.6, first * 0.8, second, 0), 1, 1))
+        angle = -1.1 - number / 1000
+        vector = struct.pack("<4f", alone * math.cos(angle), alone * math.sin(angle), 0, 0)
+        await stores.complete(f"{number}", ImageAnalysis(f"far{number}", vector, 1, 1))
+    await stores.complete("near", ImageAnalysis("near", struct.pack("<4f", first * 0.6, first * 0.8, second, 0), 1, 1))
     query = struct.pack("<4f", alone * math.cos(0.1), alone * math.sin(0.1), 0, 0)
-    found = await compared(stores, Vectors(query, None), model)
-    assert max(found, key=lambda each: each.meaning or 0).text.squeezed == "near"
+    found = await find_candidates(stores, Vectors(query, None), model)
+    assert max(found, key=lambda each: each.text_similarity or 0).text.normalized == "near"
 
 
 async def test_vectors_of_another_model_are_not_compared(stores: Stores) -> None:
-    await stores.read("a", Reading("cat", unit(1, 0), 1, 1))
-    found = await compared(stores, Vectors(unit(1, 0), None), Model("newer", 2))
-    assert [each for each in found if each.meaning is not None] == []
+    await stores.complete("a", ImageAnalysis("cat", unit(1, 0), 1, 1))
+    found = await find_candidates(stores, Vectors(unit(1, 0), None), EmbeddingModel("newer", 2))
+    assert [each for each in found if each.text_similarity is not None] == []
 
 
-async def test_pictures_are_compared_in_a_space_of_their_own(stores: Stores) -> None:
-    model = Model("m", 2, 3)
-    await stores.jobs.release(model, now_ms=1)
-    await stores.read("a", Reading("cat", unit(1, 0), 1, 1, unit(1, 2, 2)))
-    await stores.read("b", Reading("", None, 1, 1, unit(0, 0, 1)))
-    found = await compared(stores, Vectors(None, unit(0, 0, 5)), model)
-    assert [(each.meaning, round(each.picture or 0, 4)) for each in found] == [(None, 0.6667), (None, 1.0)]
+async def test_image_vectors_are_compared_separately(stores: Stores) -> None:
+    model = EmbeddingModel("m", 2, 3)
+    await stores.jobs.release_stale(model, now_ms=1)
+    await stores.complete("a", ImageAnalysis("cat", unit(1, 0), 1, 1, unit(1, 2, 2)))
+    await stores.complete("b", ImageAnalysis("", None, 1, 1, unit(0, 0, 1)))
+    found = await find_candidates(stores, Vectors(None, unit(0, 0, 5)), model)
+    assert [(each.text_similarity, round(each.image_similarity or 0, 4)) for each in found] == [
+        (None, 0.6667),
+        (None, 1.0),
+    ]
 
 
-async def test_near_duplicates_are_known_to_each_other(stores: Stores) -> None:
-    look = bytes(range(16))
-    first = await stores.read("a", Reading("one cat", unit(1, 0), 1, 1, None, look))
-    second = await stores.read("b", Reading("one cat", unit(1, 0), 1, 1, None, look[:-1] + b"\x0e"))
-    other = await stores.read("c", Reading("two dogs", unit(1, 0), 1, 1, None, look))
+async def test_near_duplicates_are_in_one_group(stores: Stores) -> None:
+    dhash = bytes(range(16))
+    first = await stores.complete("a", ImageAnalysis("one cat", unit(1, 0), 1, 1, None, dhash))
+    second = await stores.complete("b", ImageAnalysis("one cat", unit(1, 0), 1, 1, None, dhash[:-1] + b"\x0e"))
+    other = await stores.complete("c", ImageAnalysis("two dogs", unit(1, 0), 1, 1, None, dhash))
     found = await candidates(stores, unit(1, 0))
-    assert [each.text.kin == found[0].text.kin for each in found] == [True, True, False]
-    seed = await stores.texts.seed(second, MODEL, "")
+    assert [each.text.duplicate_group == found[0].text.duplicate_group for each in found] == [True, True, False]
+    seed = await stores.search.get_seed(second, MODEL, "")
     assert seed is not None
-    assert (seed.vectors.text, list(seed.kin)) == (unit(1, 0), [found[0].text.row])
-    assert await stores.texts.seed(second, MODEL, "her") is None
-    whole = await stores.texts.found([each.text.row for each in found])
-    assert {there.asset.id: list(there.others) for there in whole.values()} == {
+    assert (seed.vectors.text, list(seed.near_duplicates)) == (unit(1, 0), [found[0].text.row])
+    assert await stores.search.get_seed(second, MODEL, "anna") is None
+    hits = await stores.search.get_hits([each.text.row for each in found])
+    assert {hit.asset.id: list(hit.near_duplicates) for hit in hits.values()} == {
         first: [second],
         second: [first],
         other: [],

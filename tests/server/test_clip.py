@@ -1,4 +1,4 @@
-"""A model that the user supplies, run for real: tiny graphs that know red, green and blue."""
+"""CLIP models of users, tested with tiny real graphs that distinguish red, green and blue."""
 
 import json
 import os
@@ -13,14 +13,14 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from sploot_server.clip import Textual, Visual
-from sploot_server.manifest import Manifest, ModelUnusable, check
+from sploot_server.inference.clip import ClipImageEncoder, ClipTextEncoder
+from sploot_server.inference.clip_manifest import ClipManifest, ModelUnusable, check_model
 from toy_library import ServerProcess
 
-onnx = pytest.importorskip("onnx", reason="the package `onnx` makes the graphs of these tests")
-tokenizers = pytest.importorskip("tokenizers", reason="the extra `clip` brings `tokenizers`")
+onnx = pytest.importorskip("onnx", reason="the package `onnx` creates the graphs of these tests")
+tokenizers = pytest.importorskip("tokenizers", reason="the extra `clip` installs `tokenizers`")
 
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402 - only where it is installed
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402 - only if it is installed
 
 COLOURS = {"red": (220, 20, 30), "green": (20, 200, 40), "blue": (10, 30, 230)}
 WORDS = ["[pad]", "[unk]", "a", "picture", *COLOURS]
@@ -34,22 +34,22 @@ MANIFEST: dict[str, Any] = {
 }
 
 
-def saved(path: Path, nodes: list[Any], given: Any, constants: dict[str, np.ndarray]) -> None:
+def save_graph(path: Path, nodes: list[Any], graph_input: Any, constants: dict[str, np.ndarray]) -> None:
     output = helper.make_tensor_value_info("colour", TensorProto.FLOAT, [1, 3])
-    made = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    graph = helper.make_graph(nodes, "g", [given], [output], made)
+    initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "g", [graph_input], [output], initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, path)
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """Pictures to their mean colour; texts to the mean of the colours that they name."""
+    """Create a model that maps images to their mean colour and texts to the mean of the colours they name."""
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "manifest.json").write_text(json.dumps(MANIFEST))
     pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, 16, 16])
-    saved(
+    save_graph(
         folder / "visual.onnx",
         [helper.make_node("ReduceMean", ["pixels"], ["colour"], axes=[2, 3], keepdims=0)],
         pixels,
@@ -58,15 +58,16 @@ def model(tmp_path: Path) -> Path:
     colours = np.full((len(WORDS), 3), 0.01, np.float32)
     colours[-len(COLOURS) :] = np.array(list(COLOURS.values()), np.float32) / 255
     ids = helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 8])
-    look_up = helper.make_node("Gather", ["colours", "ids"], ["each"])
+    lookup = helper.make_node("Gather", ["colours", "ids"], ["each"])
     mean = helper.make_node("ReduceMean", ["each"], ["colour"], axes=[1], keepdims=0)
-    saved(folder / "textual.onnx", [look_up, mean], ids, {"colours": colours})
+    save_graph(folder / "textual.onnx", [lookup, mean], ids, {"colours": colours})
     vocabulary = {word: number for number, word in enumerate(WORDS)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[unk]"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     tokenizer.save(str(folder / "tokenizer.json"))
-    with ThreadPoolExecutor(1) as elsewhere:  # the first session of a process sets a flag of its thread: see graphs.py
-        elsewhere.submit(Visual, folder).result()
+    # The first session of a process sets a processor flag of its thread (onnx_options.py), so it gets a thread here.
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(ClipImageEncoder, folder).result()
     return folder
 
 
@@ -74,19 +75,20 @@ def plain(path: Path, colour: tuple[int, int, int]) -> None:
     Image.new("RGB", (80, 60), colour).save(path)
 
 
-def test_texts_and_pictures_share_a_space(model: Path) -> None:
-    visual, textual = Visual(model), Textual(model)
-    pictures = {
-        name: np.frombuffer(visual.embed(Image.new("RGB", (90, 30), rgb)), "<f4") for name, rgb in COLOURS.items()
+def test_texts_and_images_share_a_space(model: Path) -> None:
+    image_encoder, text_encoder = ClipImageEncoder(model), ClipTextEncoder(model)
+    images = {
+        name: np.frombuffer(image_encoder.embed(Image.new("RGB", (90, 30), rgb)), "<f4")
+        for name, rgb in COLOURS.items()
     }
     for name in COLOURS:
-        sought = np.frombuffer(textual.embed(f"a {name} picture"), "<f4")
-        assert np.linalg.norm(sought) == pytest.approx(1, abs=1e-5)
-        assert max(pictures, key=lambda each: float(pictures[each] @ sought)) == name
+        query = np.frombuffer(text_encoder.embed(f"a {name} picture"), "<f4")
+        assert np.linalg.norm(query) == pytest.approx(1, abs=1e-5)
+        assert max(images, key=lambda each: float(images[each] @ query)) == name
 
 
-def test_a_text_longer_than_the_context_is_cut(model: Path) -> None:
-    assert Textual(model).embed("red " * 50) == Textual(model).embed("red " * 8)
+def test_a_text_longer_than_the_context_is_truncated(model: Path) -> None:
+    assert ClipTextEncoder(model).embed("red " * 50) == ClipTextEncoder(model).embed("red " * 8)
 
 
 @pytest.fixture
@@ -98,19 +100,19 @@ def library(model: Path, tmp_path: Path) -> Iterator[httpx.Client]:
     server.stop()
 
 
-def ready(client: httpx.Client, asset_id: str) -> None:
+def wait_until_ready(client: httpx.Client, asset_id: str) -> None:
     while client.post(f"/api/assets/{asset_id}/generate-embedding").status_code == 202:
-        pass  # each such call waits for ten seconds, and the test for two minutes
+        pass  # each call waits for ten seconds; the test times out after two minutes
 
 
 @pytest.mark.models
-def test_a_picture_without_words_is_found_by_what_it_shows(library: httpx.Client, tmp_path: Path) -> None:
+def test_an_image_without_text_is_found_by_its_image_vector(library: httpx.Client, tmp_path: Path) -> None:
     ids = {}
     for name, colour in COLOURS.items():
         plain(tmp_path / f"{name}.png", colour)
         sent = library.post("/api/upload", files={"file": ("a.png", (tmp_path / f"{name}.png").read_bytes())})
         ids[name] = sent.json()["asset"]["id"]
-        ready(library, ids[name])
+        wait_until_ready(library, ids[name])
     assert "colours-" in library.get(f"/api/assets/{ids['red']}").json()["asset"]["embedding"]["modelName"]
     for name, asset_id in ids.items():
         best = library.post("/api/search", json={"query": name}).json()["results"][0]
@@ -118,64 +120,67 @@ def test_a_picture_without_words_is_found_by_what_it_shows(library: httpx.Client
         assert best["why"]["picture"] > 0.5
 
 
-def test_each_thing_that_is_wrong_with_a_manifest_is_said(model: Path) -> None:
-    wrong = {
+def test_all_errors_of_a_manifest_are_reported(model: Path) -> None:
+    invalid = {
         **MANIFEST,
         "dim": 0,
         "normalise": "yes",
         "image": {**MANIFEST["image"], "size": [224], "std": ["a", 1, 1]},
     }
-    (model / "manifest.json").write_text(json.dumps(wrong))
-    with pytest.raises(ModelUnusable) as said:
-        Manifest.read(model)
+    (model / "manifest.json").write_text(json.dumps(invalid))
+    with pytest.raises(ModelUnusable) as error:
+        ClipManifest.read(model)
     for sentence in (
         "dim must be a whole number from 1 to 16384.",
         "normalise must be true or false.",
         "image.size must be 2 whole numbers from 1 to 4096.",
         "image.std must be 3 numbers.",
     ):
-        assert sentence in str(said.value)
+        assert sentence in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"dim": 4}, "visual.onnx gives 3 numbers; the manifest says 4. textual.onnx gives 3 numbers"),
+        (
+            {"dim": 4},
+            "visual.onnx returns 3 numbers, but the manifest declares 4. textual.onnx returns 3 numbers",
+        ),
         ({"normalise": False}, "set normalise to true"),
         ({"image": {**MANIFEST["image"], "input": "x"}}, "visual.onnx has no input x; it has pixels."),
         ({"text": {**MANIFEST["text"], "output": "y"}}, "textual.onnx has no output y; it has colour."),
-        ({"image": {**MANIFEST["image"], "size": [8, 8]}}, "It does not run"),
+        ({"image": {**MANIFEST["image"], "size": [8, 8]}}, "The model does not run"),
         ({"cosines": [0.5, 0.5]}, "cosines must be two numbers, the lower one first."),
     ],
 )
-def test_what_does_not_fit_the_graphs_is_found_before_the_first_picture(
+def test_a_manifest_that_does_not_match_the_graphs_is_refused(
     model: Path, changed: dict[str, Any], sentence: str
 ) -> None:
     (model / "manifest.json").write_text(json.dumps({**MANIFEST, **changed}))
-    with pytest.raises(ModelUnusable) as said:
-        check(model)
-    assert sentence in str(said.value)
+    with pytest.raises(ModelUnusable) as error:
+        check_model(model)
+    assert sentence in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["visual.onnx", "textual.onnx", "tokenizer.json", "manifest.json"])
 def test_damaged_and_missing_files_are_named(model: Path, name: str) -> None:
     (model / name).write_bytes(b"nonsense")
-    with pytest.raises(ModelUnusable, match=name if name != "manifest.json" else "It must be an object"):
-        check(model)
+    with pytest.raises(ModelUnusable, match=name if name != "manifest.json" else "The manifest must be an object"):
+        check_model(model)
     (model / name).unlink()
     with pytest.raises(ModelUnusable, match=f"has no {name}."):
-        check(model)
+        check_model(model)
 
 
-def test_the_server_does_not_start_on_a_model_that_is_none(tmp_path: Path) -> None:
+def test_the_server_does_not_start_with_a_missing_model(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sploot_server", "--data", str(tmp_path / "l"), "--model", str(tmp_path / "none")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (ended.returncode, ended.stdout) == (78, "")
     assert "has no manifest.json, no visual.onnx, no textual.onnx, no tokenizer.json." in ended.stderr
 
 
-def test_exchanging_a_file_makes_it_another_model(model: Path) -> None:
-    before = Manifest.read(model).revision
-    assert Manifest.read(model).revision == before
+def test_replacing_a_file_changes_the_revision(model: Path) -> None:
+    before = ClipManifest.read(model).revision
+    assert ClipManifest.read(model).revision == before
     os.utime(model / "visual.onnx", (1, 1))
-    assert Manifest.read(model).revision != before
+    assert ClipManifest.read(model).revision != before

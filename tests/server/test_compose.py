@@ -1,4 +1,4 @@
-"""The compose file, followed word for word without containers: its commands, its environment, its health checks."""
+"""The compose file without containers: its commands, its environment and its health checks are executed."""
 
 import re
 import shlex
@@ -24,18 +24,18 @@ CONTAINERFILE = (DOCS / "Containerfile").read_text()
 
 
 @pytest.fixture
-def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every variable of the file, with addresses of real things in the places of the containers'."""
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set every variable of the file, with URLs of real backends instead of the containers'."""
     redis = RedisServer(tmp_path)
     real = {
         **s3.server(),
         "SPLOOT_SERVER_DATABASE": postgres.new_database(),
-        "SPLOOT_SERVER_BLOBS": s3.new_place(),
+        "SPLOOT_SERVER_BLOBS": s3.new_prefix(),
         "SPLOOT_SERVER_EVENTS": redis.url,
     }
     for name in SERVICES["server"]["environment"]:
         monkeypatch.setenv(name, real.pop(name))
-    assert not real, "the file leaves these out"
+    assert not real, "the file lacks these variables"
     yield
     redis.kill()
 
@@ -45,11 +45,11 @@ def run(line: str, data: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.usefixtures("surroundings")
-def test_what_the_file_says_to_type_first_opens_the_door_of_every_server(
+@pytest.mark.usefixtures("environment")
+def test_the_token_created_by_the_commands_in_the_file_is_valid_on_every_server(
     tmp_path: Path, start: Callable[..., ServerProcess]
 ) -> None:
-    """Users and tokens are made in a container of their own, so they must be in the database, not in its folder."""
+    """The commands run in a separate container, so users and tokens must be in the database, not in its folder."""
     assert len(TYPED) == 2
     made = [run(line, tmp_path / "passing") for line in TYPED]
     assert [each.returncode for each in made] == [0, 0], made
@@ -66,12 +66,12 @@ def test_what_the_file_says_to_type_first_opens_the_door_of_every_server(
     assert subprocess.run(checked, check=False, timeout=30, stderr=subprocess.DEVNULL).returncode != 0
 
 
-@pytest.mark.usefixtures("surroundings")
-def test_the_command_of_a_worker_begins_to_work() -> None:
+@pytest.mark.usefixtures("environment")
+def test_the_command_of_the_worker_service_starts_a_worker() -> None:
     process = subprocess.Popen([*COMMAND, *SERVICES["worker"]["command"]], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
-        assert any('"working"' in line for line in process.stderr)
+        assert any('"worker started"' in line for line in process.stderr)
         process.terminate()
         assert process.wait(timeout=30) == 0
     finally:
@@ -79,7 +79,7 @@ def test_the_command_of_a_worker_begins_to_work() -> None:
         process.communicate()
 
 
-def test_containers_are_made_of_what_there_is() -> None:
+def test_the_files_named_in_the_compose_file_exist() -> None:
     for name in ("server", "worker"):
         build = SERVICES[name]["build"]
         assert (DOCS / build["context"] / build["dockerfile"]).samefile(DOCS / "Containerfile")
@@ -91,5 +91,5 @@ def test_containers_are_made_of_what_there_is() -> None:
     assert extras == {"local", "scale", "heif"}
 
 
-def test_no_password_stands_in_the_file() -> None:
+def test_the_file_contains_no_password() -> None:
     assert re.findall(r"(?:PASSWORD|SECRET|KEY)\w*: *(?!\"?\$\{)\S+", TEXT) == []

@@ -1,3 +1,5 @@
+"""The SQLite database: group commit, savepoints, durability, and files that must not be opened."""
+
 import asyncio
 import sqlite3
 import threading
@@ -5,9 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sploot_server.assets.database import Database, DatabaseError
+from sploot_server.storage.interfaces import DatabaseError
+from sploot_server.storage.sqlite.database import Database
 
-INSERT = "INSERT INTO tags (id, name, folded, created_at) VALUES (?, ?, ?, 0)"
+INSERT = "INSERT INTO tags (id, name, folded_name, created_at) VALUES (?, ?, ?, 0)"
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def add(name: str) -> object:
     return lambda connection: connection.execute(INSERT, (name, name, name)) and None
 
 
-async def test_what_waits_during_a_commit_is_committed_together(database: Database) -> None:
+async def test_writes_queued_during_a_commit_are_committed_together(database: Database) -> None:
     commits: list[str] = []
     entered, released = threading.Event(), threading.Event()
 
@@ -50,14 +53,14 @@ async def test_a_failing_operation_undoes_only_itself(database: Database) -> Non
         connection.execute(INSERT, ("half", "half", "half"))
         raise ValueError("enough")
 
-    outcomes = await asyncio.gather(
+    results = await asyncio.gather(
         database.write(add("a")), database.write(half), database.write(add("b")), return_exceptions=True
     )
-    assert [type(outcome) for outcome in outcomes] == [type(None), ValueError, type(None)]
+    assert [type(result) for result in results] == [type(None), ValueError, type(None)]
     assert await database.read(names) == ["a", "b"]
 
 
-async def test_a_caller_that_gives_up_disturbs_nobody(database: Database) -> None:
+async def test_a_cancelled_caller_does_not_affect_others(database: Database) -> None:
     tasks = [asyncio.create_task(database.write(add(str(number)))) for number in range(100)]
     await asyncio.sleep(0)
     for task in tasks[::2]:
@@ -66,12 +69,12 @@ async def test_a_caller_that_gives_up_disturbs_nobody(database: Database) -> Non
     assert len(await database.read(names)) == 100
 
 
-async def test_an_answered_write_is_there_after_a_crash(tmp_path: Path) -> None:
+async def test_a_completed_write_survives_a_crash(tmp_path: Path) -> None:
     database = Database(tmp_path / "library.db")
     database.open()
     await database.write(add("kept"))
     copy = tmp_path / "copy.db"
-    for suffix in ("", "-wal"):  # what a crash at this moment would leave
+    for suffix in ("", "-wal"):  # the files that a crash at this moment would leave
         copy.with_name(copy.name + suffix).write_bytes((tmp_path / f"library.db{suffix}").read_bytes())
     await database.close()
     after = Database(copy)
@@ -91,7 +94,7 @@ def test_a_newer_library_is_refused_untouched(tmp_path: Path) -> None:
         connection.executescript("PRAGMA application_id = 0x53706C74; CREATE TABLE x (y); PRAGMA user_version = 999")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(DatabaseError, match="install a newer one"):
+    with pytest.raises(DatabaseError, match="Install a newer sploot-server"):
         Database(path).open()
     assert path.read_bytes() == before
 
@@ -107,10 +110,10 @@ def test_another_programs_database_is_refused_untouched(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_untouched(tmp_path: Path) -> None:
     path = tmp_path / "library.db"
     path.write_bytes(b"not a database, but something of value" * 100)
     before = path.read_bytes()
-    with pytest.raises(DatabaseError, match="left as it is"):
+    with pytest.raises(DatabaseError, match="not modified"):
         Database(path).open()
     assert path.read_bytes() == before

@@ -1,151 +1,161 @@
+"""The embedding job runner: retries, crashes of workers, and priorities."""
+
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sploot_server.assets.database import Database
-from sploot_server.assets.jobs import SqliteJobs
-from sploot_server.assets.sqlite import SqliteAssets, new_id
-from sploot_server.blobs import FileBlobs
-from sploot_server.embedding import Unavailable, Unreadable
-from sploot_server.jobs import ATTEMPTS_MAX, EmbeddingQueue
-from sploot_server.model import NewAsset
-from sploot_server.notify import Notifier
+from sploot_server.domain.embedding import EmbedderUnavailable, UnreadableImage
+from sploot_server.domain.entities import NewAsset, new_id
+from sploot_server.library.embedding_jobs import ATTEMPTS_MAX, EmbeddingQueue
+from sploot_server.pubsub.broker import Broker
+from sploot_server.storage.blobs.files import FileBlobs
+from sploot_server.storage.sqlite.assets import SqliteAssets
+from sploot_server.storage.sqlite.database import Database
+from sploot_server.storage.sqlite.jobs import SqliteJobs
 from toy_library import FakeEmbedder, picture
 
 
-class Bench:
-    """A queue with all it needs, and a clock that stands still until it is set."""
+class QueueHarness:
+    """An embedding queue with its dependencies, and a clock that the test sets."""
 
     def __init__(self, data: Path, database: Database, embedder: FakeEmbedder) -> None:
         self.now_ms = 1_000_000
         self.assets, self.jobs = SqliteAssets(database), SqliteJobs(database)
         self.blobs = FileBlobs(data)
         self.blobs.open()
-        self.news = Notifier()
-        self.queue = EmbeddingQueue(self.jobs, self.blobs, embedder, self.news, lambda: self.now_ms)
+        self.broker = Broker()
+        self.queue = EmbeddingQueue(self.jobs, self.blobs, embedder, self.broker, lambda: self.now_ms)
 
     async def add(self, text: str) -> str:
-        async with self.blobs.incoming() as incoming:
-            incoming.write(picture(text))
-            await incoming.keep()
+        async with self.blobs.open_upload() as upload:
+            upload.write(picture(text))
+            await upload.commit()
         checksum = hashlib.sha256(picture(text)).hexdigest()
         new = NewAsset(new_id(), checksum, "x.jpg", "image/jpeg", 9, [])
         return (await self.assets.add(new, now_ms=self.now_ms)).asset.id
 
     async def state(self, asset_id: str) -> tuple[str, str | None]:
-        found = (await self.assets.embeddings([asset_id]))[asset_id]
-        return found.state.value, found.error
+        embedding = (await self.assets.get_embeddings([asset_id]))[asset_id]
+        return embedding.state.value, embedding.error_message
 
-    async def has_ended(self, asset_id: str) -> bool:
+    async def is_finished(self, asset_id: str) -> bool:
         return (await self.state(asset_id))[0] in ("ready", "failed")
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, embedder: FakeEmbedder) -> AsyncIterator[Bench]:
+async def harness(tmp_path: Path, embedder: FakeEmbedder) -> AsyncIterator[QueueHarness]:
     database = Database(tmp_path / "library.db")
     database.open()
-    yield Bench(tmp_path, database, embedder)
+    yield QueueHarness(tmp_path, database, embedder)
     await database.close()
 
 
-async def test_what_is_read_is_ready(bench: Bench) -> None:
-    ids = [await bench.add(text) for text in ("one", "two", "")]
-    assert await bench.queue.run_once() == 3
-    assert [await bench.state(each) for each in ids] == [("ready", None)] * 3
-    assert await bench.queue.run_once() == 0
+async def test_analyzed_images_are_ready(harness: QueueHarness) -> None:
+    ids = [await harness.add(text) for text in ("one", "two", "")]
+    assert await harness.queue.run_once() == 3
+    assert [await harness.state(each) for each in ids] == [("ready", None)] * 3
+    assert await harness.queue.run_once() == 0
 
 
-async def test_an_unreadable_picture_fails_at_once(bench: Bench, embedder: FakeEmbedder) -> None:
-    embedder.faults["bad"] = [Unreadable("It is broken.")]
-    bad, good = await bench.add("bad"), await bench.add("good")
-    await bench.queue.run_once()
-    assert await bench.state(bad) == ("failed", "It is broken.")
-    assert await bench.state(good) == ("ready", None)
+async def test_an_unreadable_image_fails_without_a_retry(harness: QueueHarness, embedder: FakeEmbedder) -> None:
+    embedder.errors["bad"] = [UnreadableImage("It is broken.")]
+    bad, good = await harness.add("bad"), await harness.add("good")
+    await harness.queue.run_once()
+    assert await harness.state(bad) == ("failed", "It is broken.")
+    assert await harness.state(good) == ("ready", None)
 
 
-async def test_a_passing_fault_is_tried_again_later(bench: Bench, embedder: FakeEmbedder) -> None:
-    embedder.faults["bad"] = [RuntimeError("out of memory")] * (ATTEMPTS_MAX - 1)
-    asset_id = await bench.add("bad")
+async def test_a_transient_error_is_retried_later(harness: QueueHarness, embedder: FakeEmbedder) -> None:
+    embedder.errors["bad"] = [RuntimeError("out of memory")] * (ATTEMPTS_MAX - 1)
+    asset_id = await harness.add("bad")
     for _ in range(ATTEMPTS_MAX - 1):
-        assert await bench.queue.run_once() == 1
-        assert await bench.state(asset_id) == ("pending", None)
-        assert await bench.queue.run_once() == 0
-        bench.now_ms += 60_000
-    await bench.queue.run_once()
-    assert await bench.state(asset_id) == ("ready", None)
+        assert await harness.queue.run_once() == 1
+        assert await harness.state(asset_id) == ("pending", None)
+        assert await harness.queue.run_once() == 0
+        harness.now_ms += 60_000
+    await harness.queue.run_once()
+    assert await harness.state(asset_id) == ("ready", None)
 
 
-async def test_a_lasting_fault_is_given_up_with_its_reason(bench: Bench, embedder: FakeEmbedder) -> None:
-    embedder.faults["bad"] = [RuntimeError("out of memory")] * ATTEMPTS_MAX
-    asset_id = await bench.add("bad")
+async def test_a_persistent_error_fails_with_its_message(harness: QueueHarness, embedder: FakeEmbedder) -> None:
+    embedder.errors["bad"] = [RuntimeError("out of memory")] * ATTEMPTS_MAX
+    asset_id = await harness.add("bad")
     for _ in range(ATTEMPTS_MAX):
-        await bench.queue.run_once()
-        bench.now_ms += 60_000
-    assert await bench.state(asset_id) == ("failed", "The picture could not be read: out of memory")
-    assert await bench.queue.run_once() == 0
+        await harness.queue.run_once()
+        harness.now_ms += 60_000
+    assert await harness.state(asset_id) == ("failed", "The image could not be analyzed: out of memory")
+    assert await harness.queue.run_once() == 0
 
 
-async def test_who_was_lost_in_bad_company_is_not_blamed(bench: Bench, embedder: FakeEmbedder) -> None:
-    embedder.deadly = "killer"
-    killer = await bench.add("killer")
-    others = [await bench.add(str(number)) for number in range(5)]
+async def test_only_the_image_that_crashes_the_worker_fails(harness: QueueHarness, embedder: FakeEmbedder) -> None:
+    embedder.crashing_text = "killer"
+    killer = await harness.add("killer")
+    others = [await harness.add(str(number)) for number in range(5)]
     for _ in range(ATTEMPTS_MAX):
-        await bench.queue.run_once()
-        bench.now_ms += 60_000
-    assert await bench.state(killer) == ("failed", "The worker broke down.")
-    assert [await bench.state(each) for each in others] == [("ready", None)] * 5
+        await harness.queue.run_once()
+        harness.now_ms += 60_000
+    assert await harness.state(killer) == ("failed", "The worker crashed.")
+    assert [await harness.state(each) for each in others] == [("ready", None)] * 5
 
 
-async def test_a_lack_of_workers_is_nobodys_fault(bench: Bench, embedder: FakeEmbedder) -> None:
-    embedder.faults["a"] = [Unavailable("not today")] * 9
-    asset_id = await bench.add("a")
+async def test_an_unavailable_worker_does_not_count_as_an_attempt(
+    harness: QueueHarness, embedder: FakeEmbedder
+) -> None:
+    embedder.errors["a"] = [EmbedderUnavailable("no worker")] * 9
+    asset_id = await harness.add("a")
     for _ in range(9):
-        with pytest.raises(Unavailable):
-            await bench.queue.run_once()
-        await bench.jobs.release(embedder.model, now_ms=bench.now_ms)
-    await bench.queue.run_once()
-    assert await bench.state(asset_id) == ("ready", None)
+        with pytest.raises(EmbedderUnavailable):
+            await harness.queue.run_once()
+        await harness.jobs.release_stale(embedder.model, now_ms=harness.now_ms)
+    await harness.queue.run_once()
+    assert await harness.state(asset_id) == ("ready", None)
 
 
-async def test_what_a_dead_process_had_in_hand_is_taken_up(bench: Bench) -> None:
-    asset_id = await bench.add("a")
-    await bench.jobs.claim(1, now_ms=bench.now_ms)
-    with bench.news.subscribe(asset_id) as ended:
-        running = asyncio.create_task(bench.queue.run())
+async def test_jobs_of_a_dead_process_are_requeued(harness: QueueHarness) -> None:
+    asset_id = await harness.add("a")
+    await harness.jobs.claim(1, now_ms=harness.now_ms)
+    with harness.broker.subscribe(asset_id) as changed:
+        running = asyncio.create_task(harness.queue.run())
         async with asyncio.timeout(10):
-            await ended.wait()
+            await changed.wait()
         running.cancel()
-    assert await bench.state(asset_id) == ("ready", None)
+    assert await harness.state(asset_id) == ("ready", None)
 
 
-async def test_hurrying_waits_for_the_end_but_not_for_ever(bench: Bench, embedder: FakeEmbedder) -> None:
+async def test_prioritize_waits_for_completion_up_to_its_timeout(harness: QueueHarness, embedder: FakeEmbedder) -> None:
     embedder.hold = asyncio.Event()
-    asset_id = await bench.add("a")
-    running = asyncio.create_task(bench.queue.run())
-    await bench.queue.hurry(asset_id, lambda: bench.has_ended(asset_id), wait_s=0.01)
-    assert (await bench.state(asset_id))[0] in ("pending", "processing")
-    hurried = asyncio.create_task(bench.queue.hurry(asset_id, lambda: bench.has_ended(asset_id), wait_s=10))
+    asset_id = await harness.add("a")
+    running = asyncio.create_task(harness.queue.run())
+    await harness.queue.prioritize(asset_id, lambda: harness.is_finished(asset_id), timeout_s=0.01)
+    assert (await harness.state(asset_id))[0] in ("pending", "processing")
+    prioritized = asyncio.create_task(
+        harness.queue.prioritize(asset_id, lambda: harness.is_finished(asset_id), timeout_s=10)
+    )
     await asyncio.sleep(0)
     embedder.hold.set()
-    await hurried
+    await prioritized
     running.cancel()
-    assert await bench.state(asset_id) == ("ready", None)
+    assert await harness.state(asset_id) == ("ready", None)
 
 
-async def test_hurrying_is_not_ended_by_news_of_the_attempt_before(bench: Bench, embedder: FakeEmbedder) -> None:
-    """The attempt has failed, which is committed; it is put before all others; and only then its end is told."""
-    embedder.faults["a"] = [Unreadable("It is broken.")]
-    asset_id = await bench.add("a")
-    await bench.queue.run_once()
-    hurried = asyncio.create_task(bench.queue.hurry(asset_id, lambda: bench.has_ended(asset_id), wait_s=10))
+async def test_prioritize_ignores_the_event_of_the_previous_attempt(
+    harness: QueueHarness, embedder: FakeEmbedder
+) -> None:
+    """The failure is committed, then the job is requeued, and only then the event of the failure is published."""
+    embedder.errors["a"] = [UnreadableImage("It is broken.")]
+    asset_id = await harness.add("a")
+    await harness.queue.run_once()
+    prioritized = asyncio.create_task(
+        harness.queue.prioritize(asset_id, lambda: harness.is_finished(asset_id), timeout_s=10)
+    )
     async with asyncio.timeout(10):
-        while await bench.has_ended(asset_id):  # until it is put before all others
+        while await harness.is_finished(asset_id):  # until it is requeued
             pass
-    bench.news.publish_end(asset_id)
-    assert await bench.state(asset_id) == ("pending", None)
-    assert not hurried.done()
-    await bench.queue.run_once()
-    await hurried
-    assert await bench.state(asset_id) == ("ready", None)
+    harness.broker.publish_completion(asset_id)
+    assert await harness.state(asset_id) == ("pending", None)
+    assert not prioritized.done()
+    await harness.queue.run_once()
+    await prioritized
+    assert await harness.state(asset_id) == ("ready", None)

@@ -1,4 +1,4 @@
-"""Nobody is locked in: a library goes out as a folder, and comes in again as it was."""
+"""Export and import: an exported library is imported again without a loss."""
 
 import asyncio
 import contextlib
@@ -15,19 +15,25 @@ import pytest
 import s3
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sploot_server.accounts.sqlite import SqliteAccounts
-from sploot_server.archive import NAME_BYTES_MAX, ArchiveError, Intake, Names, export
-from sploot_server.assets.database import Database
-from sploot_server.assets.jobs import SqliteJobs
-from sploot_server.assets.sqlite import SqliteAssets
-from sploot_server.blobs import FileBlobs
+from sploot_server.admin.export_import import (
+    NAME_BYTES_MAX,
+    ArchiveError,
+    FilenameAllocator,
+    LibraryImporter,
+    export_library,
+)
+from sploot_server.auth.sqlite import SqliteAccounts
 from sploot_server.config import Config
-from sploot_server.jobs import EmbeddingQueue
-from sploot_server.library import Library, now_ms
-from sploot_server.model import Asset
-from sploot_server.notify import Notifier
-from sploot_server.stores import opened
-from sploot_server.thumbnails import Thumbnails
+from sploot_server.domain.entities import Asset
+from sploot_server.library.embedding_jobs import EmbeddingQueue
+from sploot_server.library.service import Library, now_ms
+from sploot_server.library.thumbnails import Thumbnails
+from sploot_server.pubsub.broker import Broker
+from sploot_server.storage.blobs.files import FileBlobs
+from sploot_server.storage.sqlite.assets import SqliteAssets
+from sploot_server.storage.sqlite.database import Database
+from sploot_server.storage.sqlite.jobs import SqliteJobs
+from sploot_server.storage_backends import open_stores
 from toy_library import COMMAND, FakeEmbedder, ServerProcess, picture
 
 Start = Callable[..., ServerProcess]
@@ -36,45 +42,45 @@ TAGS = st.lists(st.text("abcäß🐈 ", min_size=1, max_size=12).filter(str.stri
 MEMES = st.dictionaries(st.text("abc", min_size=1, max_size=6), st.tuples(TEXT, TAGS, st.booleans()), max_size=8)
 
 
-class Place:
-    """A library in a folder, opened."""
+class OpenLibrary:
+    """An opened library in a folder."""
 
     def __init__(self, data: Path, owner: str = "anna") -> None:
         data.mkdir(parents=True, exist_ok=True)
         self.database = Database(data / "library.db")
         self.database.open()
-        blobs, news = FileBlobs(data), Notifier()
+        blobs, broker = FileBlobs(data), Broker()
         blobs.open()
-        self.queue = EmbeddingQueue(SqliteJobs(self.database), blobs, FakeEmbedder(), news, now_ms)
+        self.queue = EmbeddingQueue(SqliteJobs(self.database), blobs, FakeEmbedder(), broker, now_ms)
         self.library = Library(
             Config(data=data),
             SqliteAssets(self.database),
             blobs,
             self.queue,
-            news,
+            broker,
             thumbnails=Thumbnails(data, idle_s=1),
-        ).of(owner)
+        ).for_owner(owner)
 
     async def add(
         self, text: str, name: str = "x.jpg", tags: list[str] | None = None, *, favorite: bool = False
     ) -> Asset:
-        async with self.library.incoming() as incoming:
-            incoming.write(picture(text))
-            asset = (await self.library.add(incoming, filename=name, tags=[])).asset
+        async with self.library.open_upload() as sink:
+            sink.write(picture(text))
+            asset = (await self.library.add(sink, filename=name, tags=[])).asset
         if tags:
             for start in range(0, len(tags), 20):
                 await self.library.add_tags(asset.id, names=tags[start : start + 20], tag_ids=[])
         return await self.library.edit(asset.id, favorite=favorite, tags=None)
 
     async def all(self) -> list[tuple[Any, ...]]:
-        """All that a person knows of a library: bytes, names, tags, marks, times, what was read."""
+        """Return all data of the library: bytes, names, tags, favourites, times and recognised text."""
         while await self.queue.run_once():
             pass
         found = []
-        async for content in self.library.contents():
+        async for content in self.library.iter_assets():
             asset = content.asset
-            if not content.hidden:
-                async with self.library.local(asset) as file:
+            if not content.is_deleted:
+                async with self.library.local_file(asset) as file:
                     data = file.read_bytes()
                 names = [tag.name for tag in asset.tags]
                 times = (asset.created_at_ms, asset.updated_at_ms)
@@ -86,36 +92,38 @@ class Place:
 
 @settings(max_examples=15)
 @given(MEMES)
-def test_what_goes_out_comes_in_the_same(memes: dict[str, tuple[str, list[str], bool]]) -> None:
-    async def there_and_back(folder: Path) -> None:
-        one, other = Place(folder / "one"), Place(folder / "other", "ben")
+def test_an_import_restores_what_was_exported(memes: dict[str, tuple[str, list[str], bool]]) -> None:
+    async def export_and_import(folder: Path) -> None:
+        one, other = OpenLibrary(folder / "one"), OpenLibrary(folder / "other", "ben")
         for text, (name, tags, favorite) in memes.items():
             await one.add(text, name, tags, favorite=favorite)
         before = await one.all()
-        assert await export(one.library, folder / "out") == len(memes)
-        intake = Intake(other.library, folder / "out")
-        await intake.run()
-        assert (intake.taken, intake.known, intake.refused) == (len(memes), 0, [])
+        assert await export_library(one.library, folder / "out") == len(memes)
+        importer = LibraryImporter(other.library, folder / "out")
+        await importer.run()
+        assert (importer.imported, importer.already_present, importer.rejected) == (len(memes), 0, [])
         assert await other.all() == before
-        again = Intake(other.library, folder / "out")
+        again = LibraryImporter(other.library, folder / "out")
         await again.run()
-        assert (again.taken, again.known, again.refused) == (0, len(memes), [])
+        assert (again.imported, again.already_present, again.rejected) == (0, len(memes), [])
         assert await other.all() == before
-        for place in (one, other):
-            await place.database.close()
+        for opened in (one, other):
+            await opened.database.close()
 
     with TemporaryDirectory() as folder:
-        asyncio.run(there_and_back(Path(folder)))
+        asyncio.run(export_and_import(Path(folder)))
 
 
 @contextlib.asynccontextmanager
 async def library_in(config: Config) -> AsyncIterator[Library]:
-    """The library of anna, wherever the configuration has it; all is read that waits."""
+    """Open the library of anna in the configured backends; run all waiting embedding jobs at the end."""
     config.data.mkdir(exist_ok=True)
-    async with opened(config) as stores:
-        queue = EmbeddingQueue(stores.jobs, stores.blobs, FakeEmbedder(), stores.news, now_ms)
-        stills = Thumbnails(config.data, idle_s=1)
-        library = Library(config, stores.assets, stores.blobs, queue, stores.news, thumbnails=stills).of("anna")
+    async with open_stores(config) as stores:
+        queue = EmbeddingQueue(stores.jobs, stores.blobs, FakeEmbedder(), stores.broker, now_ms)
+        thumbnails = Thumbnails(config.data, idle_s=1)
+        library = Library(config, stores.assets, stores.blobs, queue, stores.broker, thumbnails=thumbnails).for_owner(
+            "anna"
+        )
         yield library
         while await queue.run_once():
             pass
@@ -124,28 +132,28 @@ async def library_in(config: Config) -> AsyncIterator[Library]:
 async def test_a_library_moves_to_postgresql_and_a_bucket_and_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All exports are alike, byte for byte: nobody is locked in on either side."""
+    """All three exports are equal, byte for byte."""
     for name, value in s3.server().items():
         monkeypatch.setenv(name, value)
     here = Config(data=tmp_path / "here")
-    there = Config(data=tmp_path / "there", database=await postgres.empty_database(), blobs=s3.new_place())
+    there = Config(data=tmp_path / "there", database=await postgres.empty_database(), blobs=s3.new_prefix())
     back = Config(data=tmp_path / "back")
     async with library_in(here) as library:
-        for text, tags in (("a cat", ["Cat", "ünï"]), ("two dogs", []), ("gone", ["x"])):
-            async with library.incoming() as incoming:
-                incoming.write(picture(text * 9000))
-                asset = (await library.add(incoming, filename=f"{text}.jpg", tags=tags)).asset
+        for text, tags in (("a cat", ["Cat", "ünï"]), ("two dogs", []), ("missing", ["x"])):
+            async with library.open_upload() as sink:
+                sink.write(picture(text * 9000))
+                asset = (await library.add(sink, filename=f"{text}.jpg", tags=tags)).asset
             await library.edit(asset.id, favorite=text == "a cat", tags=None)
         await library.delete(asset.id)
     folders = [tmp_path / name for name in ("1", "2", "3")]
     for number, config in enumerate((here, there, back)):
         if number > 0:
             async with library_in(config) as library:
-                intake = Intake(library, folders[number - 1])
-                await intake.run()
-                assert (intake.taken, intake.known, intake.refused) == (2, 0, [])
+                importer = LibraryImporter(library, folders[number - 1])
+                await importer.run()
+                assert (importer.imported, importer.already_present, importer.rejected) == (2, 0, [])
         async with library_in(config) as library:
-            assert await export(library, folders[number]) == 2
+            assert await export_library(library, folders[number]) == 2
     written = [
         {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
         for folder in folders
@@ -158,9 +166,9 @@ async def test_a_library_moves_to_postgresql_and_a_bucket_and_back(
 
 
 @given(st.lists(st.tuples(TEXT, st.integers(0, 3)), max_size=12))
-def test_names_are_safe_and_differ_on_every_system(wanted: list[tuple[str, int]]) -> None:
-    names = Names()
-    given_names = [names.name(name, f"{number:064x}") for number, (name, _) in enumerate(wanted)]
+def test_names_are_safe_and_distinct_on_every_system(wanted: list[tuple[str, int]]) -> None:
+    names = FilenameAllocator()
+    given_names = [names.allocate(name, f"{number:064x}") for number, (name, _) in enumerate(wanted)]
     assert len({unicodedata.normalize("NFKC", name).casefold() for name in given_names}) == len(wanted)
     for name in given_names:
         assert len(name.encode()) <= NAME_BYTES_MAX
@@ -170,21 +178,21 @@ def test_names_are_safe_and_differ_on_every_system(wanted: list[tuple[str, int]]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..\\x", "CON", "nul.jpg", "a\r\nb.jpg", "..", ""])
-def test_a_name_leads_nowhere(name: str) -> None:
-    safe = Names().name(name, "0" * 64)
+def test_a_name_never_leaves_the_folder(name: str) -> None:
+    safe = FilenameAllocator().allocate(name, "0" * 64)
     assert Path(safe).name == safe
     assert safe.split(".")[0].upper() not in ("CON", "NUL")
 
 
 @pytest.fixture
 async def exported(tmp_path: Path) -> Path:
-    place = Place(tmp_path / "one")
-    await place.add("cat", "cat.jpg", ["pets"])
-    await place.add("dog", "cat.jpg")
-    hidden = await place.add("gone")
-    await place.library.delete(hidden.id)
-    assert await export(place.library, tmp_path / "out") == 2
-    await place.database.close()
+    opened = OpenLibrary(tmp_path / "one")
+    await opened.add("cat", "cat.jpg", ["pets"])
+    await opened.add("dog", "cat.jpg")
+    hidden = await opened.add("missing")
+    await opened.library.delete(hidden.id)
+    assert await export_library(opened.library, tmp_path / "out") == 2
+    await opened.database.close()
     return tmp_path / "out"
 
 
@@ -194,17 +202,17 @@ def change(folder: Path, **fields: object) -> None:
     (folder / "library.json").write_text(json.dumps(index))
 
 
-async def taken(folder: Path, data: Path) -> Intake:
-    place = Place(data)
-    intake = Intake(place.library, folder)
+async def imported(folder: Path, data: Path) -> LibraryImporter:
+    opened = OpenLibrary(data)
+    importer = LibraryImporter(opened.library, folder)
     try:
-        await intake.run()
+        await importer.run()
     finally:
-        await place.database.close()
-    return intake
+        await opened.database.close()
+    return importer
 
 
-async def test_originals_lie_under_their_own_names(exported: Path) -> None:
+async def test_originals_have_their_file_names(exported: Path) -> None:
     names = sorted(file.name for file in (exported / "originals").iterdir())
     assert names[1] == "cat.jpg"
     assert names[0].startswith("cat-")
@@ -212,77 +220,79 @@ async def test_originals_lie_under_their_own_names(exported: Path) -> None:
     assert [each["tags"] for each in index["assets"]] == [["pets"], []]
 
 
-async def test_an_export_that_broke_off_is_finished_by_the_next(exported: Path, tmp_path: Path) -> None:
+async def test_an_interrupted_export_is_finished_by_the_next_one(exported: Path, tmp_path: Path) -> None:
     (exported / "library.json").rename(exported / "library.json.part")
     (exported / "originals" / "cat.jpg").write_bytes(b"half")
-    place = Place(tmp_path / "one")
-    assert await export(place.library, exported) == 2
-    await place.database.close()
-    assert (await taken(exported, tmp_path / "two")).refused == []
+    opened = OpenLibrary(tmp_path / "one")
+    assert await export_library(opened.library, exported) == 2
+    await opened.database.close()
+    assert (await imported(exported, tmp_path / "two")).rejected == []
 
 
-async def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+async def test_a_folder_with_other_files_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary.txt").write_text("x")
-    place = Place(tmp_path / "one")
-    with pytest.raises(ArchiveError, match="holds no export"):
-        await export(place.library, tmp_path / "mine")
-    await place.database.close()
+    opened = OpenLibrary(tmp_path / "one")
+    with pytest.raises(ArchiveError, match="is not an export"):
+        await export_library(opened.library, tmp_path / "mine")
+    await opened.database.close()
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["diary.txt"]
 
 
 @pytest.mark.parametrize(
-    ("fields", "reason"),
+    ("fields", "message"),
     [
-        ({"file": "../library.json"}, "its file is missing or wrong"),
-        ({"file": "/etc/passwd"}, "its file is missing or wrong"),
-        ({"file": ".."}, "its file is missing or wrong"),
+        ({"file": "../library.json"}, "file is missing or invalid"),
+        ({"file": "/etc/passwd"}, "file is missing or invalid"),
+        ({"file": ".."}, "file is missing or invalid"),
         ({"file": "nowhere.jpg"}, "No such file"),
-        ({"checksum": "0" * 64}, "not those that were exported"),
-        ({"id": "x' OR 1"}, "its id is missing or wrong"),
+        ({"checksum": "0" * 64}, "does not match the exported checksum"),
+        ({"id": "x' OR 1"}, "id is missing or invalid"),
         ({"tags": ["<script>"]}, "special characters"),
-        ({"favorite": 1}, "its favorite is missing or wrong"),
-        ({"createdAtMs": -1}, "its createdAtMs is missing or wrong"),
-        ({"filename": "\ud800"}, "not Unicode"),
+        ({"favorite": 1}, "favorite is missing or invalid"),
+        ({"createdAtMs": -1}, "createdAtMs is missing or invalid"),
+        ({"filename": "\ud800"}, "not valid Unicode"),
     ],
 )
-async def test_what_cannot_be_taken_is_told_and_the_rest_is_taken(
-    exported: Path, tmp_path: Path, fields: dict[str, object], reason: str
+async def test_an_invalid_record_is_reported_and_the_others_are_imported(
+    exported: Path, tmp_path: Path, fields: dict[str, object], message: str
 ) -> None:
     change(exported, **fields)
-    intake = await taken(exported, tmp_path / "two")
-    assert (intake.taken, len(intake.refused)) == (1, 1)
-    assert reason in intake.refused[0]
+    importer = await imported(exported, tmp_path / "two")
+    assert (importer.imported, len(importer.rejected)) == (1, 1)
+    assert message in importer.rejected[0]
 
 
-async def test_a_link_in_the_place_of_an_original_is_not_followed(exported: Path, tmp_path: Path) -> None:
+async def test_a_symbolic_link_instead_of_an_original_is_not_followed(exported: Path, tmp_path: Path) -> None:
     file = exported / "originals" / "cat.jpg"
     file.rename(tmp_path / "secret.jpg")
     file.symlink_to(tmp_path / "secret.jpg")
-    assert (await taken(exported, tmp_path / "two")).taken == 1
+    assert (await imported(exported, tmp_path / "two")).imported == 1
 
 
 @pytest.mark.parametrize(
     "index", ["", "[]", "{}", '{"format": "sploot-library", "version": 9, "assets": []}', "[" * 9999]
 )
-async def test_a_folder_that_is_no_export_is_refused_in_a_sentence(exported: Path, tmp_path: Path, index: str) -> None:
+async def test_a_folder_that_is_not_an_export_is_rejected_with_a_message(
+    exported: Path, tmp_path: Path, index: str
+) -> None:
     (exported / "library.json").write_text(index)
     with pytest.raises(ArchiveError, match=r"library\.json"):
-        await taken(exported, tmp_path / "two")
+        await imported(exported, tmp_path / "two")
 
 
-async def test_an_id_that_somebody_has_is_not_taken_from_him(exported: Path, tmp_path: Path) -> None:
-    await taken(exported, tmp_path / "two")
-    place = Place(tmp_path / "two", "ben")
-    intake = Intake(place.library, exported)
-    await intake.run()
-    assert intake.taken == 2
-    assert len(await place.all()) == 2
-    assert await SqliteAccounts(place.database).asset_count("anna") == 2
-    await place.database.close()
+async def test_an_import_does_not_take_over_assets_of_another_user(exported: Path, tmp_path: Path) -> None:
+    await imported(exported, tmp_path / "two")
+    opened = OpenLibrary(tmp_path / "two", "ben")
+    importer = LibraryImporter(opened.library, exported)
+    await importer.run()
+    assert importer.imported == 2
+    assert len(await opened.all()) == 2
+    assert await SqliteAccounts(opened.database).count_assets("anna") == 2
+    await opened.database.close()
 
 
-def test_a_running_server_exports_and_imports_itself(start: Start, tmp_path: Path) -> None:
+def test_a_running_server_executes_export_and_import(start: Start, tmp_path: Path) -> None:
     server = start()
     with server.client() as client:
         client.post("/api/upload", files={"file": ("a.jpg", picture("a"), "image/jpeg")})
@@ -290,7 +300,10 @@ def test_a_running_server_exports_and_imports_itself(start: Start, tmp_path: Pat
     assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
     assert (tmp_path / "out" / "originals" / "a.jpg").read_bytes() == picture("a")
     command = [*COMMAND, "import", str(tmp_path / "out"), "--data", str(tmp_path / "other")]
-    took = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (took.returncode, "Took 1 picture;" in took.stderr) == (0, True)
+    completed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (completed.returncode, "Imported 1 file;" in completed.stderr) == (0, True)
     command = [*COMMAND, "import", str(tmp_path / "out"), "--data", str(server.data)]
-    assert "1 were there" in subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stderr
+    assert (
+        "1 already in the library"
+        in subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stderr
+    )

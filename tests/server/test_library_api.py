@@ -1,4 +1,4 @@
-"""Sploot's API as a client meets it, in process."""
+"""Sploot's API, tested with a client in the same process."""
 
 import asyncio
 import errno
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sploot_server import bodies
 from sploot_server.config import Config
-from sploot_server.embedding import Unreadable
-from sploot_server.routes.uploads import FEATURES
-from sploot_server.tus_headers import FEATURES as RESUMABLE
+from sploot_server.domain.embedding import UnreadableImage
+from sploot_server.http import request_body
+from sploot_server.http.routes.uploads import FEATURES
+from sploot_server.http.tus.headers import FEATURES as TUS_FEATURES
 from toy_library import FakeEmbedder, picture
 
 
@@ -22,13 +22,13 @@ async def upload(client: httpx.AsyncClient, data: bytes, *, name: str = "a.jpg",
 
 
 async def made(client: httpx.AsyncClient, text: str, **form: str) -> str:
-    """The id of an uploaded picture whose embedding has ended."""
+    """Upload a picture, wait for its embedding and return its id."""
     asset_id: str = (await upload(client, picture(text), **form)).json()["asset"]["id"]
     await client.post(f"/api/assets/{asset_id}/generate-embedding")
     return asset_id
 
 
-async def test_an_upload_is_created_once_and_kept_byte_for_byte(client: httpx.AsyncClient) -> None:
+async def test_an_upload_is_created_once_and_stored_byte_for_byte(client: httpx.AsyncClient) -> None:
     data = picture("x" * 600_000)
     first = await upload(client, data, tags='["Cat"]')
     assert first.status_code == 201
@@ -44,13 +44,13 @@ async def test_an_upload_is_created_once_and_kept_byte_for_byte(client: httpx.As
     assert (original.content, original.headers["content-type"]) == (data, "image/jpeg")
 
 
-async def test_of_many_uploads_of_the_same_bytes_at_once_one_is_created(client: httpx.AsyncClient) -> None:
+async def test_concurrent_uploads_of_the_same_content_create_one_asset(client: httpx.AsyncClient) -> None:
     answers = await asyncio.gather(*(upload(client, picture("same"), tags='["t"]') for _ in range(12)))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 11
     assert len({answer.json()["asset"]["id"] for answer in answers}) == 1
 
 
-async def test_a_deleted_asset_comes_back_when_it_is_sent_again(client: httpx.AsyncClient) -> None:
+async def test_a_deleted_asset_is_restored_when_it_is_uploaded_again(client: httpx.AsyncClient) -> None:
     first = (await upload(client, picture("a"))).json()["asset"]
     deleted = await client.delete(f"/api/assets/{first['id']}")
     assert deleted.json()["message"] == "Asset soft deleted"
@@ -62,11 +62,11 @@ async def test_a_deleted_asset_comes_back_when_it_is_sent_again(client: httpx.As
     assert (await client.get(first["blobUrl"])).content == picture("a")
 
 
-async def test_what_is_purged_is_gone_with_its_bytes(client: httpx.AsyncClient, config: Config) -> None:
+async def test_purging_removes_the_content(client: httpx.AsyncClient, config: Config) -> None:
     asset = (await upload(client, picture("a"))).json()["asset"]
     await client.delete(f"/api/assets/{asset['id']}")
-    gone = await client.delete(f"/api/assets/{asset['id']}?permanent=true")
-    assert gone.json() == {"message": "Asset permanently deleted"}
+    purged = await client.delete(f"/api/assets/{asset['id']}?permanent=true")
+    assert purged.json() == {"message": "Asset permanently deleted"}
     assert (await client.delete(f"/api/assets/{asset['id']}?permanent=true")).status_code == 404
     assert [path for path in (config.data / "blobs").rglob("*") if path.is_file()] == []
     assert (await upload(client, picture("a"))).status_code == 201
@@ -81,28 +81,28 @@ async def test_uploading_and_purging_the_same_bytes_never_leaves_a_row_without_b
 
 
 @pytest.mark.parametrize(
-    ("data", "sentence"),
+    ("data", "message"),
     [
         (b"", "File appears to be empty"),
         (b"just text, called a.jpg", "File type not supported. Use JPEG, PNG, WebP, or GIF"),
         (b"\x00\x00\x00\x20ftypavif....", "File type not supported. Use JPEG, PNG, WebP, or GIF"),
     ],
 )
-async def test_what_is_no_picture_is_refused(client: httpx.AsyncClient, data: bytes, sentence: str) -> None:
-    refused = await upload(client, data)
-    assert (refused.status_code, refused.json()) == (400, {"success": False, "error": sentence})
+async def test_other_file_types_are_rejected(client: httpx.AsyncClient, data: bytes, message: str) -> None:
+    rejected = await upload(client, data)
+    assert (rejected.status_code, rejected.json()) == (400, {"success": False, "error": message})
 
 
 async def test_a_file_may_be_exactly_as_large_as_the_limit(client: httpx.AsyncClient, config: Config) -> None:
     limit = config.upload_bytes_max
     assert (await upload(client, picture("x" * (limit - 3)))).status_code == 201
-    refused = await upload(client, picture("y" * (limit - 2)))
-    assert refused.status_code == 413
-    assert refused.json()["error"] == "File is too large (10.0MB). Maximum size is 10MB"
+    rejected = await upload(client, picture("y" * (limit - 2)))
+    assert rejected.status_code == 413
+    assert rejected.json()["error"] == "File is too large (10.0MB). Maximum size is 10MB"
     assert list((config.data / "incoming").iterdir()) == []
 
 
-async def test_an_endless_body_is_refused(client: httpx.AsyncClient) -> None:
+async def test_an_endless_body_is_rejected(client: httpx.AsyncClient) -> None:
     head = b'--b0undary0b0undary0\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n\xff\xd8\xff'
     sent = 0
 
@@ -114,25 +114,25 @@ async def test_an_endless_body_is_refused(client: httpx.AsyncClient) -> None:
             yield b"x" * (1 << 20)
 
     headers = {"content-type": "multipart/form-data; boundary=b0undary0b0undary0"}
-    refused = await client.post("/api/upload", content=body(), headers=headers)
-    assert (refused.status_code, refused.headers["connection"]) == (413, "close")
+    rejected = await client.post("/api/upload", content=body(), headers=headers)
+    assert (rejected.status_code, rejected.headers["connection"]) == (413, "close")
     assert sent < 100 << 20
 
 
-async def test_a_body_that_stops_coming_is_refused(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "SILENCE_S_MAX", 0.05)
+async def test_a_stalled_body_is_rejected(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_body, "IDLE_TIMEOUT_S", 0.05)
 
     async def body() -> AsyncIterator[bytes]:
         yield b"--b0undary0b0undary0\r\n"
         await asyncio.Event().wait()
 
     headers = {"content-type": "multipart/form-data; boundary=b0undary0b0undary0"}
-    refused = await client.post("/api/upload", content=body(), headers=headers)
-    assert (refused.status_code, refused.json()["error"]) == (408, "The request body came in too slowly")
+    rejected = await client.post("/api/upload", content=body(), headers=headers)
+    assert (rejected.status_code, rejected.json()["error"]) == (408, "The request body arrived too slowly")
 
 
 @pytest.mark.parametrize(
-    ("tags", "sentence"),
+    ("tags", "message"),
     [
         ('["' + '","'.join(map(str, range(21))) + '"]', "You can add up to 20 tags per upload"),
         ('[" "]', "Empty tags are not allowed"),
@@ -141,12 +141,12 @@ async def test_a_body_that_stops_coming_is_refused(client: httpx.AsyncClient, mo
         ('["a\\nb"]', "Invalid tag format"),
     ],
 )
-async def test_bad_tags_are_refused_in_sploots_words(client: httpx.AsyncClient, tags: str, sentence: str) -> None:
-    refused = await upload(client, picture("a"), tags=tags)
-    assert (refused.status_code, refused.json()["error"]) == (400, sentence)
+async def test_bad_tags_are_rejected_with_sploots_messages(client: httpx.AsyncClient, tags: str, message: str) -> None:
+    rejected = await upload(client, picture("a"), tags=tags)
+    assert (rejected.status_code, rejected.json()["error"]) == (400, message)
 
 
-async def test_tags_that_are_not_json_are_ignored_but_not_silently(client: httpx.AsyncClient) -> None:
+async def test_tags_that_are_not_json_are_ignored_with_a_warning(client: httpx.AsyncClient) -> None:
     answer = await upload(client, picture("a"), tags="cat")
     assert answer.status_code == 201
     assert "not a JSON array" in answer.json()["warning"]
@@ -183,7 +183,7 @@ async def test_the_case_of_a_checksum_does_not_matter(client: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize(
-    ("body", "sentence"),
+    ("body", "message"),
     [
         (b"{}", "Checksum is required and must be a string"),
         (b'{"checksum": 1}', "Checksum is required and must be a string"),
@@ -194,22 +194,22 @@ async def test_the_case_of_a_checksum_does_not_matter(client: httpx.AsyncClient)
         (b"[" * 50_000, "The request body is not valid JSON"),
     ],
 )
-async def test_a_bad_check_is_refused(client: httpx.AsyncClient, body: bytes, sentence: str) -> None:
-    refused = await client.post("/api/upload/check", content=body)
-    assert (refused.status_code, refused.json()["error"]) == (400, sentence)
+async def test_a_bad_check_is_rejected(client: httpx.AsyncClient, body: bytes, message: str) -> None:
+    rejected = await client.post("/api/upload/check", content=body)
+    assert (rejected.status_code, rejected.json()["error"]) == (400, message)
 
 
-async def test_a_huge_json_body_is_refused(client: httpx.AsyncClient) -> None:
-    refused = await client.post("/api/search", content=b" " * 70_000)
-    assert refused.status_code == 413
+async def test_a_huge_json_body_is_rejected(client: httpx.AsyncClient) -> None:
+    rejected = await client.post("/api/search", content=b" " * 70_000)
+    assert rejected.status_code == 413
 
 
-async def test_limits_and_additions_are_announced(client: httpx.AsyncClient) -> None:
+async def test_limits_and_features_are_listed(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/upload")).json() == {
         "status": "ready",
         "blobConfigured": True,
         "limits": {"maxFileSize": 10485760, "allowedTypes": ["image/jpeg", "image/png", "image/webp", "image/gif"]},
-        "features": FEATURES | RESUMABLE,
+        "features": FEATURES | TUS_FEATURES,
     }
 
 
@@ -219,14 +219,14 @@ async def test_health_answers_get_and_head(client: httpx.AsyncClient) -> None:
     assert (headed.status_code, headed.content) == (200, b"")
 
 
-async def test_the_services_behind_it_are_told_apart(client: httpx.AsyncClient, config: Config) -> None:
-    well = (await client.get("/api/health/services")).json()
-    assert (well["status"], well["services"]["storage"]) == ("ok", {"status": "ok"})
-    assert well["readiness"] == dict.fromkeys(["canAuthenticate", "canUpload", "canStore", "canSearch"], True)
+async def test_the_health_of_each_service_is_reported(client: httpx.AsyncClient, config: Config) -> None:
+    healthy = (await client.get("/api/health/services")).json()
+    assert (healthy["status"], healthy["services"]["storage"]) == ("ok", {"status": "ok"})
+    assert healthy["readiness"] == dict.fromkeys(["canAuthenticate", "canUpload", "canStore", "canSearch"], True)
     (config.data / "incoming").rmdir()
-    ill = await client.get("/api/health/services")
-    assert (ill.status_code, ill.json()["status"]) == (200, "degraded")
-    assert ill.json()["readiness"] == {
+    degraded = await client.get("/api/health/services")
+    assert (degraded.status_code, degraded.json()["status"]) == (200, "degraded")
+    assert degraded.json()["readiness"] == {
         "canAuthenticate": True,
         "canUpload": False,
         "canStore": False,
@@ -234,7 +234,7 @@ async def test_the_services_behind_it_are_told_apart(client: httpx.AsyncClient, 
     }
 
 
-async def test_statuses_tell_the_truth(client: httpx.AsyncClient, embedder: FakeEmbedder) -> None:
+async def test_embedding_statuses_are_accurate(client: httpx.AsyncClient, embedder: FakeEmbedder) -> None:
     ready, wordless = await made(client, "words"), await made(client, "")
     embedder.hold = asyncio.Event()
     waiting = (await upload(client, picture("later"))).json()["asset"]["id"]
@@ -261,7 +261,7 @@ async def test_statuses_tell_the_truth(client: httpx.AsyncClient, embedder: Fake
     embedder.hold.set()
 
 
-async def test_at_most_fifty_statuses_are_told_at_once(client: httpx.AsyncClient) -> None:
+async def test_at_most_fifty_statuses_are_returned_per_request(client: httpx.AsyncClient) -> None:
     asked = await client.post("/api/assets/batch/embedding-status", json={"assetIds": ["x"] * 51})
     assert (asked.status_code, asked.json()["error"]) == (400, "Batch size exceeds maximum of 50 assets")
     assert (await client.post("/api/assets/batch/embedding-status", json={"assetIds": []})).json() == {"statuses": {}}
@@ -278,13 +278,13 @@ async def test_an_embedding_is_generated_on_demand(client: httpx.AsyncClient) ->
     assert (await client.post("/api/assets/unknown/generate-embedding")).status_code == 404
 
 
-async def test_what_cannot_be_embedded_says_why(client: httpx.AsyncClient, embedder: FakeEmbedder) -> None:
-    embedder.faults["bad"] = [Unreadable("It is broken.")] * 99
+async def test_a_failed_embedding_reports_its_error(client: httpx.AsyncClient, embedder: FakeEmbedder) -> None:
+    embedder.errors["bad"] = [UnreadableImage("It is broken.")] * 99
     asset_id = (await upload(client, picture("bad"))).json()["asset"]["id"]
-    refused = await client.post(f"/api/assets/{asset_id}/generate-embedding")
-    assert (refused.status_code, refused.json()["error"]) == (422, "It is broken.")
+    rejected = await client.post(f"/api/assets/{asset_id}/generate-embedding")
+    assert (rejected.status_code, rejected.json()["error"]) == (422, "It is broken.")
     assert (await client.get(f"/api/assets/{asset_id}/embedding-status")).json()["error"] == "It is broken."
-    embedder.faults.clear()
+    embedder.errors.clear()
     again = await client.post(f"/api/assets/{asset_id}/generate-embedding")
     assert (again.status_code, again.json()["embedding"]["modelName"]) == (200, "fake")
 
@@ -304,7 +304,7 @@ async def test_errors_are_json(client: httpx.AsyncClient, method: str, path: str
     assert answer.json()["error"]
 
 
-async def test_faults_inside_are_json_too(client: httpx.AsyncClient, config: Config) -> None:
+async def test_internal_errors_are_json_too(client: httpx.AsyncClient, config: Config) -> None:
     (config.data / "incoming").rmdir()
     answer = await upload(client, picture("a"))
     assert (answer.status_code, answer.json()["success"]) == (500, False)
@@ -322,11 +322,11 @@ async def test_faults_inside_are_json_too(client: httpx.AsyncClient, config: Con
         "createdAfter=soon",
     ],
 )
-async def test_bad_list_parameters_are_refused(client: httpx.AsyncClient, query: str) -> None:
+async def test_bad_list_parameters_are_rejected(client: httpx.AsyncClient, query: str) -> None:
     assert (await client.get(f"/api/assets?{query}")).status_code == 400
 
 
-async def test_lists_can_be_narrowed(client: httpx.AsyncClient) -> None:
+async def test_lists_can_be_filtered(client: httpx.AsyncClient) -> None:
     ids = [await made(client, str(number), tags='["cat"]' if number else "[]") for number in range(3)]
     png = (await upload(client, b"\x89PNG\r\n\x1a\n....", name="a.png")).json()["asset"]["id"]
     await client.patch(f"/api/assets/{ids[2]}", json={"favorite": True})
@@ -349,7 +349,7 @@ async def test_lists_can_be_narrowed(client: httpx.AsyncClient) -> None:
     assert await listed({"createdAfter": "2001-01-01", "createdBefore": "2002-01-01T00:00:00+02:00"}) == []
 
 
-async def test_lists_tell_where_they_end(client: httpx.AsyncClient) -> None:
+async def test_lists_report_their_total_and_end(client: httpx.AsyncClient) -> None:
     ids = [(await upload(client, picture(str(number)))).json()["asset"]["id"] for number in range(3)]
     page = (await client.get("/api/assets?limit=2&sortOrder=asc")).json()
     assert [asset["id"] for asset in page["assets"]] == ids[:2]
@@ -365,13 +365,13 @@ async def test_assets_are_edited(client: httpx.AsyncClient) -> None:
     assert (await client.patch("/api/assets/unknown", json={"favorite": True})).status_code == 404
 
 
-async def test_other_web_sites_are_kept_out(client: httpx.AsyncClient) -> None:
+async def test_requests_from_other_websites_are_rejected(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/assets", headers={"origin": "https://evil.example"})).status_code == 403
     assert (await client.get("/api/assets", headers={"host": "rebound.example"})).status_code == 403
     assert (await client.get("/api/assets", headers={"origin": "http://localhost"})).status_code == 200
 
 
-async def test_too_many_requests_at_once_are_told_to_come_back(client: httpx.AsyncClient, config: Config) -> None:
+async def test_too_many_concurrent_requests_get_503(client: httpx.AsyncClient, config: Config) -> None:
     parked = asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
@@ -384,14 +384,14 @@ async def test_too_many_requests_at_once_are_told_to_come_back(client: httpx.Asy
     ]
     for _ in range(10):
         await asyncio.sleep(0)
-    refused = await client.get("/api/health")
+    rejected = await client.get("/api/health")
     parked.set()
-    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert (rejected.status_code, rejected.headers["retry-after"]) == (503, "1")
     assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {400}
     assert (await client.get("/api/health")).status_code == 200
 
 
-async def test_search_finds_quotes_slips_and_glued_words(client: httpx.AsyncClient) -> None:
+async def test_search_finds_typing_errors_and_joined_words(client: httpx.AsyncClient) -> None:
     texts = ["THIS MEETING\nCOULDHAVE BEEN ANEMAIL", "one does not simply\nwalk into mordor", "such wow\nmuch doge"]
     ids = [await made(client, text) for text in texts]
     for number, query in enumerate(["could have been an email", "simly walk into mordro", "muchdoge"]):
@@ -402,7 +402,7 @@ async def test_search_finds_quotes_slips_and_glued_words(client: httpx.AsyncClie
     assert (found["embeddingModel"], found["byMeaning"], found["cached"]) == ("fake", True, False)
 
 
-async def test_search_sees_what_has_just_become_ready_and_not_what_was_deleted(client: httpx.AsyncClient) -> None:
+async def test_search_finds_new_embeddings_and_no_deleted_assets(client: httpx.AsyncClient) -> None:
     query = {"query": "brand new words"}
     assert (await client.post("/api/search", json=query)).json()["results"] == []
     asset_id = await made(client, "brand new words")
@@ -411,16 +411,16 @@ async def test_search_sees_what_has_just_become_ready_and_not_what_was_deleted(c
     assert (await client.post("/api/search", json=query)).json()["results"] == []
 
 
-async def test_search_can_be_narrowed(client: httpx.AsyncClient) -> None:
+async def test_search_can_be_filtered(client: httpx.AsyncClient) -> None:
     ids = [await made(client, f"cat number {number}") for number in range(4)]
     await client.patch(f"/api/assets/{ids[2]}", json={"favorite": True, "tags": ["t"]})
     tag_id = (await client.get("/api/tags")).json()["tags"][0]["id"]
-    for narrow in ({"favorite": True}, {"tagId": tag_id}):
-        found = (await client.post("/api/search", json={"query": "cat number", **narrow})).json()
+    for filters in ({"favorite": True}, {"tagId": tag_id}):
+        found = (await client.post("/api/search", json={"query": "cat number", **filters})).json()
         assert [each["id"] for each in found["results"]] == [ids[2]]
 
 
-async def test_without_vectors_words_are_still_found(client: httpx.AsyncClient, embedder: FakeEmbedder) -> None:
+async def test_search_by_words_works_without_embeddings(client: httpx.AsyncClient, embedder: FakeEmbedder) -> None:
     asset_id = await made(client, "some plain words")
     embedder.queries_fail = True
     found = (await client.post("/api/search", json={"query": "plain words"})).json()
@@ -429,7 +429,7 @@ async def test_without_vectors_words_are_still_found(client: httpx.AsyncClient, 
 
 
 @pytest.mark.parametrize(
-    ("body", "sentence"),
+    ("body", "message"),
     [
         ({}, "Missing or invalid query parameter"),
         ({"query": " "}, "Missing or invalid query parameter"),
@@ -439,9 +439,9 @@ async def test_without_vectors_words_are_still_found(client: httpx.AsyncClient, 
         ({"query": "x", "threshold": "high"}, "threshold must be a number from 0 to 1"),
     ],
 )
-async def test_a_bad_search_is_refused(client: httpx.AsyncClient, body: dict[str, object], sentence: str) -> None:
-    refused = await client.post("/api/search", json=body)
-    assert (refused.status_code, refused.json()["error"]) == (400, sentence)
+async def test_a_bad_search_is_rejected(client: httpx.AsyncClient, body: dict[str, object], message: str) -> None:
+    rejected = await client.post("/api/search", json=body)
+    assert (rejected.status_code, rejected.json()["error"]) == (400, message)
 
 
 @pytest.mark.parametrize("query", ['"', "* OR (", "'; DROP TABLE assets; --", "\u0000", "\u732b", "!!!", "NEAR(a b)"])
@@ -449,7 +449,7 @@ async def test_no_query_is_a_syntax_error(client: httpx.AsyncClient, query: str)
     assert (await client.post("/api/search", json={"query": query})).status_code == 200
 
 
-async def test_a_full_disk_is_told_and_survived(
+async def test_a_full_disk_is_reported_and_later_uploads_succeed(
     client: httpx.AsyncClient, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(fd: int) -> None:
@@ -457,10 +457,10 @@ async def test_a_full_disk_is_told_and_survived(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        refused = await upload(client, picture("a"))
-    assert (refused.status_code, refused.json()["error"]) == (
+        rejected = await upload(client, picture("a"))
+    assert (rejected.status_code, rejected.json()["error"]) == (
         507,
-        "The disk of the library is full; nothing was stored",
+        "The disk of the library is full; the file was not stored",
     )
     assert list((config.data / "incoming").iterdir()) == []
     assert (await upload(client, picture("a"))).status_code == 201

@@ -1,6 +1,6 @@
-"""The OpenAPI document is true: it names every route and no other, and no answer is other than it says.
+"""The OpenAPI document lists exactly the routes of the server, and every response conforms to it.
 
-SPLOOT_TEST_EXAMPLES sets how many requests are made up for each operation.
+SPLOOT_TEST_EXAMPLES sets the number of generated requests per operation.
 """
 
 import json
@@ -15,20 +15,20 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as openapi_checks
+from sploot_server.app import create_app
 from sploot_server.config import Config
-from sploot_server.live import STREAM_PATH
-from sploot_server.openapi import PATH, document
-from sploot_server.serve import library_app
-from sploot_server.tus_headers import PATH as RESUMABLE
+from sploot_server.http.openapi import PATH, document
+from sploot_server.http.push.endpoints import SSE_PATH
+from sploot_server.http.tus.headers import PATH as RESUMABLE
 from starlette.routing import Route
 from toy_library import FakeEmbedder, ServerProcess, picture
 
 EXAMPLES = int(os.environ.get("SPLOOT_TEST_EXAMPLES", "12"))
-HAND_OVER = "/api/upload/files"  # is not there where others than the user may come in
+UPLOAD_BY_PATH = "/api/upload/files"  # exists on Unix sockets only
 OTHER_PROTOCOLS = (RESUMABLE, "/metrics", "/api/health/live", "/api/health/ready")
-"""Paths that begin so are described elsewhere: by tus, and by those who ask whether a process is well."""
+"""Prefixes of paths specified elsewhere: by tus, Prometheus and the orchestrator."""
 
-schema: Any = schemathesis.openapi.from_dict(document()).exclude(path=[STREAM_PATH, HAND_OVER])
+schema: Any = schemathesis.openapi.from_dict(document()).exclude(path=[SSE_PATH, UPLOAD_BY_PATH])
 CHECKS = [
     checks.not_a_server_error,
     openapi_checks.status_code_conformance,
@@ -38,9 +38,9 @@ CHECKS = [
 ]
 
 
-async def test_the_document_names_every_route_and_no_other(config: Config, embedder: FakeEmbedder) -> None:
+async def test_the_document_lists_exactly_the_routes(config: Config, embedder: FakeEmbedder) -> None:
     config.data.mkdir()
-    async with library_app(replace(config, uds=config.data / "s", takes_files=True), embedder) as app:
+    async with create_app(replace(config, uds=config.data / "s", allows_upload_by_path=True), embedder) as app:
         served = {
             (route.path, method.lower())
             for route in app.routes
@@ -52,8 +52,8 @@ async def test_the_document_names_every_route_and_no_other(config: Config, embed
     assert named == served
 
 
-def test_the_document_is_one_of_openapi() -> None:
-    """By the schema that OpenAPI itself is published with."""
+def test_the_document_is_valid_openapi() -> None:
+    """Validate it with the schema published by the OpenAPI project."""
     assert document()["openapi"].startswith("3.1")
     schema.validate()
 
@@ -69,7 +69,7 @@ class Served:
     asset_id: str = ""
 
     def refresh(self) -> None:
-        """Have one picture there, whatever the last requests did to it."""
+        """Make sure that one asset exists, whatever the last requests did to it."""
         form = {"tags": '["a tag"]'}
         answer = httpx.post(f"{self.url}/api/upload", files={"file": ("a.jpg", picture("a cat"))}, data=form)
         self.asset_id = answer.json()["asset"]["id"]
@@ -89,7 +89,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_no_answer_is_other_than_the_document_says(case: Any, served: Served) -> None:
+def test_every_response_conforms_to_the_document(case: Any, served: Served) -> None:
     served.refresh()
     for asset_id in {case.path_parameters.get("id"), served.asset_id} if "id" in case.path_parameters else {None}:
         if asset_id is not None:

@@ -1,61 +1,63 @@
-"""How PostgreSQL goes about a search by meaning, at a size at which it has the choice."""
+"""PostgreSQL's plan for a search by text vector, with enough rows that it can choose one."""
 
 import json
 from typing import Any
 
 import postgres
 import pytest
-from sploot_server.assets import Begun, Filter
-from sploot_server.assets.postgres.database import PostgresDatabase, Statements
-from sploot_server.assets.postgres.index import MEANING_DIM
-from sploot_server.assets.postgres.texts import PostgresTexts
-from sploot_server.embedding import Model, Vectors
+from sploot_server.domain.embedding import EmbeddingModel, Vectors
+from sploot_server.storage.interfaces import AssetFilter, PreparedSearch
+from sploot_server.storage.postgres.database import PostgresDatabase, Transaction
+from sploot_server.storage.postgres.search import PostgresSearch
+from sploot_server.storage.postgres.search_index import TEXT_VECTOR_DIM
 
-MODEL = Model("m", MEANING_DIM)
+MODEL = EmbeddingModel("m", TEXT_VECTOR_DIM)
 FILL = """
     INSERT INTO assets (row, id, checksum, filename, mime, size_bytes, created_at, updated_at) OVERRIDING SYSTEM VALUE
       SELECT r, 'c' || r, encode(sha256(r::text::bytea), 'hex'), 'a.jpg', 'image/jpeg', 9, r, r
       FROM generate_series(1, 1500) r
 """
 EMBED = """
-    INSERT INTO embeddings (asset, state, queued_at, due_at, model, dim, text, completed_at, ended_order)
+    INSERT INTO embeddings (asset, state, queued_at, due_at, model, dim, text, completed_at, completion_seq)
       SELECT row, 'ready', 1, 1, 'm', 768, '', row, row FROM assets
 """
 VECTORS = """
-    INSERT INTO vectors (asset, owner, meaning) SELECT r, '', (
+    INSERT INTO vectors (asset, owner, text_vector) SELECT r, '', (
       SELECT array_agg((random() - 0.5)::float4) FROM generate_series(1, 768) WHERE r > 0)::vector
     FROM generate_series(1, 1500) r
 """
 
 
-class Asked(list[tuple[str, tuple[Any, ...]]]):
-    """Every statement of a transaction, with its values."""
+class Statements(list[tuple[str, tuple[Any, ...]]]):
+    """The executed statements of all transactions, with their values."""
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    asked, fetch = Asked(), Statements.fetch
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    statements, fetch = Statements(), Transaction.fetch
 
-    async def noted(self: Statements, statement: str, *values: Any) -> list[Any]:
-        asked.append((statement, values))
+    async def recorded(self: Transaction, statement: str, *values: Any) -> list[Any]:
+        statements.append((statement, values))
         return await fetch(self, statement, *values)
 
-    monkeypatch.setattr(Statements, "fetch", noted)
-    return asked
+    monkeypatch.setattr(Transaction, "fetch", recorded)
+    return statements
 
 
-async def test_the_nearest_are_found_by_the_graph(asked: Asked) -> None:
+async def test_the_nearest_vectors_are_found_by_the_hnsw_index(statements: Statements) -> None:
     database = PostgresDatabase(await postgres.empty_database())
     await database.open()
-    async with database.transaction() as statements:
-        await statements.fetch("SET LOCAL session_replication_role = replica")  # no triggers: nobody listens
+    async with database.transaction() as transaction:
+        await transaction.fetch("SET LOCAL session_replication_role = replica")  # without triggers
         for statement in (FILL, EMBED, VECTORS):
-            await statements.fetch(statement)
+            await transaction.fetch(statement)
     await database.fetch("ANALYZE")
-    asked.clear()
-    await PostgresTexts(database).candidates(Begun(Filter(), 50, []), Vectors(bytes(4 * MEANING_DIM), None), MODEL)
-    [(statement, values)] = [each for each in asked if "<#> $8::float4[]::halfvec" in each[0]]
-    async with database.transaction() as statements:
-        [row] = await statements.fetch(f"EXPLAIN (FORMAT JSON) {statement}", *values)
+    statements.clear()
+    await PostgresSearch(database).find_candidates(
+        PreparedSearch(AssetFilter(), 50, []), Vectors(bytes(4 * TEXT_VECTOR_DIM), None), MODEL
+    )
+    [(statement, values)] = [each for each in statements if "<#> $8::float4[]::halfvec" in each[0]]
+    async with database.transaction() as transaction:
+        [row] = await transaction.fetch(f"EXPLAIN (FORMAT JSON) {statement}", *values)
     await database.close()
-    assert '"Index Name": "meanings_nearest"' in json.dumps(json.loads(row[0]))
+    assert '"Index Name": "text_vectors_hnsw"' in json.dumps(json.loads(row[0]))

@@ -1,4 +1,4 @@
-"""What those hear who keep servers running."""
+"""Probes and metrics for operators."""
 
 import asyncio
 import re
@@ -8,25 +8,25 @@ import httpx
 import promtool
 from prometheus_client.parser import text_string_to_metric_families
 from sploot_server.config import Config
-from sploot_server.metrics import EDGES_S, Metrics
+from sploot_server.http.metrics import BUCKETS_S, Metrics
 from toy_library import FakeEmbedder, picture
 
 
 async def values(client: httpx.AsyncClient) -> dict[str, float]:
-    """Every sample, by its name and labels."""
+    """Return every sample by its name and labels."""
     answer = await client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     samples = [each for family in text_string_to_metric_families(answer.text) for each in family.samples]
     return {f"{each.name}{sorted(each.labels.values())}": each.value for each in samples}
 
 
-async def test_a_server_that_can_do_its_work_is_live_and_ready(client: httpx.AsyncClient) -> None:
+async def test_a_healthy_server_is_live_and_ready(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/health/live")).json() == {"status": "ok"}
     ready = await client.get("/api/health/ready")
     assert (ready.status_code, ready.json()) == (200, {"status": "ok", "checks": {"database": True, "blobs": True}})
 
 
-async def test_a_server_that_cannot_keep_anything_lives_and_is_not_ready(
+async def test_a_server_that_cannot_store_files_is_live_but_not_ready(
     client: httpx.AsyncClient, config: Config
 ) -> None:
     shutil.rmtree(config.data / "incoming")
@@ -46,12 +46,12 @@ async def test_requests_are_counted_by_route_and_status(client: httpx.AsyncClien
     assert seen["sploot_server_request_seconds_bucket['+Inf', '/api/assets/{id}']"] == 3
 
 
-async def test_prometheus_itself_finds_nothing_to_complain_about(client: httpx.AsyncClient) -> None:
+async def test_promtool_accepts_the_metrics(client: httpx.AsyncClient) -> None:
     await client.get("/api/assets")
     promtool.check((await client.get("/metrics")).text)
 
 
-async def test_no_client_can_make_the_series_grow(client: httpx.AsyncClient) -> None:
+async def test_clients_cannot_create_new_series(client: httpx.AsyncClient) -> None:
     await client.get("/metrics")
     await client.get("/nonsense/0")
     await client.request("DANCE", "/nonsense/0")
@@ -62,7 +62,9 @@ async def test_no_client_can_make_the_series_grow(client: httpx.AsyncClient) -> 
     assert len(await values(client)) == before
 
 
-async def test_embeddings_are_told_by_state(config: Config, client: httpx.AsyncClient, embedder: FakeEmbedder) -> None:
+async def test_embeddings_are_counted_by_state(
+    config: Config, client: httpx.AsyncClient, embedder: FakeEmbedder
+) -> None:
     embedder.hold = asyncio.Event()
     files = {"file": ("a.jpg", picture("a cat"), "image/jpeg")}
     asset = (await client.post("/api/upload", files=files)).json()["asset"]["id"]
@@ -78,9 +80,9 @@ async def test_embeddings_are_told_by_state(config: Config, client: httpx.AsyncC
     ]
 
 
-def test_a_time_falls_into_the_bucket_that_ends_with_it_or_later() -> None:
+def test_a_time_is_counted_in_the_bucket_that_includes_it() -> None:
     metrics = Metrics()
-    for took_s in (EDGES_S[0], EDGES_S[0] + 0.001, 100.0):
-        metrics.count("GET", "/x", 200, took_s)
-    counts = re.findall(r'_bucket\{route="/x",le="[^"]+"\} (\d+)', metrics.text({}, 0))
-    assert [int(count) for count in counts] == [1] + [2] * (len(EDGES_S) - 1) + [3]
+    for took_s in (BUCKETS_S[0], BUCKETS_S[0] + 0.001, 100.0):
+        metrics.record_request("GET", "/x", 200, took_s)
+    counts = re.findall(r'_bucket\{route="/x",le="[^"]+"\} (\d+)', metrics.render({}, 0))
+    assert [int(count) for count in counts] == [1] + [2] * (len(BUCKETS_S) - 1) + [3]

@@ -1,4 +1,4 @@
-"""The real pipeline: pictures with captions in, searches answered by what the captions say and mean."""
+"""The real pipeline: upload captioned images, search for the words and the meaning of their captions."""
 
 import os
 import random
@@ -21,7 +21,7 @@ COUNT = 32
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[memes.Meme]:
+def drawn_memes(tmp_path_factory: pytest.TempPathFactory) -> list[memes.Meme]:
     return memes.make(tmp_path_factory.mktemp("memes"), count=COUNT, seed=11)
 
 
@@ -40,33 +40,31 @@ def client(server: ServerProcess) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def library(client: httpx.Client, drawn: list[memes.Meme]) -> dict[str, memes.Meme]:
-    """All memes by asset id, each ready."""
-    library = {send(client, meme.path): meme for meme in drawn}
+def library(client: httpx.Client, drawn_memes: list[memes.Meme]) -> dict[str, memes.Meme]:
+    """Upload all memes and return them by asset id when all are ready."""
+    library = {send(client, meme.path): meme for meme in drawn_memes}
     for asset_id in library:
         finish(client, asset_id)
     return library
 
 
 def send(client: httpx.Client, path: Path) -> str:
-    answer = client.post("/api/upload", files={"file": (path.name, path.read_bytes())})
-    assert answer.status_code == 201
-    asset_id: str = answer.json()["asset"]["id"]
+    response = client.post("/api/upload", files={"file": (path.name, path.read_bytes())})
+    assert response.status_code == 201
+    asset_id: str = response.json()["asset"]["id"]
     return asset_id
 
 
 def finish(client: httpx.Client, asset_id: str) -> dict[str, object]:
-    """Wait for the end of an embedding; its status."""
+    """Wait until an embedding completes; return its status."""
     while client.post(f"/api/assets/{asset_id}/generate-embedding").status_code == 202:
-        pass  # each such call waits for ten seconds, and the test for two minutes
+        pass  # each call waits for ten seconds; the test times out after two minutes
     status: dict[str, object] = client.get(f"/api/assets/{asset_id}/embedding-status").json()
     return status
 
 
-def places(
-    client: httpx.Client, library: dict[str, memes.Meme], query: Callable[[memes.Meme], str | None]
-) -> list[int]:
-    """At which place each meme was found by its query; 99 for not at all."""
+def ranks(client: httpx.Client, library: dict[str, memes.Meme], query: Callable[[memes.Meme], str | None]) -> list[int]:
+    """Return the rank of each meme in the results of its query; 99 if it is not among them."""
     found = []
     for asset_id, meme in library.items():
         text = query(meme)
@@ -77,7 +75,7 @@ def places(
     return found
 
 
-def test_quotes_are_found_whole_and_in_part_misspelt_and_glued(
+def test_complete_partial_misspelt_and_joined_quotes_are_found(
     client: httpx.Client, library: dict[str, memes.Meme]
 ) -> None:
     rng = random.Random(3)
@@ -87,16 +85,16 @@ def test_quotes_are_found_whole_and_in_part_misspelt_and_glued(
         lambda meme: memes.typo(meme.caption, rng),
         lambda meme: memes.glued(meme.caption),
     ):
-        found = places(client, library, query)
-        assert sum(place < 5 for place in found) >= 0.98 * len(found), found
+        found = ranks(client, library, query)
+        assert sum(rank < 5 for rank in found) >= 0.98 * len(found), found
 
 
-def test_other_words_of_the_same_meaning_find_it_too(client: httpx.Client, library: dict[str, memes.Meme]) -> None:
-    found = places(client, library, lambda meme: meme.paraphrase)
-    assert sum(place < 5 for place in found) >= 0.75 * len(found), found
+def test_paraphrases_are_found(client: httpx.Client, library: dict[str, memes.Meme]) -> None:
+    found = ranks(client, library, lambda meme: meme.paraphrase)
+    assert sum(rank < 5 for rank in found) >= 0.75 * len(found), found
 
 
-def test_sizes_are_known_once_it_was_read(client: httpx.Client, library: dict[str, memes.Meme]) -> None:
+def test_ready_assets_have_their_dimensions(client: httpx.Client, library: dict[str, memes.Meme]) -> None:
     for asset in client.get("/api/assets?limit=1000").json()["assets"]:
         if asset["id"] in library:
             with Image.open(library[asset["id"]].path) as image:
@@ -109,9 +107,9 @@ def captioned(text: str, size: tuple[int, int] = (480, 360)) -> Image.Image:
     return image
 
 
-def test_a_picture_lying_on_its_side_is_read_upright(client: httpx.Client, tmp_path: Path) -> None:
+def test_a_rotated_image_is_analyzed_upright(client: httpx.Client, tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise
     captioned("sideways giraffe").rotate(90, expand=True).save(tmp_path / "a.jpg", exif=exif)
     asset_id = send(client, tmp_path / "a.jpg")
     finish(client, asset_id)
@@ -119,7 +117,7 @@ def test_a_picture_lying_on_its_side_is_read_upright(client: httpx.Client, tmp_p
     assert (result["id"], result["width"], result["height"]) == (asset_id, 480, 360)
 
 
-def test_white_writing_on_transparent_ground_is_read(client: httpx.Client, tmp_path: Path) -> None:
+def test_white_text_on_a_transparent_background_is_recognized(client: httpx.Client, tmp_path: Path) -> None:
     image = Image.new("RGBA", (480, 360), (255, 255, 255, 0))
     font = ImageFont.load_default(size=36)
     ImageDraw.Draw(image).text((20, 40), "invisible pelican", fill="white", font=font)
@@ -129,7 +127,7 @@ def test_white_writing_on_transparent_ground_is_read(client: httpx.Client, tmp_p
     assert client.post("/api/search", json={"query": "invisible pelican"}).json()["results"][0]["id"] == asset_id
 
 
-def test_half_a_picture_is_read_as_far_as_it_goes(client: httpx.Client, tmp_path: Path) -> None:
+def test_a_truncated_image_is_analyzed(client: httpx.Client, tmp_path: Path) -> None:
     captioned("truncated walrus").save(tmp_path / "whole.jpg", quality=95)
     whole = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "a.jpg").write_bytes(whole[: len(whole) * 2 // 3])
@@ -139,7 +137,7 @@ def test_half_a_picture_is_read_as_far_as_it_goes(client: httpx.Client, tmp_path
     assert client.post("/api/search", json={"query": "truncated walrus"}).json()["results"][0]["id"] == asset_id
 
 
-def test_a_picture_without_words_is_ready_and_found_by_nothing(client: httpx.Client, tmp_path: Path) -> None:
+def test_an_image_without_text_is_ready_and_not_found(client: httpx.Client, tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), "teal").save(tmp_path / "a.png")
     asset_id = send(client, tmp_path / "a.png")
     assert finish(client, asset_id) == {"assetId": asset_id, "hasEmbedding": True, "status": "ready"}
@@ -148,9 +146,9 @@ def test_a_picture_without_words_is_ready_and_found_by_nothing(client: httpx.Cli
 
 
 def test_copies_are_one_result_and_other_captions_on_the_template_are_not(
-    client: httpx.Client, drawn: list[memes.Meme], tmp_path: Path
+    client: httpx.Client, drawn_memes: list[memes.Meme], tmp_path: Path
 ) -> None:
-    template = Image.open(drawn[4].path).convert("RGB").resize((640, 480)).filter(ImageFilter.GaussianBlur(8))
+    template = Image.open(drawn_memes[4].path).convert("RGB").resize((640, 480)).filter(ImageFilter.GaussianBlur(8))
 
     def written(text: str) -> Image.Image:
         image = template.copy()
@@ -168,16 +166,16 @@ def test_copies_are_one_result_and_other_captions_on_the_template_are_not(
     for asset_id in ids:
         assert finish(client, asset_id)["status"] == "ready"
     results = client.post("/api/search", json={"query": "ostriches cannot park"}).json()["results"][:2]
-    copies, other = sorted(results, key=lambda result: len(result["others"]), reverse=True)
-    assert {copies["id"], *copies["others"]} == set(ids[:4])
-    assert (other["id"], other["others"]) == (ids[4], [])
+    copies, other = sorted(results, key=lambda result: len(result["nearDuplicates"]), reverse=True)
+    assert {copies["id"], *copies["nearDuplicates"]} == set(ids[:4])
+    assert (other["id"], other["nearDuplicates"]) == (ids[4], [])
     similar = client.get(f"/api/assets/{ids[2]}/similar?limit=4").json()["results"]
     assert {result["id"] for result in similar[:3]} == {ids[0], ids[1], ids[3]}
     assert similar[3]["id"] == ids[4]
 
 
 def bomb(side: int) -> bytes:
-    """A PNG of a few bytes that claims to be `side` x `side` pixels."""
+    """Return a PNG of a few bytes whose header declares `side` x `side` pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
     chunks = (header, b"IDAT" + zlib.compress(b"\0" * 1000), b"IEND")
     framed = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
@@ -185,9 +183,10 @@ def bomb(side: int) -> bytes:
 
 
 def text_bomb() -> bytes:
-    """A PNG of a few kilobytes whose comment is 200 MB long."""
-    squeezed = zlib.compressobj(9)
-    comment = b"zTXtComment\0\0" + b"".join(squeezed.compress(bytes(1_000_000)) for _ in range(200)) + squeezed.flush()
+    """Return a PNG of a few kilobytes with a compressed comment of 200 MB."""
+    compressor = zlib.compressobj(9)
+    compressed = b"".join(compressor.compress(bytes(1_000_000)) for _ in range(200)) + compressor.flush()
+    comment = b"zTXtComment\0\0" + compressed
     header = b"IHDR" + struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)
     chunks = (header, comment, b"IDAT" + zlib.compress(bytes(72)), b"IEND")
     framed = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
@@ -197,13 +196,13 @@ def text_bomb() -> bytes:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"\xff\xd8\xff and nothing else", "its content is not what its first bytes promise"),
-        (bomb(50_000), "The picture is 50000 x 50000 pixels; at most 40 million are read."),
-        (b"GIF89a" + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0) + b";", "The picture "),
+        (b"\xff\xd8\xff and nothing else", "its content does not match its file signature"),
+        (bomb(50_000), "The image has 50000 x 50000 pixels; the limit is 40 million pixels."),
+        (b"GIF89a" + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0) + b";", "The image "),
     ],
     ids=["garbage", "bomb", "gif"],
 )
-def test_what_cannot_be_read_fails_with_a_reason(
+def test_an_undecodable_image_fails_with_a_reason(
     client: httpx.Client, tmp_path: Path, content: bytes, reason: str
 ) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
@@ -212,7 +211,9 @@ def test_what_cannot_be_read_fails_with_a_reason(
     assert reason in str(status["error"])
 
 
-def test_a_comment_of_200_mb_is_not_unpacked(server: ServerProcess, client: httpx.Client, tmp_path: Path) -> None:
+def test_a_compressed_comment_of_200_mb_is_not_decompressed(
+    server: ServerProcess, client: httpx.Client, tmp_path: Path
+) -> None:
     captioned("small talk").save(tmp_path / "b.png")
     finish(client, send(client, tmp_path / "b.png"))
     before = peak_mb(server)
@@ -222,12 +223,12 @@ def test_a_comment_of_200_mb_is_not_unpacked(server: ServerProcess, client: http
 
 
 def peak_mb(server: ServerProcess) -> float:
-    """The most memory that any of the workers has had."""
+    """Return the peak memory of the workers."""
     statuses = [Path(f"/proc/{pid}/status").read_text() for pid in children(server.process.pid)]
     return max(int(line.split()[1]) / 1024 for each in statuses for line in each.splitlines() if "VmHWM" in line)
 
 
-def test_kill_9_of_the_worker_stops_nothing(server: ServerProcess, client: httpx.Client, tmp_path: Path) -> None:
+def test_sigkill_of_the_workers_loses_no_job(server: ServerProcess, client: httpx.Client, tmp_path: Path) -> None:
     ids = []
     for number in range(6):
         captioned(f"resilient badger {number}").save(tmp_path / f"{number}.png")
@@ -240,17 +241,18 @@ def test_kill_9_of_the_worker_stops_nothing(server: ServerProcess, client: httpx
     assert {result["id"] for result in results[:6]} == set(ids)
 
 
-def test_workers_end_with_a_killed_server(tmp_path: Path) -> None:
+def test_workers_exit_when_the_server_is_killed(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "library")
     with server.client() as client:
+        client.timeout = httpx.Timeout(60)
         captioned("orphans").save(tmp_path / "a.png")
         finish(client, send(client, tmp_path / "a.png"))
-    output = [Path(f"/proc/{pid}") for pid in children(server.process.pid)]
-    assert output
+    workers = [Path(f"/proc/{pid}") for pid in children(server.process.pid)]
+    assert workers
     server.kill()  # waits for the end of its standard error, which the workers share
-    assert not any(path.exists() and "sploot_server" in (path / "cmdline").read_text() for path in output)
+    assert not any(path.exists() and "sploot_server" in (path / "cmdline").read_text() for path in workers)
 
 
 def children(pid: int) -> list[int]:
-    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=True)
-    return [int(line) for line in listed.stdout.split()]
+    output = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=True)
+    return [int(line) for line in output.stdout.split()]

@@ -1,4 +1,4 @@
-"""What is hostile is refused within stated limits, and the others are served meanwhile."""
+"""Hostile requests are rejected within the limits, and other clients are served meanwhile."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sploot_server import bodies, serve
+from sploot_server import app as app_module
+from sploot_server.app import create_app, create_server
 from sploot_server.config import Config
-from sploot_server.process import listening
-from sploot_server.serve import library_app, server_of
+from sploot_server.http import request_body
+from sploot_server.server_process import open_listening_socket
 from toy_library import FakeEmbedder, picture
 
 LIMIT_S = 20.0
@@ -21,12 +22,12 @@ LIMIT_S = 20.0
 
 @contextlib.asynccontextmanager
 async def served(config: Config) -> AsyncIterator[Path]:
-    """A server on a Unix socket, spoken to byte by byte."""
+    """Run a server on a Unix socket for raw requests."""
     config.data.mkdir(exist_ok=True)
     path = config.data / "s.sock"
     listening = asyncio.Event()
-    async with library_app(config, FakeEmbedder()) as app:
-        server = server_of(app, replace(config, uds=None), listening.set)
+    async with create_app(config, FakeEmbedder()) as app:
+        server = create_server(app, replace(config, uds=None), listening.set)
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # the signals are pytest's
         settings = server.config
         settings.uds = str(path)
@@ -40,19 +41,19 @@ async def served(config: Config) -> AsyncIterator[Path]:
             await task
 
 
-async def answer_to(path: Path, said: bytes) -> bytes:
-    """All that comes back until the server hangs up."""
+async def response_to(path: Path, request: bytes) -> bytes:
+    """Send a request and return all bytes until the server closes the connection."""
     async with asyncio.timeout(LIMIT_S):
         reader, writer = await asyncio.open_unix_connection(path)
         with contextlib.suppress(ConnectionError):
-            writer.write(said)
+            writer.write(request)
             await writer.drain()
-        answer = b""
+        response = b""
         with contextlib.suppress(ConnectionError):
-            while piece := await reader.read(65_536):
-                answer += piece
+            while chunk := await reader.read(65_536):
+                response += chunk
         writer.close()
-        return answer
+        return response
 
 
 def client_of(path: Path) -> httpx.AsyncClient:
@@ -61,16 +62,16 @@ def client_of(path: Path) -> httpx.AsyncClient:
 
 @pytest.fixture
 def quick(config: Config, tmp_path: Path) -> Config:
-    return replace(config, uds=tmp_path / "s", head_s_max=0.2, answer_s_max=0.2, connections_max=3)
+    return replace(config, uds=tmp_path / "s", header_timeout_s=0.2, send_timeout_s=0.2, connections_max=3)
 
 
-@pytest.mark.parametrize("said", [b"", b"GET /api/health HTTP/1.1\r\nHost: local", b"GET /"])
-async def test_who_never_finishes_a_head_is_cut_off(quick: Config, said: bytes) -> None:
+@pytest.mark.parametrize("request_part", [b"", b"GET /api/health HTTP/1.1\r\nHost: local", b"GET /"])
+async def test_incomplete_headers_time_out(quick: Config, request_part: bytes) -> None:
     async with served(quick) as path:
-        assert (await answer_to(path, said)).startswith(b"HTTP/1.1 408 ")
+        assert (await response_to(path, request_part)).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_head_that_comes_byte_by_byte_has_no_more_time(quick: Config) -> None:
+async def test_slow_headers_do_not_extend_the_timeout(quick: Config) -> None:
     async with served(quick) as path, asyncio.timeout(LIMIT_S):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"GET /api/health HTTP/1.1\r\n")
@@ -85,10 +86,10 @@ async def test_a_head_that_comes_byte_by_byte_has_no_more_time(quick: Config) ->
         writer.close()
 
 
-async def test_a_second_request_on_a_line_has_its_time_too(quick: Config) -> None:
+async def test_a_second_request_on_a_connection_has_the_same_timeout(quick: Config) -> None:
     one = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     async with served(quick) as path:
-        answers = await answer_to(path, one + b"GET /api/hea")
+        answers = await response_to(path, one + b"GET /api/hea")
     assert answers.startswith(b"HTTP/1.1 200 ")
     assert b"HTTP/1.1 408 " in answers
 
@@ -96,95 +97,96 @@ async def test_a_second_request_on_a_line_has_its_time_too(quick: Config) -> Non
 @pytest.mark.parametrize(
     "head", [b"GET /%b HTTP/1.1\r\n\r\n" % (b"a" * 200_000), b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 40_000]
 )
-async def test_a_huge_head_is_refused(config: Config, tmp_path: Path, head: bytes) -> None:
+async def test_huge_headers_are_rejected(config: Config, tmp_path: Path, head: bytes) -> None:
     async with served(replace(config, uds=tmp_path / "s")) as path:
-        assert (await answer_to(path, head)).startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+        assert (await response_to(path, head)).startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
         async with client_of(path) as client:
             assert (await client.get("/api/health")).status_code == 200
 
 
-async def test_what_is_not_http_is_refused_in_json(config: Config, tmp_path: Path) -> None:
+async def test_bytes_that_are_not_http_are_rejected_with_json(config: Config, tmp_path: Path) -> None:
     async with served(replace(config, uds=tmp_path / "s")) as path:
-        answer = await answer_to(path, b"\x16\x03\x01 hello\r\n\r\n")
+        answer = await response_to(path, b"\x16\x03\x01 hello\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'{"success": false' in answer
 
 
-async def test_one_connection_too_many_is_told_and_the_others_go_on(quick: Config) -> None:
-    async with served(replace(quick, head_s_max=LIMIT_S)) as path, contextlib.AsyncExitStack() as stack:
-        lines = [await asyncio.open_unix_connection(path) for _ in range(3)]
-        for _, writer in lines:
+async def test_a_connection_over_the_limit_gets_503_and_the_others_stay_usable(quick: Config) -> None:
+    async with served(replace(quick, header_timeout_s=LIMIT_S)) as path, contextlib.AsyncExitStack() as stack:
+        connections = [await asyncio.open_unix_connection(path) for _ in range(3)]
+        for _, writer in connections:
             stack.callback(writer.close)
-        reader, writer = lines[0]
+        reader, writer = connections[0]
         request = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
         writer.write(request)
-        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")  # so all three are known to be connected
-        assert (await answer_to(path, b"")).startswith(b"HTTP/1.1 503 ")
-        lines[1][1].write(request)
-        assert (await lines[1][0].readline()).startswith(b"HTTP/1.1 200 ")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")  # so the server has accepted all three
+        assert (await response_to(path, b"")).startswith(b"HTTP/1.1 503 ")
+        connections[1][1].write(request)
+        assert (await connections[1][0].readline()).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_one_stranger_cannot_take_all_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a socket that others reach; this machine has 127.0.0.2 to come from as well."""
-    config = Config(data=tmp_path / "l", host="0.0.0.0", port=0, connections_each_max=3)
+async def test_one_address_cannot_use_all_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a public address; 127.0.0.2 acts as the second client address."""
+    config = Config(data=tmp_path / "l", host="0.0.0.0", port=0, connections_per_address_max=3)
     config.data.mkdir()
 
-    async def let_anybody_in(*_: object) -> list[object]:
+    async def no_authentication(*_: object) -> list[object]:
         return []
 
-    monkeypatch.setattr(serve, "guards", let_anybody_in)
-    async with library_app(config, FakeEmbedder()) as app, contextlib.AsyncExitStack() as stack:
-        listener = stack.enter_context(listening(config))
+    monkeypatch.setattr(app_module, "authentication_middleware", no_authentication)
+    async with create_app(config, FakeEmbedder()) as app, contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(open_listening_socket(config))
         ready = asyncio.Event()
-        server = server_of(app, config, ready.set)
+        server = create_server(app, config, ready.set)
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # the signals are pytest's
         task = asyncio.create_task(server.serve(sockets=[listener]))
         await ready.wait()
         port = listener.getsockname()[1]
 
-        async def asked(source: str) -> bytes:
+        async def status_line(source: str) -> bytes:
             reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
             stack.callback(writer.close)
             writer.write(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             async with asyncio.timeout(LIMIT_S):
                 return await reader.readline()
 
-        held = [await asked("127.0.0.1") for _ in range(4)]
-        assert [line[9:12] for line in held] == [b"200", b"200", b"200", b"503"]
-        assert (await asked("127.0.0.2"))[9:12] == b"200"
+        lines = [await status_line("127.0.0.1") for _ in range(4)]
+        assert [line[9:12] for line in lines] == [b"200", b"200", b"200", b"503"]
+        assert (await status_line("127.0.0.2"))[9:12] == b"200"
         server.stop()
         server.stop()
         await task
 
 
-async def test_who_does_not_read_his_answer_is_cut_off(quick: Config) -> None:
+async def test_a_client_that_does_not_read_its_response_is_disconnected(quick: Config) -> None:
     data = picture("a") + bytes(8_000_000)
     async with served(quick) as path, asyncio.timeout(LIMIT_S):
         async with client_of(path) as client:
             sent = await client.post("/api/upload", files={"file": ("a.jpg", data, "image/jpeg")})
         asset_id = sent.json()["asset"]["id"].encode()
-        with socket.socket(socket.AF_UNIX) as line:
-            line.setblocking(False)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.setblocking(False)
             loop = asyncio.get_running_loop()
-            await loop.sock_connect(line, str(path))
-            await loop.sock_sendall(line, b"GET /api/assets/%b/original HTTP/1.1\r\nHost: localhost\r\n\r\n" % asset_id)
-            hung_up = select.poll()
-            hung_up.register(line, 0)
-            assert await asyncio.to_thread(hung_up.poll, LIMIT_S * 1000)  # nothing is read; a hang-up is told anyhow
+            await loop.sock_connect(connection, str(path))
+            request = b"GET /api/assets/%b/original HTTP/1.1\r\nHost: localhost\r\n\r\n" % asset_id
+            await loop.sock_sendall(connection, request)
+            closed = select.poll()
+            closed.register(connection, 0)
+            assert await asyncio.to_thread(closed.poll, LIMIT_S * 1000)  # reports POLLHUP without reading
 
 
-async def test_a_body_that_drips_is_given_up(quick: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "SILENCE_S_MAX", 0.1)
+async def test_a_stalled_body_times_out(quick: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_body, "IDLE_TIMEOUT_S", 0.1)
     async with served(quick) as path:
         head = b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
-        assert (await answer_to(path, head)).startswith(b"HTTP/1.1 408 ")
+        assert (await response_to(path, head)).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize("size", [b"99999999999", b"-1", b"abc", b"1e9"])
-async def test_a_body_of_a_false_or_huge_size_is_refused(quick: Config, size: bytes) -> None:
+async def test_an_invalid_or_huge_content_length_is_rejected(quick: Config, size: bytes) -> None:
     async with served(quick) as path:
         head = b"POST /api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
-        answer = await answer_to(path, head + b"Content-Length: " + size + b"\r\n\r\n")
+        answer = await response_to(path, head + b"Content-Length: " + size + b"\r\n\r\n")
     assert answer.startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 400 "))
 
 
@@ -192,7 +194,7 @@ async def test_a_body_of_a_false_or_huge_size_is_refused(quick: Config, size: by
     "path",
     ["/../library.db", "/api/assets/../../library.db", "/api/assets/%2e%2e%2flibrary.db/original", "//etc/passwd"],
 )
-async def test_no_path_leads_out_of_the_api(client: httpx.AsyncClient, path: str) -> None:
+async def test_no_path_leaves_the_api(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(httpx.URL("http://localhost", raw_path=path.encode()))
     assert (answer.status_code, answer.json()["success"]) == (404, False)
 
@@ -200,7 +202,7 @@ async def test_no_path_leads_out_of_the_api(client: httpx.AsyncClient, path: str
 @pytest.mark.parametrize(
     "name", ["a\r\nX-Evil: 1.jpg", 'a"; x="b.jpg', "\u202egpj.exe", "🐈.jpg", "a\0b.jpg", "%0d%0aX-Evil: 1"]
 )
-async def test_a_file_name_puts_nothing_into_a_head(client: httpx.AsyncClient, name: str) -> None:
+async def test_a_file_name_cannot_inject_headers(client: httpx.AsyncClient, name: str) -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="%b"\r\n\r\n%b\r\n--b--\r\n'
     escaped = name.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22").encode()
     headers = {"content-type": "multipart/form-data; boundary=b"}

@@ -1,52 +1,52 @@
-"""How a search goes about it."""
+"""The order of a search's steps."""
 
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from sploot_server.assets import Begun, Filter
-from sploot_server.assets.database import Database
-from sploot_server.assets.texts import SqliteTexts
-from sploot_server.embedding import Vectors
-from sploot_server.search import Search
+from sploot_server.domain.embedding import Vectors
+from sploot_server.library.search import Search
+from sploot_server.storage.interfaces import AssetFilter, PreparedSearch
+from sploot_server.storage.sqlite.database import Database
+from sploot_server.storage.sqlite.search import SqliteSearch
 from toy_library import FakeEmbedder
 
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 
-class WatchedTexts(SqliteTexts):
-    """Says when it has found what needs no vectors."""
+class ObservedSearch(SqliteSearch):
+    """Sets `prepared` when the text matches are found."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self.begun = asyncio.Event()
+        self.prepared = asyncio.Event()
 
-    async def begin(self, trigrams: Sequence[str], only: Filter, count: int) -> Begun:
-        begun = await super().begin(trigrams, only, count)
-        self.begun.set()
-        return begun
+    async def prepare_search(self, trigrams: Sequence[str], asset_filter: AssetFilter, count: int) -> PreparedSearch:
+        prepared = await super().prepare_search(trigrams, asset_filter, count)
+        self.prepared.set()
+        return prepared
 
 
 class LateEmbedder(FakeEmbedder):
-    """Has no vectors before `awaited` is set."""
+    """Returns no vectors before `awaited` is set."""
 
     def __init__(self, awaited: asyncio.Event) -> None:
         super().__init__()
-        self.asked: list[str] = []
+        self.queries: list[str] = []
         self._awaited = awaited
 
-    async def query(self, text: str) -> Vectors:
-        self.asked.append(text)
+    async def embed_query(self, text: str) -> Vectors:
+        self.queries.append(text)
         await self._awaited.wait()
-        return await super().query(text)
+        return await super().embed_query(text)
 
 
-async def test_words_are_looked_for_while_the_vectors_are_made_and_these_are_made_once(tmp_path: Path) -> None:
+async def test_the_query_is_embedded_once_and_concurrently_with_the_text_search(tmp_path: Path) -> None:
     database = Database(tmp_path / "library.db")
     database.open()
-    texts = WatchedTexts(database)
-    embedder = LateEmbedder(texts.begun)
-    async with asyncio.timeout(PATIENCE_S):
-        await Search(texts, embedder).find("walrus sleeps", limit=9, only=Filter())
-    assert embedder.asked == ["walrus sleeps"]
+    store = ObservedSearch(database)
+    embedder = LateEmbedder(store.prepared)
+    async with asyncio.timeout(TIMEOUT_S):
+        await Search(store, embedder).search("walrus sleeps", limit=9, asset_filter=AssetFilter())
+    assert embedder.queries == ["walrus sleeps"]
     await database.close()

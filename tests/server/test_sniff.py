@@ -1,9 +1,11 @@
+"""Media type detection of the server, and its agreement with the daemon's."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sploot_server.sniff import BRANDS, EXTENSIONS, NO_FILM, SNIFF_BYTES, sniff
+from sploot_server.domain.sniff import EXTENSIONS, FTYP_BRANDS, NON_VIDEO_BRANDS, SNIFF_BYTES, sniff
 
-from splootd.core import magic
+from splootd.core import mime_sniff
 
 
 def box(brand: bytes) -> bytes:
@@ -26,7 +28,7 @@ def box(brand: bytes) -> bytes:
         (b"\x1aE\xdf\xa3\x9fB\x86\x81", "video/webm"),
     ],
 )
-def test_pictures_and_films_are_known_by_their_first_bytes(head: bytes, mime: str) -> None:
+def test_images_and_videos_are_detected_by_their_first_bytes(head: bytes, mime: str) -> None:
     assert sniff(head) == mime
     assert mime in EXTENSIONS
 
@@ -35,13 +37,13 @@ def test_pictures_and_films_are_known_by_their_first_bytes(head: bytes, mime: st
     "head",
     [b"", b"\xff\xd8", b"RIFF\x24\x00\x00\x00WAVE", b"<svg xmlns=", b"%PDF-1.7", b"GIF90a", b"\0\0\0\x18ftypM4A "],
 )
-def test_nothing_else_is_a_picture(head: bytes) -> None:
+def test_other_content_is_not_an_image(head: bytes) -> None:
     assert sniff(head) is None
 
 
-@given(st.one_of(st.binary(max_size=SNIFF_BYTES), st.sampled_from([*BRANDS, *NO_FILM, b"isom"]).map(box)))
-def test_the_daemon_calls_them_the_same(head: bytes) -> None:
-    """Whatever it sends as one of these types is taken as that type."""
+@given(st.one_of(st.binary(max_size=SNIFF_BYTES), st.sampled_from([*FTYP_BRANDS, *NON_VIDEO_BRANDS, b"isom"]).map(box)))
+def test_the_daemon_detects_the_same_types(head: bytes) -> None:
+    """The server accepts a file as the type that the daemon detected."""
     known = sniff(head)
     if known is not None:
-        assert magic.sniff(head) == (known, EXTENSIONS[known])
+        assert mime_sniff.sniff(head) == (known, EXTENSIONS[known])

@@ -1,4 +1,4 @@
-"""Users and tokens from the command line, while nobody serves the library and while somebody does."""
+"""Users and tokens from the command line, with and without a running server."""
 
 import socket
 import stat
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sploot_server.accounts.guesses import GUESSES_MAX
+from sploot_server.auth.rate_limit import BURST_MAX
 from toy_library import COMMAND, ServerProcess, picture
 
 Start = Callable[..., ServerProcess]
@@ -35,7 +35,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "library"
 
 
-def test_a_token_is_shown_once_and_kept_nowhere(data: Path) -> None:
+def test_a_token_is_printed_once_and_stored_nowhere(data: Path) -> None:
     assert run("user", "add", "anna", data=data).returncode == 0
     token = token_of(data, "anna", "--label", "laptop")
     listed = run("token", "list", data=data).stdout
@@ -46,7 +46,7 @@ def test_a_token_is_shown_once_and_kept_nowhere(data: Path) -> None:
     assert not [file for file in data.rglob("*") if file.is_file() and secret in file.read_bytes()]
 
 
-def test_users_and_tokens_come_and_go_while_the_server_runs(start: Start, data: Path) -> None:
+def test_users_and_tokens_change_while_the_server_runs(start: Start, data: Path) -> None:
     server = start(port=0)
     assert status(server.address, "") == 200
     assert run("user", "add", "anna", data=data).returncode == 0
@@ -60,25 +60,25 @@ def test_users_and_tokens_come_and_go_while_the_server_runs(start: Start, data: 
     assert run("user", "list", data=data).stdout == ""
 
 
-def test_the_socket_for_errands_is_its_owners_alone_and_goes_with_the_server(start: Start, data: Path) -> None:
+def test_the_admin_socket_is_private_and_removed_with_the_server(start: Start, data: Path) -> None:
     server = start()
     path = data / "admin.sock"
     assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
-    with socket.socket(socket.AF_UNIX) as line:
-        line.connect(str(path))
-        line.sendall(b"nonsense\n")
-        assert line.makefile("rb").read() == b""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(b"nonsense\n")
+        assert connection.makefile("rb").read() == b""
     assert run("user", "list", data=data).returncode == 0
     server.stop()
     assert not path.exists()
 
 
-def test_pictures_added_without_accounts_are_adopted_and_removed_only_with_a_word(start: Start, data: Path) -> None:
+def test_assets_without_an_owner_are_adopted_and_removed_only_with_an_option(start: Start, data: Path) -> None:
     server = start()
     with server.client() as client:
         client.post("/api/upload", files={"file": ("a.jpg", picture("a"), "image/jpeg")})
     added = run("user", "add", "anna", "--adopt", data=data)
-    assert "taken over 1 picture." in added.stderr
+    assert "anna now owns 1 file" in added.stderr
     kept = run("user", "remove", "anna", data=data)
     assert (kept.returncode, "--with-pictures" in kept.stderr) == (1, True)
     assert run("user", "remove", "anna", "--with-pictures", data=data).returncode == 0
@@ -86,28 +86,28 @@ def test_pictures_added_without_accounts_are_adopted_and_removed_only_with_a_wor
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "message"),
     [
-        (["token", "create", "nobody"], "There is no user nobody"),
-        (["token", "revoke", "sploot_nope_x"], "There is no token nope"),
-        (["user", "remove", "nobody"], "There is no user nobody"),
-        (["user", "add", " "], "A name has 1 to 100 characters"),
-        (["user", "add", "Ben"], "There is a user Ben already"),
-        (["token", "create", "ben", "--scopes", "all"], "allowed are read, write, admin"),
+        (["token", "create", "nobody"], "User nobody does not exist"),
+        (["token", "revoke", "sploot_nope_x"], "Token nope does not exist"),
+        (["user", "remove", "nobody"], "User nobody does not exist"),
+        (["user", "add", " "], "A user name must have 1 to 100 characters"),
+        (["user", "add", "Ben"], "User Ben exists already"),
+        (["token", "create", "ben", "--scopes", "all"], "allowed: read, write, admin"),
         (["import", "nowhere", "--user", "ben"], "Is this an exported folder?"),
-        (["export", "x", "--user", "nobody"], "There is no user nobody"),
-        (["export", "x"], "--user says whose"),
+        (["export", "x", "--user", "nobody"], "User nobody does not exist"),
+        (["export", "x"], "choose the owner with --user"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_sentence(data: Path, words: list[str], sentence: str) -> None:
+def test_a_failed_command_is_reported_in_one_sentence(data: Path, words: list[str], message: str) -> None:
     run("user", "add", "ben", data=data)
-    refused = run(*words, data=data)
-    assert refused.returncode == 1
-    assert sentence in refused.stderr
-    assert "Traceback" not in refused.stderr
+    rejected = run(*words, data=data)
+    assert rejected.returncode == 1
+    assert message in rejected.stderr
+    assert "Traceback" not in rejected.stderr
 
 
-def test_a_server_with_a_token_listens_beyond_this_machine(start: Start, data: Path) -> None:
+def test_a_server_with_a_token_listens_on_a_public_address(start: Start, data: Path) -> None:
     run("user", "add", "anna", data=data)
     token = token_of(data, "anna")
     server = start("--host", "0.0.0.0", port=0)
@@ -116,39 +116,43 @@ def test_a_server_with_a_token_listens_beyond_this_machine(start: Start, data: P
 
 
 @pytest.mark.parametrize("proxy", ["on a Unix socket", "on a port"])
-def test_whoever_guesses_cannot_choose_the_address_he_guesses_from(start: Start, data: Path, proxy: str) -> None:
-    """A proxy adds the address that it has seen to what the client says of itself."""
+def test_a_client_cannot_choose_its_address_for_the_rate_limit(start: Start, data: Path, proxy: str) -> None:
+    """A proxy appends the address of the client to the header that the client sent."""
     run("user", "add", "anna", data=data)
     token = token_of(data, "anna")
-    server = start("--accounts", "--proxies", "*") if "socket" in proxy else start("--proxies", "127.0.0.1", port=0)
+    server = (
+        start("--accounts", "--trusted-proxies", "*")
+        if "socket" in proxy
+        else start("--trusted-proxies", "127.0.0.1", port=0)
+    )
     with server.client() if "socket" in proxy else httpx.Client(base_url=server.address) as client:
 
         def guess(number: int, seen: str) -> int:
-            shown = {"authorization": f"Bearer wrong{number}", "x-forwarded-for": f"10.9.8.{number}, {seen}"}
-            return client.get("/api/upload", headers=shown).status_code
+            headers = {"authorization": f"Bearer wrong{number}", "x-forwarded-for": f"10.9.8.{number}, {seen}"}
+            return client.get("/api/upload", headers=headers).status_code
 
-        assert [guess(number, "192.0.2.1") for number in range(GUESSES_MAX + 2)] == [401] * GUESSES_MAX + [429] * 2
-        assert guess(99, "192.0.2.2") == 401, "others are not made to wait"
-        shown = {"authorization": f"Bearer {token}", "x-forwarded-proto": "https", "host": "memes.example"}
-        sent = client.post("/api/upload", files={"file": ("a.jpg", picture("a"), "image/jpeg")}, headers=shown)
+        assert [guess(number, "192.0.2.1") for number in range(BURST_MAX + 2)] == [401] * BURST_MAX + [429] * 2
+        assert guess(99, "192.0.2.2") == 401, "other clients are not delayed"
+        headers = {"authorization": f"Bearer {token}", "x-forwarded-proto": "https", "host": "memes.example"}
+        sent = client.post("/api/upload", files={"file": ("a.jpg", picture("a"), "image/jpeg")}, headers=headers)
         assert sent.json()["asset"]["blobUrl"].startswith("https://memes.example/api/assets/")
 
 
-def test_nobody_is_believed_who_was_not_named(start: Start, data: Path) -> None:
+def test_forwarded_headers_of_unlisted_addresses_are_ignored(start: Start, data: Path) -> None:
     run("user", "add", "anna", data=data)
     token_of(data, "anna")
     server = start(port=0)
-    told = [
+    statuses = [
         httpx.get(
             f"{server.address}/api/upload",
             headers={"authorization": f"Bearer wrong{number}", "x-forwarded-for": f"10.9.8.{number}"},
         ).status_code
-        for number in range(GUESSES_MAX + 1)
+        for number in range(BURST_MAX + 1)
     ]
-    assert told == [401] * GUESSES_MAX + [429]
+    assert statuses == [401] * BURST_MAX + [429]
 
 
-def test_it_speaks_tls_where_it_has_a_certificate(start: Start, tmp_path: Path) -> None:
+def test_the_server_serves_https_with_a_certificate(start: Start, tmp_path: Path) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     try:
@@ -156,14 +160,14 @@ def test_it_speaks_tls_where_it_has_a_certificate(start: Start, tmp_path: Path) 
             ["openssl", "req", *options, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
         )
     except FileNotFoundError:
-        pytest.skip("openssl is not installed; it makes the certificate for this test")
+        pytest.skip("openssl is missing; this test needs it to create a certificate")
     server = start("--tls-cert", str(certificate), "--tls-key", str(key), port=0)
     assert server.address.startswith("https://")
     assert httpx.get(f"{server.address}/api/health", verify=False).json()["status"] == "ok"
 
 
-def test_a_certificate_that_cannot_be_used_is_told(data: Path, tmp_path: Path) -> None:
+def test_an_invalid_certificate_is_reported(data: Path, tmp_path: Path) -> None:
     (tmp_path / "no.pem").write_text("no")
     options = ["--port", "0", "--tls-cert", str(tmp_path / "no.pem"), "--tls-key", str(tmp_path / "no.pem")]
-    refused = run(*options, data=data)
-    assert (refused.returncode, "cannot be used" in refused.stderr) == (78, True)
+    rejected = run(*options, data=data)
+    assert (rejected.returncode, "Cannot load --tls-cert" in rejected.stderr) == (78, True)

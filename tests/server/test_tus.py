@@ -1,4 +1,4 @@
-"""Resumable uploads as tus 1.0.0 asks for them: each rule of the protocol, and what the library adds to it."""
+"""Resumable uploads with tus 1.0.0: each rule of the protocol, and the extensions of the server."""
 
 import asyncio
 import email.utils
@@ -9,34 +9,34 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sploot_server import tus
 from sploot_server.config import Config
-from tuskit import DATA, PATH, PLAIN, SHA256, begin, checksum, metadata, offset_of, patch, pieces, spelled
+from sploot_server.http.tus import handlers
+from tus_fixtures import DATA, PATH, PLAIN, SHA256, begin, checksum, hyphenate, metadata, offset_of, patch, pieces
 
 
-async def test_what_is_offered_is_told_by_the_limits_and_by_options(client: httpx.AsyncClient) -> None:
-    told = (await client.get("/api/upload")).json()
-    assert told["features"]["resumable"] == {"protocol": "tus 1.0.0", "path": PATH}
+async def test_the_limits_and_options_list_the_supported_extensions(client: httpx.AsyncClient) -> None:
+    limits = (await client.get("/api/upload")).json()
+    assert limits["features"]["resumable"] == {"protocol": "tus 1.0.0", "path": PATH}
     answer = await client.options(PATH)
     assert answer.status_code == 204
     assert {name: value for name, value in answer.headers.items() if name.startswith("tus-")} == {
         "tus-resumable": "1.0.0",
         "tus-version": "1.0.0",
         "tus-extension": "creation,creation-with-upload,checksum,expiration,termination",
-        "tus-max-size": str(told["limits"]["maxFileSize"]),
+        "tus-max-size": str(limits["limits"]["maxFileSize"]),
         "tus-checksum-algorithm": "sha256,sha1",
     }
 
 
-def test_servers_that_share_a_library_take_parts_only_if_they_share_those_too(tmp_path: Path) -> None:
-    """The next part may come in at another one."""
+def test_servers_with_a_shared_library_support_resuming_only_with_a_shared_upload_dir(tmp_path: Path) -> None:
+    """Another server may receive the next request."""
     shared = "postgresql://host/library"
     configs = [
         Config(data=tmp_path),
         Config(data=tmp_path, database=shared),
-        Config(data=tmp_path, database=shared, partials=tmp_path / "partials"),
+        Config(data=tmp_path, database=shared, upload_dir=tmp_path / "uploads"),
     ]
-    assert [config.resumes_uploads for config in configs] == [True, False, True]
+    assert [config.supports_resumable_uploads for config in configs] == [True, False, True]
 
 
 async def test_a_file_in_parts_becomes_an_asset_like_any_other(client: httpx.AsyncClient) -> None:
@@ -57,7 +57,9 @@ async def test_a_file_in_parts_becomes_an_asset_like_any_other(client: httpx.Asy
     assert (await client.get(asset["blobUrl"])).content == DATA
 
 
-async def test_the_last_answer_has_the_body_of_an_upload_for_whoever_reads_json(client: httpx.AsyncClient) -> None:
+async def test_the_last_response_has_the_body_of_an_upload_if_the_client_accepts_json(
+    client: httpx.AsyncClient,
+) -> None:
     url = await begin(client)
     last = await patch(client, url, 0, DATA, accept="application/json")
     assert (last.status_code, last.json()["isDuplicate"]) == (200, False)
@@ -66,13 +68,13 @@ async def test_the_last_answer_has_the_body_of_an_upload_for_whoever_reads_json(
     assert (form.status_code, form.json()["asset"]["id"]) == (409, last.json()["asset"]["id"])
 
 
-async def test_what_the_library_has_is_a_duplicate(client: httpx.AsyncClient) -> None:
+async def test_content_already_in_the_library_is_a_duplicate(client: httpx.AsyncClient) -> None:
     form = (await client.post("/api/upload", files={"file": ("a.jpg", DATA)})).json()
     last = await patch(client, await begin(client), 0, DATA)
     assert (last.headers["sploot-asset-id"], last.headers["sploot-duplicate"]) == (form["asset"]["id"], "true")
 
 
-async def test_the_outcome_is_told_again_to_whoever_has_not_heard_it(client: httpx.AsyncClient) -> None:
+async def test_the_outcome_of_a_complete_upload_can_be_queried_again(client: httpx.AsyncClient) -> None:
     url = await begin(client)
     first = await patch(client, url, 0, DATA, accept="application/json")
     again = await patch(client, url, len(DATA), b"", accept="application/json")
@@ -88,7 +90,7 @@ async def test_the_outcome_is_told_again_to_whoever_has_not_heard_it(client: htt
     assert (await patch(client, url, len(DATA), b"")).status_code == 410
 
 
-async def test_a_part_at_another_offset_changes_nothing(client: httpx.AsyncClient) -> None:
+async def test_a_chunk_at_another_offset_gets_409_and_changes_nothing(client: httpx.AsyncClient) -> None:
     url = await begin(client)
     await patch(client, url, 0, DATA[:1_000])
     for wrong in (0, 999, 1_001, len(DATA)):
@@ -99,7 +101,7 @@ async def test_a_part_at_another_offset_changes_nothing(client: httpx.AsyncClien
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha1"])
-async def test_a_part_with_another_checksum_is_thrown_away(client: httpx.AsyncClient, algorithm: str) -> None:
+async def test_a_chunk_with_another_checksum_is_discarded(client: httpx.AsyncClient, algorithm: str) -> None:
     url = await begin(client)
     await patch(client, url, 0, DATA[:1_000], upload_checksum=checksum(DATA[:1_000], algorithm))
     damaged = await patch(client, url, 1_000, b"y" * 3_000, upload_checksum=checksum(DATA[1_000:4_000], algorithm))
@@ -109,7 +111,7 @@ async def test_a_part_with_another_checksum_is_thrown_away(client: httpx.AsyncCl
     assert right.headers["sploot-duplicate"] == "false"
 
 
-async def test_a_file_that_is_not_what_was_announced_is_not_kept(client: httpx.AsyncClient) -> None:
+async def test_a_file_that_does_not_match_its_checksum_is_discarded(client: httpx.AsyncClient) -> None:
     url = await begin(client, upload_metadata=metadata(checksum=hashlib.sha256(b"other").hexdigest()))
     assert (await patch(client, url, 0, DATA)).status_code == 460
     assert (await client.head(url, headers=PLAIN)).status_code == 404
@@ -118,7 +120,7 @@ async def test_a_file_that_is_not_what_was_announced_is_not_kept(client: httpx.A
     assert (await patch(client, url, 0, DATA)).status_code == 204
 
 
-async def test_what_is_no_picture_is_refused_with_its_first_part(client: httpx.AsyncClient) -> None:
+async def test_an_unsupported_type_is_rejected_with_the_first_chunk(client: httpx.AsyncClient) -> None:
     url = await begin(client, length=1_000_000)
     answer = await patch(client, url, 0, b"%PDF-1.7" + bytes(92))
     assert answer.status_code == 400
@@ -144,17 +146,15 @@ async def test_what_is_no_picture_is_refused_with_its_first_part(client: httpx.A
         ({"upload_length": "9", "tus_resumable": "0.2.2"}, 412),
     ],
 )
-async def test_what_cannot_be_begun_is_said_at_once(
-    client: httpx.AsyncClient, headers: dict[str, str], status: int
-) -> None:
-    raw = [(name.encode(), value.encode()) for name, value in spelled({**PLAIN, **spelled(headers)}).items()]
+async def test_an_invalid_creation_is_rejected(client: httpx.AsyncClient, headers: dict[str, str], status: int) -> None:
+    raw = [(name.encode(), value.encode()) for name, value in hyphenate({**PLAIN, **hyphenate(headers)}).items()]
     answer = await client.post(PATH, headers=raw)
     assert (answer.status_code, answer.headers["tus-resumable"]) == (status, "1.0.0")
     assert answer.json()["error"]
     assert ("tus-version" in answer.headers) == (status == 412)
 
 
-async def test_each_refusal_of_a_part_has_the_status_that_the_protocol_names(client: httpx.AsyncClient) -> None:
+async def test_each_rejected_chunk_gets_the_status_of_the_protocol(client: httpx.AsyncClient) -> None:
     url = await begin(client)
     too_long = len(DATA) + 1
     answers = [
@@ -174,7 +174,7 @@ async def test_each_refusal_of_a_part_has_the_status_that_the_protocol_names(cli
     assert await offset_of(client, url) == 0
 
 
-async def test_a_client_that_can_only_post_says_what_it_means(client: httpx.AsyncClient) -> None:
+async def test_post_with_a_method_override_is_supported(client: httpx.AsyncClient) -> None:
     url = await begin(client)
     answer = await client.post(
         url,
@@ -189,14 +189,14 @@ async def test_a_client_that_can_only_post_says_what_it_means(client: httpx.Asyn
     assert answer.headers["sploot-duplicate"] == "false"
 
 
-async def test_whoever_may_only_look_changes_nothing_whatever_he_calls_it(client: httpx.AsyncClient) -> None:
+async def test_a_method_override_on_a_safe_method_is_ignored(client: httpx.AsyncClient) -> None:
     url = await begin(client)
     for method in ("HEAD", "OPTIONS"):
         await client.request(method, url, headers={**PLAIN, "x-http-method-override": "DELETE"})
     assert await offset_of(client, url) == 0
 
 
-async def test_the_first_part_may_come_with_the_beginning(client: httpx.AsyncClient) -> None:
+async def test_the_creation_may_contain_the_first_chunk(client: httpx.AsyncClient) -> None:
     headers = {**PLAIN, "upload-length": str(len(DATA)), "content-type": "application/offset+octet-stream"}
     begun = await client.post(PATH, headers=headers, content=DATA[:500])
     assert (begun.status_code, begun.headers["upload-offset"]) == (201, "500")
@@ -205,7 +205,7 @@ async def test_the_first_part_may_come_with_the_beginning(client: httpx.AsyncCli
     assert (whole.status_code, whole.headers["sploot-duplicate"]) == (201, "true")
 
 
-async def test_a_beginning_that_is_refused_leaves_nothing(client: httpx.AsyncClient, config: Config) -> None:
+async def test_a_rejected_creation_leaves_no_files(client: httpx.AsyncClient, config: Config) -> None:
     headers = {**PLAIN, "upload-length": "9", "content-type": "application/offset+octet-stream"}
     for content, announced in ((b"no picture", checksum(b"no picture")), (DATA[:9], checksum(b"other"))):
         begun = await client.post(PATH, headers={**headers, "upload-checksum": announced}, content=content)
@@ -213,7 +213,7 @@ async def test_a_beginning_that_is_refused_leaves_nothing(client: httpx.AsyncCli
     assert list((config.data / "partial").iterdir()) == []
 
 
-async def test_an_upload_that_is_ended_is_gone(client: httpx.AsyncClient, config: Config) -> None:
+async def test_a_terminated_upload_is_removed(client: httpx.AsyncClient, config: Config) -> None:
     url = await begin(client)
     await patch(client, url, 0, DATA[:1_000])
     answer = await client.delete(url, headers=PLAIN)
@@ -223,7 +223,7 @@ async def test_an_upload_that_is_ended_is_gone(client: httpx.AsyncClient, config
     assert list((config.data / "partial").iterdir()) == []
 
 
-async def test_each_answer_says_until_when_the_upload_is_kept(client: httpx.AsyncClient) -> None:
+async def test_each_response_has_the_expiry_of_the_upload(client: httpx.AsyncClient) -> None:
     begun = await client.post(PATH, headers={**PLAIN, "upload-length": str(len(DATA))})
     part = await patch(client, begun.headers["location"], 0, DATA[:9])
     for answer in (begun, part, await client.head(begun.headers["location"], headers=PLAIN)):
@@ -231,30 +231,30 @@ async def test_each_answer_says_until_when_the_upload_is_kept(client: httpx.Asyn
         assert 6 * 86_400 < expires - time.time() < 8 * 86_400
 
 
-async def test_two_at_once_at_one_upload_exclude_each_other(client: httpx.AsyncClient) -> None:
+async def test_concurrent_requests_to_one_upload_exclude_each_other(client: httpx.AsyncClient) -> None:
     url = await begin(client)
-    begun, go_on = asyncio.Event(), asyncio.Event()
+    begun, may_continue = asyncio.Event(), asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
         yield DATA[:1_000]
         begun.set()
-        await go_on.wait()
+        await may_continue.wait()
         yield DATA[1_000:2_000]
 
     first = asyncio.create_task(patch(client, url, 0, slow()))
     await begun.wait()
     second = asyncio.create_task(patch(client, url, 0, DATA))
     assert await offset_of(client, url) == 0
-    go_on.set()
+    may_continue.set()
     assert ((await first).status_code, (await second).status_code) == (204, 409)
     assert await offset_of(client, url) == 2_000
 
 
-async def test_bytes_without_a_checksum_count_every_few_megabytes(
+async def test_a_large_chunk_without_a_checksum_is_committed_in_steps(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that dies then does not lose all of a large part."""
-    monkeypatch.setattr(tus, "COMMIT_BYTES", 1_000)
+    """A crash of the server loses only the bytes after the last step."""
+    monkeypatch.setattr(handlers, "COMMIT_BYTES", 1_000)
     url = await begin(client)
     seen: list[int] = []
 

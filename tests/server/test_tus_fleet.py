@@ -1,4 +1,4 @@
-"""An upload at servers that share a library: begun at one, gone on with at another, even if the first one dies."""
+"""Resumable uploads at servers that share a library: one continues the upload of another, even after its crash."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import postgres
 import pytest
 import s3
 from toy_library import ServerProcess
-from tuskit import DATA, PATH, PLAIN, SHA256
+from tus_fixtures import DATA, PATH, PLAIN, SHA256
 
 PART = {**PLAIN, "content-type": "application/offset+octet-stream"}
 
@@ -17,11 +17,11 @@ PART = {**PLAIN, "content-type": "application/offset+octet-stream"}
 def serve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[..., ServerProcess]
 ) -> Callable[..., ServerProcess]:
-    """Starts servers of one library in PostgreSQL and a bucket, each with a folder of its own."""
+    """Return a function that starts servers of one library in PostgreSQL and S3, each with its own data folder."""
     environment = {
         **s3.server(),
         "SPLOOT_SERVER_DATABASE": postgres.new_database(),
-        "SPLOOT_SERVER_BLOBS": s3.new_place(),
+        "SPLOOT_SERVER_BLOBS": s3.new_prefix(),
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -33,10 +33,10 @@ def features(client: httpx.Client) -> dict[str, object]:
     return found
 
 
-def test_an_upload_goes_on_at_another_server_when_the_first_has_died(
+def test_another_server_continues_the_upload_of_a_killed_one(
     tmp_path: Path, serve: Callable[..., ServerProcess]
 ) -> None:
-    shared = ("--partials", str(tmp_path / "partials"))
+    shared = ("--upload-dir", str(tmp_path / "uploads"))
     first, second = serve("first", *shared), serve("second", *shared)
     with first.client() as here, second.client() as there:
         assert "resumable" in features(here)
@@ -51,6 +51,6 @@ def test_an_upload_goes_on_at_another_server_when_the_first_has_died(
         assert (asset["checksum"], there.get(asset["blobUrl"]).content) == (SHA256, DATA)
 
 
-def test_servers_that_share_no_folder_do_not_offer_it(serve: Callable[..., ServerProcess]) -> None:
+def test_servers_without_a_shared_upload_dir_do_not_list_the_feature(serve: Callable[..., ServerProcess]) -> None:
     with serve("alone").client() as client:
         assert "resumable" not in features(client)

@@ -2,14 +2,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from storekit import Opener
+from store_fixtures import Opener
 
 from splootd.store.database import Database
 
 
 @pytest.fixture
 async def open_database() -> AsyncIterator[Opener]:
-    """Opens databases, and closes them however the test ends: a connection's thread outlives a failed test."""
+    """Open databases, and close them after the test: the thread of a connection outlives a failed test."""
     databases: list[Database] = []
 
     async def open_one(path: Path) -> Database:

@@ -1,4 +1,4 @@
-"""What a file must be to be opened, what is done to it then, and what never is."""
+"""Opening a database and backing it up, and the files that are refused."""
 
 import asyncio
 import hashlib
@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from storekit import Opener, insert, names
+from store_fixtures import Opener, insert, names
 
 from splootd.errors import StoreDamaged, StoreFailed, StoreNewer
 from splootd.store import schema
@@ -25,24 +25,24 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-async def test_a_clean_stop_is_known_at_the_next_start(tmp_path: Path, open_database: Opener) -> None:
+async def test_a_clean_shutdown_is_recognised_at_the_next_start(tmp_path: Path, open_database: Opener) -> None:
     path = tmp_path / "queue.db"
     database = await open_database(path)
-    assert database.was_clean
+    assert database.was_clean_shutdown
     shutil.copy(path, tmp_path / "copy.db")
     shutil.copy(f"{path}-wal", tmp_path / "copy.db-wal")
     await database.close()
-    assert [name for name in contents(tmp_path) if name.startswith("queue")] == ["queue.db"]  # and no log beside it
+    assert [name for name in contents(tmp_path) if name.startswith("queue")] == ["queue.db"]  # without a log
     again = await open_database(path)
-    assert again.was_clean
+    assert again.was_clean_shutdown
     await again.close()
     crashed = await open_database(tmp_path / "copy.db")
-    assert not crashed.was_clean
+    assert not crashed.was_clean_shutdown
     await crashed.close()
 
 
-async def test_after_a_power_cut_all_that_was_acknowledged_is_there(tmp_path: Path, open_database: Opener) -> None:
-    """The files as they are in the middle of a transaction open as they were before it."""
+async def test_after_a_power_cut_every_acknowledged_write_is_there(tmp_path: Path, open_database: Opener) -> None:
+    """A copy of the files in the middle of a transaction opens in the state before it."""
     path, cut = tmp_path / "queue.db", tmp_path / "cut.db"
     database = await open_database(path)
     for number in range(50):
@@ -66,15 +66,15 @@ async def test_a_newer_database_is_refused_untouched(tmp_path: Path, open_databa
     await database.write(lambda connection: connection.execute("PRAGMA user_version = 99").fetchall())
     await database.close()
     before = fingerprint(path)
-    with pytest.raises(StoreNewer, match=rf"queue\.db was made by a newer version .* this one knows {NEWEST}\)"):
+    with pytest.raises(
+        StoreNewer, match=rf"queue\.db was made by a newer version .* this version supports up to {NEWEST}\)"
+    ):
         await open_database(path)
     assert fingerprint(path) == before
 
 
 @pytest.mark.parametrize("kind", ["text", "foreign", "cut off", "garbled"])
-async def test_a_file_that_is_no_queue_or_a_damaged_one_is_refused_untouched(
-    tmp_path: Path, kind: str, open_database: Opener
-) -> None:
+async def test_a_foreign_or_damaged_file_is_refused_untouched(tmp_path: Path, kind: str, open_database: Opener) -> None:
     path = tmp_path / "queue.db"
     if kind == "text":
         path.write_text("Dear diary, " * 1_000)
@@ -88,13 +88,13 @@ async def test_a_file_that_is_no_queue_or_a_damaged_one_is_refused_untouched(
         half = len(whole) // 2
         path.write_bytes(whole[:half] if kind == "cut off" else whole[:half] + os.urandom(4096) + whole[half + 4096 :])
     before = fingerprint(path)
-    with pytest.raises(StoreDamaged, match=r"queue\.db .* It was left as it is\."):
+    with pytest.raises(StoreDamaged, match=r"queue\.db .* The file was not changed\."):
         await open_database(path)
     assert fingerprint(path) == before
 
 
 async def _unclean_copy(path: Path, open_database: Opener) -> None:
-    """A database of some size at `path`, as a crash leaves it, with nothing in its log."""
+    """Create a database of some size at `path`, with the mark of an unclean shutdown and an empty log."""
     live = await open_database(path.with_name("live.db"))
 
     def fill(connection: sqlite3.Connection) -> None:
@@ -106,7 +106,7 @@ async def _unclean_copy(path: Path, open_database: Opener) -> None:
     await live.close()
 
 
-async def test_a_file_that_cannot_be_opened_is_named_in_a_sentence(tmp_path: Path, open_database: Opener) -> None:
+async def test_an_error_at_open_names_the_file(tmp_path: Path, open_database: Opener) -> None:
     with pytest.raises(StoreFailed, match=r"nowhere/queue\.db could not be read or written"):
         await open_database(tmp_path / "nowhere" / "queue.db")
 
@@ -118,7 +118,7 @@ async def test_an_empty_file_becomes_a_queue(tmp_path: Path, open_database: Open
     await database.close()
 
 
-async def test_any_path_will_do(tmp_path: Path, open_database: Opener) -> None:
+async def test_a_path_may_have_any_bytes(tmp_path: Path, open_database: Opener) -> None:
     folder = tmp_path / os.fsdecode(b"50% #1? \xff\n")
     folder.mkdir()
     database = await open_database(folder / "queue.db")
@@ -128,59 +128,21 @@ async def test_any_path_will_do(tmp_path: Path, open_database: Opener) -> None:
     assert contents(folder) == ["copy.db", "queue.db"]
 
 
-async def test_a_backup_of_a_database_in_use_holds_all_that_was_acknowledged(
+async def test_a_backup_of_a_database_in_use_contains_every_acknowledged_write(
     database: Database, tmp_path: Path, open_database: Opener
 ) -> None:
     await database.write(insert("before"))
     writes = [asyncio.ensure_future(database.write(insert(str(number)))) for number in range(50)]
     await database.backup(tmp_path / "copy.db")
     await asyncio.gather(*writes)
-    await database.backup(tmp_path / "copy.db")  # in place of the former
+    await database.backup(tmp_path / "copy.db")  # replaces the earlier one
     copy = await open_database(tmp_path / "copy.db")
     assert await copy.read(names) == {"before", *map(str, range(50))}
     await copy.close()
 
 
-async def test_a_backup_that_fails_leaves_nothing_and_harms_nothing(database: Database, tmp_path: Path) -> None:
+async def test_a_failed_backup_leaves_no_file(database: Database, tmp_path: Path) -> None:
     with pytest.raises(StoreFailed, match=r"nowhere/copy\.db"):
         await database.backup(tmp_path / "nowhere" / "copy.db")
     await database.write(insert("a"))
     assert contents(tmp_path) == ["queue.db", "queue.db-shm", "queue.db-wal"]
-
-
-async def test_a_migration_keeps_the_rows_and_a_copy_from_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_database: Opener
-) -> None:
-    path = tmp_path / "queue.db"
-    database = await open_database(path)
-    await database.write(insert("kept"))
-    await database.close()
-    steps = schema.migrations() | {
-        NEWEST + 1: "ALTER TABLE servers ADD COLUMN name TEXT; UPDATE servers SET name = url;"
-    }
-    monkeypatch.setattr(schema, "migrations", lambda: steps)
-    migrated = await open_database(path)
-    assert await migrated.read(names) == {"kept"}
-    assert await migrated.read(lambda connection: connection.execute("SELECT name FROM servers").fetchall()) == []
-    await migrated.close()
-    monkeypatch.undo()
-    with pytest.raises(StoreNewer):
-        await open_database(path)
-    former = await open_database(tmp_path / f"queue.db.v{NEWEST}.backup")
-    assert await former.read(names) == {"kept"}
-    await former.close()
-
-
-async def test_a_migration_that_fails_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_database: Opener
-) -> None:
-    path = tmp_path / "queue.db"
-    await (await open_database(path)).close()
-    steps = schema.migrations() | {NEWEST + 1: "DROP TABLE counts; SELECT nonsense;"}
-    monkeypatch.setattr(schema, "migrations", lambda: steps)
-    with pytest.raises(StoreFailed, match="no such column"):
-        await open_database(path)
-    monkeypatch.undo()
-    database = await open_database(path)
-    assert await database.read(lambda connection: connection.execute("SELECT count(*) FROM counts").fetchone()[0]) == 0
-    await database.close()

@@ -1,4 +1,4 @@
-"""The laws of the queue, one example each; test_queue_machine.py looks for those nobody has thought of."""
+"""The rules of the queue, one example each. test_queue_machine.py tests random sequences."""
 
 import asyncio
 import random
@@ -6,22 +6,22 @@ import sqlite3
 from collections.abc import Callable
 
 import pytest
-from storekit import Store, digest, origin, version
+from store_fixtures import Store, digest, source, version
 
-from splootd.core.fault import Fault
-from splootd.core.item import Priority, State, shard_of
+from splootd.core.error_code import ErrorCode
+from splootd.core.item import Priority, State, shard_for
 from splootd.errors import StoreFailed
 from splootd.store.queue import Queue
 
-SHARD = shard_of(b"/memes/0.png")
-IN_SHARD = [path for number in range(2_000) if shard_of(path := b"/memes/%d.png" % number) == SHARD]
+SHARD = shard_for(b"/memes/0.png")
+IN_SHARD = [path for number in range(2_000) if shard_for(path := b"/memes/%d.png" % number) == SHARD]
 
 
 async def fill(store: Store, *priorities: Priority, now: float = 0.0) -> list[int]:
-    """One item of each priority, all in `SHARD`."""
+    """Enqueue one item of each priority, all in `SHARD`."""
     start = len(store.disk)
     return [
-        (await store.put(IN_SHARD[start + n], version(start + n), origin(priority), now=now)).item_id
+        (await store.put(IN_SHARD[start + n], version(start + n), source(priority), now=now)).item_id
         for n, priority in enumerate(priorities)
     ]
 
@@ -31,7 +31,7 @@ async def claimed_ids(store: Store, count: int, *, chance: float = 0.0) -> list[
     return [leased.item.id for leased in leases if leased]
 
 
-async def test_urgent_is_always_first(store: Store) -> None:
+async def test_urgent_items_are_claimed_first(store: Store) -> None:
     normal, background, urgent = await fill(store, Priority.NORMAL, Priority.BACKGROUND, Priority.URGENT)
     assert await claimed_ids(store, 3, chance=0.99) == [urgent, background, normal]
 
@@ -46,12 +46,12 @@ async def test_chance_decides_between_normal_and_background(store: Store, chance
 
 
 @pytest.mark.parametrize("priority", [Priority.NORMAL, Priority.BACKGROUND])
-async def test_either_class_is_served_when_the_other_is_empty(store: Store, priority: Priority) -> None:
+async def test_either_priority_is_served_when_the_other_is_empty(store: Store, priority: Priority) -> None:
     (item_id,) = await fill(store, priority)
     assert await claimed_ids(store, 1, chance=0.99 if priority is Priority.NORMAL else 0.0) == [item_id]
 
 
-async def test_four_of_five_claims_are_normal_when_both_wait(store: Store) -> None:
+async def test_four_of_five_claims_are_normal_when_both_are_pending(store: Store) -> None:
     chance = random.Random(80)
     await store.run(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) INSERT INTO items (server_id,"
@@ -63,7 +63,7 @@ async def test_four_of_five_claims_are_normal_when_both_wait(store: Store) -> No
     assert 0.75 < normal / len(claims) < 0.85
 
 
-async def test_first_in_first_out_within_a_class(store: Store) -> None:
+async def test_first_in_first_out_within_a_priority(store: Store) -> None:
     late = await fill(store, Priority.NORMAL, Priority.NORMAL, now=5.0)
     early = await fill(store, Priority.NORMAL, Priority.NORMAL, now=1.0)
     assert await claimed_ids(store, 4) == early + late  # by added time, then by id
@@ -71,7 +71,7 @@ async def test_first_in_first_out_within_a_class(store: Store) -> None:
 
 async def test_an_item_is_claimed_only_from_its_own_shard_and_server(store: Store) -> None:
     (item_id,) = await fill(store, Priority.NORMAL)
-    other_server = Queue(store.database, server_id=99, boot="boot1", bells=store.bells)
+    other_server = Queue(store.database, server_id=99, instance_id="instance1", wake_signals=store.wake_signals)
     for shard in set(range(16)) - {SHARD}:
         assert await store.queue.claim(shard, now=1.0, chance=0.0) is None
     assert await other_server.claim(SHARD, now=1.0, chance=0.0) is None
@@ -80,8 +80,8 @@ async def test_an_item_is_claimed_only_from_its_own_shard_and_server(store: Stor
 
 async def test_claim_urgent_takes_the_oldest_of_any_shard_and_nothing_else(store: Store) -> None:
     await store.put(b"/normal", version(1))
-    late = await store.put(b"/late", version(2), origin(Priority.URGENT), now=5.0)
-    early = await store.put(b"/early", version(3), origin(Priority.URGENT), now=1.0)
+    late = await store.put(b"/late", version(2), source(Priority.URGENT), now=5.0)
+    early = await store.put(b"/early", version(3), source(Priority.URGENT), now=1.0)
     claims = [await store.queue.claim_urgent(now=9.0) for _ in range(3)]
     assert [leased and leased.item.id for leased in claims] == [early.item_id, late.item_id, None]
 
@@ -94,70 +94,74 @@ async def test_no_item_is_claimed_twice(store: Store) -> None:
     assert len(ids) == len(set(ids)) == len(leases) == 20
 
 
-async def test_what_is_not_due_is_never_claimed(store: Store) -> None:
+async def test_a_delayed_item_is_never_claimed(store: Store) -> None:
     (item_id,) = await fill(store, Priority.URGENT)
     leased = await store.claim(item_id)
-    assert await store.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="500", next_at=10.0, now=1.0)
+    assert await store.queue.retry(
+        leased, error_code=ErrorCode.SERVER_ERROR, error_message="500", next_at=10.0, now=1.0
+    )
     assert await store.queue.claim(SHARD, now=100.0, chance=0.0) is None
     assert await store.queue.claim_urgent(now=100.0) is None
     assert await store.queue.next_due() == 10.0
-    assert await store.queue.promote(now=9.9) == 0
-    assert await store.queue.promote(now=10.0) == 1
+    assert await store.queue.make_due(now=9.9) == 0
+    assert await store.queue.make_due(now=10.0) == 1
     assert await store.queue.next_due() is None
     assert await claimed_ids(store, 1) == [item_id]
 
 
-async def test_a_retry_keeps_its_place(store: Store) -> None:
+async def test_a_retry_keeps_its_place_in_the_queue(store: Store) -> None:
     first, second = await fill(store, Priority.NORMAL, Priority.NORMAL)
     leased = await store.queue.claim(SHARD, now=1.0, chance=0.0)
     assert leased is not None
-    assert await store.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="500", next_at=2.0, now=1.0)
+    assert await store.queue.retry(leased, error_code=ErrorCode.SERVER_ERROR, error_message="500", next_at=2.0, now=1.0)
     item = await store.item(first)
-    assert (item.state, item.attempts, item.fault, item.reason) == (State.PENDING, 1, "server_fault", "500")
-    await store.queue.promote(now=2.0)
+    assert (item.state, item.attempts, item.error_code, item.error_message) == (State.PENDING, 1, "server_error", "500")
+    await store.queue.make_due(now=2.0)
     assert await claimed_ids(store, 2) == [first, second]
 
 
-async def test_waiting_is_not_counted_and_may_end_at_once(store: Store) -> None:
+async def test_a_snooze_is_not_counted_and_may_have_no_delay(store: Store) -> None:
     (item_id,) = await fill(store, Priority.NORMAL)
     leased = await store.claim(item_id)
-    assert await store.queue.wait(leased, fault=Fault.SERVER_SICK, reason="sick", next_at=None, now=1.0)
+    assert await store.queue.snooze(
+        leased, error_code=ErrorCode.SERVER_UNAVAILABLE, error_message="503", next_at=None, now=1.0
+    )
     assert (await store.item(item_id)).attempts == 0
     assert await claimed_ids(store, 1) == [item_id]
 
 
-async def test_a_file_that_has_changed_waits_as_its_new_version_and_starts_afresh(store: Store) -> None:
+async def test_a_snooze_with_a_new_version_resets_the_attempts(store: Store) -> None:
     (item_id,) = await fill(store, Priority.NORMAL)
     leased = await store.claim(item_id)
-    await store.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="500", next_at=2.0, now=1.0)
+    await store.queue.retry(leased, error_code=ErrorCode.SERVER_ERROR, error_message="500", next_at=2.0, now=1.0)
     leased = await store.claim(item_id)
     changed = version(77)
-    assert await store.queue.wait(
-        leased, fault=Fault.DISTURBED, reason="changed", next_at=5.0, now=1.0, version=changed
+    assert await store.queue.snooze(
+        leased, error_code=ErrorCode.INTERRUPTED, error_message="changed", next_at=5.0, now=1.0, version=changed
     )
     item = await store.item(item_id)
-    assert (item.version, item.attempts, item.next_at, item.fault) == (changed, 0, 5.0, None)
+    assert (item.version, item.attempts, item.next_at, item.error_code) == (changed, 0, 5.0, None)
 
 
 async def test_accepting_writes_the_ledger_in_the_same_transaction(store: Store) -> None:
     item_id = await store.new_in(State.EMBEDDING, 1)
     item = await store.item(item_id)
-    content = await store.ledger.content(digest(item_id))
+    content = await store.ledger.get(digest(item_id))
     assert content is not None
-    assert (item.asset_id, item.sha256, content.asset_id, content.ready) == (
+    assert (item.asset_id, item.sha256, content.asset_id, content.was_embedded) == (
         f"a{item_id}",
         digest(item_id),
         f"a{item_id}",
         False,
     )
     await store.queue.finish([item_id], now=5.0)
-    content = await store.ledger.content(digest(item_id))
+    content = await store.ledger.get(digest(item_id))
     assert content is not None
-    assert content.ready
+    assert content.was_embedded
     assert (await store.item(item_id)).state is State.READY
 
 
-async def test_finishing_touches_only_what_is_embedding(store: Store) -> None:
+async def test_finish_changes_only_embedding_items(store: Store) -> None:
     ids = {
         state: await store.new_in(state, number) for number, state in enumerate(State) if state is not State.UPLOADING
     }
@@ -167,50 +171,53 @@ async def test_finishing_touches_only_what_is_embedding(store: Store) -> None:
     }
 
 
-async def test_the_oldest_that_are_due_are_asked_about_first(store: Store) -> None:
+async def test_the_oldest_due_embeddings_are_polled_first(store: Store) -> None:
     ids = [await store.new_in(State.EMBEDDING, number) for number in range(5)]
-    await store.queue.ask_again(dict(zip(ids, [3.0, 9.0, 1.0, 2.0, 9.0], strict=True)))
+    await store.queue.schedule_polls(dict(zip(ids, [3.0, 9.0, 1.0, 2.0, 9.0], strict=True)))
     assert [each.item_id for each in await store.queue.due_embeddings(now=3.0, limit=2)] == [ids[0], ids[2]]
     assert [each.item_id for each in await store.queue.due_embeddings(now=3.0, limit=50)] == [ids[0], ids[2], ids[3]]
     assert await store.queue.next_embedding_due() == 1.0
 
 
-async def test_an_embedding_that_failed_is_a_dead_letter_and_a_removed_one_stays_removed(store: Store) -> None:
+async def test_a_failed_embedding_is_a_dead_letter_and_a_removed_one_is_skipped(store: Store) -> None:
     failed, removed = await store.new_in(State.EMBEDDING, 1), await store.new_in(State.EMBEDDING, 2)
-    await store.queue.embedding_failed(failed, fault=Fault.EMBEDDING_FAILED, reason="no text", now=5.0)
-    await store.queue.removed(removed, reason="deleted there", now=6.0)
-    assert (await store.item(failed)).state is State.DEAD
-    assert ((await store.item(removed)).state, (await store.item(removed)).fault) == (State.SKIPPED, Fault.REMOVED)
-    content = await store.ledger.content(digest(removed))
+    await store.queue.discard_embedding(failed, error_code=ErrorCode.EMBEDDING_FAILED, error_message="no text", now=5.0)
+    await store.queue.skip_removed(removed, error_message="deleted there", now=6.0)
+    assert (await store.item(failed)).state is State.FAILED
+    assert ((await store.item(removed)).state, (await store.item(removed)).error_code) == (
+        State.SKIPPED,
+        ErrorCode.REMOVED,
+    )
+    content = await store.ledger.get(digest(removed))
     assert content is not None
     assert content.removed_at == 6.0
-    assert [each.verdict for each in await store.listing.attempts(failed)] == ["bury"]
+    assert [each.action for each in await store.read_queries.attempts(failed)] == ["discard"]
     before = await store.rows("SELECT * FROM items")
-    await store.queue.embedding_failed(removed, fault=Fault.EMBEDDING_FAILED, reason="late", now=7.0)
-    await store.queue.removed(failed, reason="late", now=7.0)
+    await store.queue.discard_embedding(removed, error_code=ErrorCode.EMBEDDING_FAILED, error_message="late", now=7.0)
+    await store.queue.skip_removed(failed, error_message="late", now=7.0)
     assert await store.rows("SELECT * FROM items") == before
 
 
-async def test_recovery_gives_back_what_other_boots_had_and_nothing_else(store: Store) -> None:
-    await store.put(b"/theirs", version(1), origin(Priority.URGENT))
-    theirs = await store.queue_of("boot10").claim_urgent(now=0.0)  # whose name begins like ours
+async def test_release_stale_releases_the_leases_of_other_instances_only(store: Store) -> None:
+    await store.put(b"/theirs", version(1), source(Priority.URGENT))
+    theirs = await store.queue_of("instance10").claim_urgent(now=0.0)  # an id with the same beginning
     ours = await store.claim((await store.put(b"/ours", version(2))).item_id, now=1.0)
     assert theirs is not None
     later = store.queue
-    assert await later.recover(now=2.0) == 1
-    assert await later.recover(now=2.0) == 0
+    assert await later.release_stale(now=2.0) == 1
+    assert await later.release_stale(now=2.0) == 0
     item = await store.item(theirs.item.id)
-    assert (item.state, item.attempts, item.fault) == (State.PENDING, 0, "disturbed")
+    assert (item.state, item.attempts, item.error_code) == (State.PENDING, 0, "interrupted")
     assert (await store.item(ours.item.id)).state is State.UPLOADING
     assert await store.accept(theirs) is False
-    assert [each.fault for each in await store.listing.attempts(theirs.item.id)] == ["disturbed"]
+    assert [each.error_code for each in await store.read_queries.attempts(theirs.item.id)] == ["interrupted"]
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), StoreFailed("unknown")])
-async def test_a_claim_that_nobody_learns_of_is_given_back(
+async def test_an_orphaned_claim_is_released(
     store: Store, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    """Else it would stay leased until the next start: its lane was cancelled, or COMMIT ended with an I/O error."""
+    """Otherwise it would stay leased until the next start, after a cancellation or an I/O error of the COMMIT."""
     (item_id,) = await fill(store, Priority.NORMAL)
     write = store.database.write
 
@@ -229,37 +236,43 @@ async def test_a_claim_that_nobody_learns_of_is_given_back(
     assert await store.accept(again)
 
 
-async def test_the_sick_servers_faults_are_forgiven(store: Store) -> None:
+async def test_attempts_are_refunded_after_a_server_failure(store: Store) -> None:
     ids = await fill(store, Priority.NORMAL, Priority.NORMAL, Priority.NORMAL)
     for item_id in ids[:2]:
         leased = await store.claim(item_id)
-        await store.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="500", next_at=9.0, now=1.0)
+        await store.queue.retry(leased, error_code=ErrorCode.SERVER_ERROR, error_message="500", next_at=9.0, now=1.0)
     await store.claim(ids[1])
-    await store.queue.pardon(ids, now=2.0)
-    assert [(await store.item(item_id)).attempts for item_id in ids] == [0, 1, 0]  # the second is under way
+    await store.queue.refund_attempts(ids, now=2.0)
+    assert [(await store.item(item_id)).attempts for item_id in ids] == [0, 1, 0]  # the second one is uploading
 
 
-async def test_bells_ring_for_what_has_become_possible(store: Store) -> None:
-    def tickets() -> tuple[asyncio.Event, asyncio.Event, asyncio.Event]:
-        return store.bells.work.ticket(), store.bells.embedding.ticket(), store.bells.news.ticket()
+async def test_wake_signals_follow_the_changes(store: Store) -> None:
+    def snapshots() -> tuple[asyncio.Event, asyncio.Event, asyncio.Event]:
+        return (
+            store.wake_signals.work.snapshot(),
+            store.wake_signals.embedding.snapshot(),
+            store.wake_signals.events.snapshot(),
+        )
 
-    work, embedding, news = tickets()
+    work, embedding, events = snapshots()
     (item_id,) = await fill(store, Priority.NORMAL)
-    assert (work.is_set(), embedding.is_set(), news.is_set()) == (True, False, True)
+    assert (work.is_set(), embedding.is_set(), events.is_set()) == (True, False, True)
     leased = await store.claim(item_id)
-    work, embedding, news = tickets()
+    work, embedding, events = snapshots()
     await store.accept(leased)
-    assert (work.is_set(), embedding.is_set(), news.is_set()) == (False, True, True)
-    work, embedding, news = tickets()
+    assert (work.is_set(), embedding.is_set(), events.is_set()) == (False, True, True)
+    work, embedding, events = snapshots()
     await store.queue.finish([item_id], now=2.0)
-    assert (work.is_set(), embedding.is_set(), news.is_set()) == (False, False, True)
+    assert (work.is_set(), embedding.is_set(), events.is_set()) == (False, False, True)
 
 
-async def test_a_story_keeps_its_last_twenty_lines(store: Store) -> None:
+async def test_the_hihistory_keeps_its_last_twenty_attempts(store: Store) -> None:
     item_id = (await store.put(b"/a", version(1))).item_id
     for number in range(30):
         leased = await store.claim(item_id)
-        await store.queue.wait(leased, fault=Fault.UNREACHABLE, reason=f"{number}", next_at=None, now=float(number))
-    story = await store.listing.attempts(item_id)
-    assert [each.reason for each in story] == [str(number) for number in range(10, 30)]
-    assert (story[0].at, story[0].fault, story[0].verdict) == (10.0, "unreachable", "wait")
+        await store.queue.snooze(
+            leased, error_code=ErrorCode.UNREACHABLE, error_message=f"{number}", next_at=None, now=float(number)
+        )
+    history = await store.read_queries.attempts(item_id)
+    assert [each.error_message for each in history] == [str(number) for number in range(10, 30)]
+    assert (history[0].at, history[0].error_code, history[0].action) == (10.0, "unreachable", "snooze")

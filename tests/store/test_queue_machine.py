@@ -1,7 +1,7 @@
-"""The real queue against a small model, under any order of events that chance can think of.
+"""The real queue against a small model, under random sequences of operations.
 
-Times come from the values where something changes, and any lease ever handed out may answer: by random times and living
-leases alone, a fence that is missing would go unseen, and so would an item that is claimed before it is due.
+Times come from the values at which something changes, and any lease ever claimed may complete: with random times and
+valid leases alone, the test would miss a missing fence and an item that is claimed before it is due.
 """
 
 import asyncio
@@ -18,40 +18,40 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from queue_model import Model, Row
-from storekit import Store, assert_sums_are_right, digest, opened, origin, version
+from store_fixtures import Store, assert_sums_are_right, digest, open_store, source, version
 
-from splootd.core.fault import Fault
-from splootd.core.item import Leased, Priority, State, Version, shard_of
+from splootd.core.error_code import ErrorCode
+from splootd.core.item import Leased, Priority, State, Version, shard_for
 from splootd.store.queue import Queue
-from splootd.store.rows import item_of
+from splootd.store.rows import item_from_row
 
 T = TypeVar("T")
 
-PATHS = [path for number in range(200) if shard_of(path := b"/memes/%d.png" % number) in (3, 4)][:6]
-RAM = "/dev/shm" if Path("/dev/shm").is_dir() else None  # each commit waits for the disk
+PATHS = [path for number in range(200) if shard_for(path := b"/memes/%d.png" % number) in (3, 4)][:6]
+RAM = "/dev/shm" if Path("/dev/shm").is_dir() else None  # every commit waits for the disk
 
 paths = st.sampled_from(PATHS)
-steps_s = st.sampled_from([0.0, 1.0, 5.0, 60.0, 61.0, -5.0])  # a clock may be set back
+steps_s = st.sampled_from([0.0, 1.0, 5.0, 60.0, 61.0, -5.0])  # a clock can be set back
 delays_s = st.sampled_from([None, 0.0, 1.0, 5.0, 60.0])
 chances = st.sampled_from([0.0, 0.79, 0.8, 0.99])
 priorities = st.sampled_from(Priority)
 which = st.integers(0, 1_000)
-answers = st.sampled_from(["accept", "accept at once", "retry", "wait", "bury", "skip", "vanish"])
+completions = st.sampled_from(["accept", "accept embedded", "retry", "snooze", "discard", "skip", "file_missing"])
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """`self.model` is told everything that the store is told, and every answer must be the same."""
+    """Runs every operation on the store and on `self.model`. All results must be equal."""
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
         self.stack = contextlib.AsyncExitStack()
         self.folder = Path(tempfile.mkdtemp(dir=RAM))
-        self.store: Store = self.run(self.stack.enter_async_context(opened(self.folder / "queue.db")))
+        self.store: Store = self.run(self.stack.enter_async_context(open_store(self.folder / "queue.db")))
         self.queue: Queue = self.store.queue
         self.model = Model()
         self.now = 0.0
-        self.boots = 1
+        self.instances = 1
         self.leases: list[Leased] = []
         self.versions = 0
 
@@ -78,14 +78,14 @@ class QueueMachine(RuleBasedStateMachine):
     def has_leases(self) -> bool:
         return bool(self.leases)
 
-    # How things get in.
+    # Enqueueing.
 
     def put(self, path: bytes, of: Version, priority: Priority, delay_s: float | None) -> None:
         self.model.disk[path] = of
         settles_at = self.at(delay_s)
-        arrival = self.run(self.store.put(path, of, origin(priority), now=self.now, settles_at=settles_at))
-        assert (arrival.outcome, arrival.item_id) == self.model.offer(path, priority, settles_at, self.now)
-        assert arrival.state is self.model.rows[arrival.item_id - 1].state
+        result = self.run(self.store.put(path, of, source(priority), now=self.now, settles_at=settles_at))
+        assert (result.outcome, result.item_id) == self.model.enqueue(path, priority, settles_at, self.now)
+        assert result.state is self.model.rows[result.item_id - 1].state
 
     @initialize(begin_with=st.lists(priorities, min_size=1, max_size=len(PATHS)))
     def files_to_begin_with(self, begin_with: list[Priority]) -> None:
@@ -117,7 +117,7 @@ class QueueMachine(RuleBasedStateMachine):
                 self.delete_file(path)
             self.put(to, of, priority, delay_s)
 
-    # Who is next.
+    # Claims and due times.
 
     def check_claim(self, leased: Leased | None, wanted: list[Row]) -> None:
         assert (leased and leased.item.id) == (wanted[0].id if wanted else None)
@@ -136,74 +136,78 @@ class QueueMachine(RuleBasedStateMachine):
         self.check_claim(self.run(self.queue.claim_urgent(now=self.now)), self.model.claimable(None, 0.0))
 
     @rule(step_s=steps_s)
-    def time_goes_by(self, step_s: float) -> None:
+    def advance_time(self, step_s: float) -> None:
         self.now += step_s
         next_due = min((row.next_at for row in self.model.delayed() if row.next_at is not None), default=None)
         assert self.run(self.queue.next_due()) == next_due
-        assert self.run(self.queue.promote(now=self.now)) == self.model.promote(self.now)
+        assert self.run(self.queue.make_due(now=self.now)) == self.model.make_due(self.now)
 
-    @rule(new_boot=st.booleans())
-    def the_daemon_starts_again(self, new_boot: bool) -> None:
-        """Or only asks again what others have left: its own leases are safe from it."""
-        self.boots += new_boot
-        self.queue = self.store.queue_of(f"boot{self.boots}")
-        assert self.run(self.queue.recover(now=self.now)) == self.model.recover(f"boot{self.boots}")
+    @rule(new_instance=st.booleans())
+    def restart_daemon(self, new_instance: bool) -> None:
+        """Release stale leases as a new instance, or again as the same one, which keeps its own leases."""
+        self.instances += new_instance
+        self.queue = self.store.queue_of(f"instance{self.instances}")
+        assert self.run(self.queue.release_stale(now=self.now)) == self.model.release_stale(f"instance{self.instances}")
 
-    # How it ended, told by whoever ever held a lease.
-
-    @precondition(has_leases)
-    @rule(number=which, how=answers, delay_s=delays_s)
-    def answer_as_a_ghost(self, number: int, how: str, delay_s: float | None) -> None:
-        """Or as one that is still alive."""
-        self.answer(self.leases[number % len(self.leases)], how, delay_s)
+    # Completions, by any lease ever claimed.
 
     @precondition(has_leases)
-    @rule(number=which, hows=st.lists(answers, min_size=1, max_size=4), delay_s=delays_s)
-    def answer_alive(self, number: int, hows: list[str], delay_s: float | None) -> None:
-        alive = [leased for leased in self.leases if self.model.leased(leased.item.id, leased.lease)]
-        for leased, how in zip(alive[number % 3 :], hows, strict=False):
-            self.answer(leased, how, delay_s)
+    @rule(number=which, how=completions, delay_s=delays_s)
+    def complete_any(self, number: int, how: str, delay_s: float | None) -> None:
+        """Complete any lease ever claimed, valid or not."""
+        self.complete(self.leases[number % len(self.leases)], how, delay_s)
 
-    def answer(self, leased: Leased, how: str, delay_s: float | None) -> None:
+    @precondition(has_leases)
+    @rule(number=which, hows=st.lists(completions, min_size=1, max_size=4), delay_s=delays_s)
+    def complete_valid(self, number: int, hows: list[str], delay_s: float | None) -> None:
+        valid = [leased for leased in self.leases if self.model.leased(leased.item.id, leased.lease)]
+        for leased, how in zip(valid[number % 3 :], hows, strict=False):
+            self.complete(leased, how, delay_s)
+
+    def complete(self, leased: Leased, how: str, delay_s: float | None) -> None:
         row = self.model.leased(leased.item.id, leased.lease)
         next_at = self.now + (delay_s or 0.0) if how == "retry" else self.at(delay_s)
-        assert self.run(self.tell(leased, how, next_at)) is (row is not None)
+        assert self.run(self.send_completion(leased, how, next_at)) is (row is not None)
         if row is None:
             return
         match how:
-            case "accept" | "accept at once":
-                self.model.accept(row, embedded=how == "accept at once", now=self.now)
-            case "retry" | "wait":
-                self.model.wait(row, next_at, counts=how == "retry")
-            case "bury":
-                self.model.bury(row)
+            case "accept" | "accept embedded":
+                self.model.accept(row, embedded=how == "accept embedded", now=self.now)
+            case "retry" | "snooze":
+                self.model.snooze(row, next_at, counts=how == "retry")
+            case "discard":
+                self.model.discard(row)
             case "skip":
                 self.model.skip(row)
-            case "vanish":
-                self.model.vanish(row, leased.item.path)
+            case "file_missing":
+                self.model.file_missing(row, leased.item.path)
 
-    def tell(self, leased: Leased, how: str, next_at: float | None) -> Awaitable[bool]:
+    def send_completion(self, leased: Leased, how: str, next_at: float | None) -> Awaitable[bool]:
         now = self.now
         match how:
             case "retry":
                 assert next_at is not None
-                return self.queue.retry(leased, fault=Fault.SERVER_FAULT, reason="r", next_at=next_at, now=now)
-            case "wait":
-                return self.queue.wait(leased, fault=Fault.SERVER_SICK, reason="r", next_at=next_at, now=now)
-            case "bury":
-                return self.queue.bury(leased, fault=Fault.REFUSED, reason="r", now=now)
+                return self.queue.retry(
+                    leased, error_code=ErrorCode.SERVER_ERROR, error_message="r", next_at=next_at, now=now
+                )
+            case "snooze":
+                return self.queue.snooze(
+                    leased, error_code=ErrorCode.SERVER_UNAVAILABLE, error_message="r", next_at=next_at, now=now
+                )
+            case "discard":
+                return self.queue.discard(leased, error_code=ErrorCode.REJECTED, error_message="r", now=now)
             case "skip":
-                return self.queue.skip(leased, fault=Fault.UNSUPPORTED, reason="r", now=now)
-            case "vanish":
-                return self.queue.vanish(leased, reason="r", now=now)
-        at_once = how == "accept at once"
-        return self.queue.accept(leased, asset_id="a", sha256=digest(1), duplicate=at_once, embedded=at_once, now=now)
+                return self.queue.skip(leased, error_code=ErrorCode.UNSUPPORTED, error_message="r", now=now)
+            case "file_missing":
+                return self.queue.file_missing(leased, error_message="r", now=now)
+        embedded = how == "accept embedded"
+        return self.queue.accept(leased, asset_id="a", sha256=digest(1), duplicate=embedded, embedded=embedded, now=now)
 
-    # What the server still works on.
+    # Embeddings.
 
     @precondition(has_items)
-    @rule(number=which, delay_s=steps_s, end=st.sampled_from(["finish", "fail", "remove", "ask again"]))
-    def hear_of_an_embedding(self, number: int, delay_s: float, end: str) -> None:
+    @rule(number=which, delay_s=steps_s, end=st.sampled_from(["finish", "fail", "remove", "poll again"]))
+    def poll_embedding(self, number: int, delay_s: float, end: str) -> None:
         due = self.run(self.queue.due_embeddings(now=self.now, limit=50))
         assert [each.item_id for each in due] == self.model.due_embeddings(self.now)
         item_id = self.any_item(number)
@@ -212,47 +216,49 @@ class QueueMachine(RuleBasedStateMachine):
                 self.run(self.queue.finish([item_id], now=self.now))
                 self.model.end_embedding(item_id, State.READY)
             case "fail":
-                fault = Fault.EMBEDDING_FAILED
-                self.run(self.queue.embedding_failed(item_id, fault=fault, reason="r", now=self.now))
-                self.model.end_embedding(item_id, State.DEAD)
+                error_code = ErrorCode.EMBEDDING_FAILED
+                self.run(self.queue.discard_embedding(item_id, error_code=error_code, error_message="r", now=self.now))
+                self.model.end_embedding(item_id, State.FAILED)
             case "remove":
-                self.run(self.queue.removed(item_id, reason="r", now=self.now))
+                self.run(self.queue.skip_removed(item_id, error_message="r", now=self.now))
                 self.model.end_embedding(item_id, State.SKIPPED)
-            case "ask again":
-                self.run(self.queue.ask_again({item_id: self.now + delay_s}))
-                self.model.ask_again(item_id, self.now + delay_s)
+            case "poll again":
+                self.run(self.queue.schedule_polls({item_id: self.now + delay_s}))
+                self.model.schedule_poll(item_id, self.now + delay_s)
 
-    # What people wish.
+    # Commands of the user.
 
     @precondition(has_items)
-    @rule(number=which, wish=st.sampled_from(["revive", "bump", "forget", "pardon"]))
-    def wish(self, number: int, wish: str) -> None:
+    @rule(number=which, command=st.sampled_from(["requeue", "bump", "forget", "refund"]))
+    def run_command(self, number: int, command: str) -> None:
         item_id = self.any_item(number)
-        match wish:
-            case "revive":
-                revived = self.run(self.queue.revive(ids=[item_id], now=self.now))
-                assert revived == self.model.revive([self.model.rows[item_id - 1]])
+        match command:
+            case "requeue":
+                requeued = self.run(self.queue.requeue(ids=[item_id], now=self.now))
+                assert requeued == self.model.requeue([self.model.rows[item_id - 1]])
             case "bump":
                 assert self.run(self.queue.bump([item_id], now=self.now)) == self.model.bump(item_id)
             case "forget":
                 assert self.run(self.queue.forget([item_id], now=self.now)) == self.model.forget(item_id)
-            case "pardon":
-                self.run(self.queue.pardon([item_id], now=self.now))
-                self.model.pardon(item_id)
+            case "refund":
+                self.run(self.queue.refund_attempts([item_id], now=self.now))
+                self.model.refund_attempt(item_id)
 
-    @rule(fault=st.sampled_from([None, Fault.REFUSED]))
-    def revive_the_dead(self, fault: Fault | None) -> None:
-        dead = [row for row in self.model.rows if row.state is State.DEAD]
-        if fault is None:
-            revived = self.run(self.queue.revive(all_dead=True, now=self.now))
+    @rule(error_code=st.sampled_from([None, ErrorCode.REJECTED]))
+    def requeue_failed(self, error_code: ErrorCode | None) -> None:
+        failed = [row for row in self.model.rows if row.state is State.FAILED]
+        if error_code is None:
+            requeued = self.run(self.queue.requeue(all_failed=True, now=self.now))
         else:
-            of_fault = {item.id for item in self.run(self.store.listing.items(fault=fault, limit=1_000))}
-            dead = [row for row in dead if row.id in of_fault]
-            revived = self.run(self.queue.revive(fault=fault, now=self.now))
-        assert revived == self.model.revive(dead)
+            matching_ids = {
+                item.id for item in self.run(self.store.read_queries.items(error_code=error_code, limit=1_000))
+            }
+            failed = [row for row in failed if row.id in matching_ids]
+            requeued = self.run(self.queue.requeue(error_code=error_code, now=self.now))
+        assert requeued == self.model.requeue(failed)
 
     @invariant()
-    def every_row_is_as_the_model_says_and_the_sums_are_right(self) -> None:
+    def every_row_equals_the_model_and_the_sums_are_right(self) -> None:
         def real(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
             assert_sums_are_right(connection)
             return [seen(row) for row in connection.execute("SELECT * FROM items ORDER BY id")]
@@ -261,8 +267,8 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 def seen(row: sqlite3.Row) -> tuple[object, ...]:
-    """As the model tells it."""
-    item = item_of(row)
+    """Return the values of `Row.seen`."""
+    item = item_from_row(row)
     accepted_at = row["accepted_at"] if item.state is State.EMBEDDING else None
     return (
         item.id, item.path, item.version, item.priority, item.added_at, item.next_at, item.shard, item.state,
@@ -274,4 +280,4 @@ QueueMachine.TestCase.settings = settings(
     max_examples=120, stateful_step_count=60, suppress_health_check=list(HealthCheck)
 )
 TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.pytestmark = [pytest.mark.timeout(600)]  # what fails is made small before it is shown
+TestQueueMachine.pytestmark = [pytest.mark.timeout(600)]  # Hypothesis shrinks a failure before it reports it

@@ -1,0 +1,174 @@
+"""`sploot add`: send paths to the daemon. Like `sploot status` it does not import `splootd.protocol`."""
+
+import os
+from types import SimpleNamespace
+
+from sploot import exit_codes, render
+from sploot.daemon_connect import open_client
+from sploot.formatting import escape_unprintable
+from sploot.paths import absolute, parse_action
+from sploot.terminal import print_json, print_stderr
+from splootd.errors import RequestError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from typer import Typer
+
+    from sploot.client import Client
+
+PATHS_PER_REQUEST_MAX = 1_000  # ADD_PATHS_MAX of the protocol, which is not imported here
+REQUEST_BYTES_MAX = 8_000_000  # below the daemon's limit even if every path has the maximum length
+ESCAPED_BYTES_PER_BYTE = 6  # JSON in ASCII: a byte outside ASCII may be sent as `\udcNN`
+
+SILENT_OUTCOMES = frozenset({"queued", "changed", "renamed", "requeued", "known", "folder", "file"})
+"""Outcomes of a path that are only counted. Any other is printed."""
+
+
+def add(
+    paths: "Sequence[str]" = (),
+    *,
+    once: bool = False,
+    priority: str = "normal",
+    tag: "Sequence[str]" = (),
+    paths_from: str | None = None,
+    null: bool = False,
+    dry_run: bool = False,
+    force: bool = False,
+    after_upload: str = "keep",
+    wait: bool = False,
+    timeout: float | None = None,
+    as_json: bool = False,
+) -> int:
+    """Add `paths` and the paths listed in the file `paths_from`."""
+    if not paths and paths_from is None:
+        raise RequestError("missing_argument", "no path was given", "sploot add PATH..., or --from - to read a list")
+    if timeout is not None and not wait:
+        raise RequestError("bad_option", "--timeout limits how long --wait may take", "give both options")
+    if null and paths_from is None:
+        raise RequestError("bad_option", "--null describes the list of --from", "give both options")
+    options = {"watch": not once, "priority": priority, "tags": [*tag], "force": force, "dry_run": dry_run}
+    client = open_client()
+    total, code = _send_in_batches(
+        client,
+        _all_paths(paths, paths_from, by_null=null),
+        {**options, "after_upload": parse_action(after_upload)},
+        as_json=as_json,
+    )
+    if as_json and not wait:
+        print_json(total)
+    elif not as_json:
+        added: Any = SimpleNamespace(**total)
+        watched = [] if once else [each["path"] for each in total["paths"]]
+        print(render.render_added(added, watched, is_dry_run=dry_run))
+    if wait and total["import_id"] is not None:
+        from sploot.commands.add_wait import wait_for_import  # imports the protocol
+
+        return max(code, wait_for_import(client, total["import_id"], timeout_s=timeout, as_json=as_json))
+    return code
+
+
+def _all_paths(paths: "Iterable[str]", paths_from: str | None, *, by_null: bool) -> "Iterator[str]":
+    yield from map(absolute, paths)
+    if paths_from is not None:
+        from sploot.path_list import read_paths
+
+        yield from read_paths(paths_from, by_null=by_null)
+
+
+def _send_in_batches(
+    client: "Client", paths: "Iterable[str]", options: "Mapping[str, Any]", *, as_json: bool
+) -> "tuple[dict[str, Any], int]":
+    """Send all `paths` as one import. Return the sum of the replies and the exit code.
+
+    Of the paths in the replies, only the folders are kept unless the output is JSON: a list may have millions of files.
+    """
+    total: dict[str, Any] = {"import_id": None, "counts": {}, "paths": [], "scanning": False}
+    code = exit_codes.DONE
+    for batch in _batches(paths):
+        reply = client.request_json("POST", "/v1/add", {**options, "paths": batch, "import_id": total["import_id"]})
+        code = max(code, _report_outcomes(reply["paths"]))
+        counts = total["counts"] | {name: total["counts"].get(name, 0) + n for name, n in reply["counts"].items()}
+        total = {
+            "import_id": reply["import_id"],
+            "counts": {name: number for name, number in counts.items() if number},
+            "paths": total["paths"] + [each for each in reply["paths"] if as_json or each["outcome"] == "folder"],
+            "scanning": total["scanning"] or reply["scanning"],
+        }
+    return total, code
+
+
+def _batches(paths: "Iterable[str]") -> "Iterator[list[str]]":
+    batch: list[str] = []
+    size_bytes = 0
+    for path in paths:
+        length = len(os.fsencode(path)) * ESCAPED_BYTES_PER_BYTE
+        if batch and (len(batch) >= PATHS_PER_REQUEST_MAX or size_bytes + length > REQUEST_BYTES_MAX):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(path)
+        size_bytes += length
+    if batch:
+        yield batch
+
+
+def _report_outcomes(outcomes: "Iterable[dict[str, Any]]") -> int:
+    """Print what went wrong with single paths or below them; return the exit code."""
+    code = exit_codes.DONE
+    for each in outcomes:
+        is_silent = each["outcome"] in SILENT_OUTCOMES
+        if each["detail"] or not is_silent:
+            print_stderr(escape_unprintable(each["detail"] or f"{each['path']}: {each['outcome']}"))
+        code = code if is_silent else exit_codes.NOT_FOUND
+    return code
+
+
+def register(app: "Typer") -> None:
+    from typing import Annotated
+
+    import typer
+
+    from sploot.typer_options import JsonOption
+
+    @app.command("add")
+    def command(
+        *,
+        paths: Annotated[list[str] | None, typer.Argument(metavar="PATH...", help="Files and folders.")] = None,
+        once: Annotated[bool, typer.Option("--once", help="Import folders without watching them.")] = False,
+        priority: Annotated[str, typer.Option(help="urgent, normal or background.")] = "normal",
+        tag: Annotated[list[str] | None, typer.Option(help="Tag in the library; may be given several times.")] = None,
+        paths_from: Annotated[
+            str | None,
+            typer.Option("--from", metavar="FILE", help="Read paths from FILE, one per line; - is standard input."),
+        ] = None,
+        null: Annotated[bool, typer.Option("--null", help="Paths in that list end with a NUL character.")] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would happen.")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Upload again what was deleted in the library.")] = False,
+        after_upload: Annotated[
+            str,
+            typer.Option(
+                metavar="keep|trash|move:DIR",
+                help="What to do with a file after its upload, once the library has been verified to have it.",
+            ),
+        ] = "keep",
+        wait: Annotated[bool, typer.Option("--wait", help="Wait until all files are finished.")] = False,
+        timeout: Annotated[float | None, typer.Option(min=0, help="Maximum number of seconds for --wait.")] = None,
+        as_json: JsonOption = False,
+    ) -> int:
+        """Queue files; import folders and keep watching them."""
+        return add(
+            paths or (),
+            once=once,
+            priority=priority,
+            tag=tag or (),
+            paths_from=paths_from,
+            null=null,
+            dry_run=dry_run,
+            force=force,
+            after_upload=after_upload,
+            wait=wait,
+            timeout=timeout,
+            as_json=as_json,
+        )

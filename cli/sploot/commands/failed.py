@@ -1,0 +1,35 @@
+"""`sploot failed`: list failed files."""
+
+from sploot import exit_codes, render
+from sploot.commands.list import NO_LIMIT, list_items, stream_items
+from sploot.terminal import get_style, print_stderr
+from splootd.protocol import ListItems
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typer import Typer
+
+FAILED_SHOWN_MAX = 100
+
+
+def failed(*, as_json: bool = False) -> int:
+    if as_json:
+        return list_items(state="failed", limit=NO_LIMIT, as_json=True)
+    failed_items = list(stream_items(ListItems(state="failed", limit=FAILED_SHOWN_MAX)))
+    for line in render.render_failed(failed_items, get_style()):
+        print(line)
+    if failed_items:
+        print_stderr("After fixing a file, retry it with: sploot retry ID, or retry all with: sploot retry --all")
+        print_stderr("To remove a file from the queue: sploot forget ID")
+    else:
+        print_stderr("No failed files.")
+    return exit_codes.DONE
+
+
+def register(app: "Typer") -> None:
+    from sploot.typer_options import JsonOption
+
+    @app.command("failed")
+    def command(as_json: JsonOption = False) -> int:
+        """List failed files, each with its error."""
+        return failed(as_json=as_json)

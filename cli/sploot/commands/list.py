@@ -1,0 +1,92 @@
+"""`sploot list`: list items."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+from sploot import exit_codes, render
+from sploot.client import ATTEMPTS_MAX
+from sploot.connection import ConnectionLostError
+from sploot.daemon_connect import open_client
+from sploot.paths import absolute
+from sploot.terminal import get_style
+from splootd.codec import decode
+from splootd.errors import SplootError
+from splootd.protocol import ItemRow, ListItems
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typer import Typer
+
+NO_LIMIT = (1 << 63) - 1
+
+
+def stream_json_lines(request: ListItems) -> Iterator[str]:
+    """Yield up to `request.limit` items as JSON while they arrive.
+
+    If the daemon dies in between, the list continues with the next daemon after the last row that arrived: the list is
+    paged by key, so nothing is skipped or repeated.
+    """
+    remaining, before = request.limit, request.before
+    for _ in range(ATTEMPTS_MAX):
+        line = ""
+        try:
+            with closing(open_client()) as client:
+                for line in client.stream_lines(replace(request, lines=True, before=before, limit=remaining)):
+                    yield line
+                    remaining -= 1
+        except ConnectionLostError:
+            before = json.loads(line)["id"] if line else before
+        else:
+            return
+        if not remaining:
+            return
+    raise SplootError(f"the daemon closed the connection in the middle of a list, {ATTEMPTS_MAX} times", "sploot logs")
+
+
+def stream_items(request: ListItems) -> Iterator[ItemRow]:
+    return (decode(ItemRow, json.loads(line)) for line in stream_json_lines(request))
+
+
+def list_items(
+    *,
+    state: str | None = None,
+    folder: str | None = None,
+    error_code: str | None = None,
+    limit: int = 100,
+    as_json: bool = False,
+) -> int:
+    request = ListItems(state, absolute(folder) if folder is not None else None, error_code, None, limit)
+    if as_json:
+        for line in stream_json_lines(request):
+            print(line)
+    else:
+        style = get_style()
+        for row in stream_items(request):
+            print(render.render_item(row, style))
+    return exit_codes.DONE
+
+
+def register(app: "Typer") -> None:
+    from typing import Annotated
+
+    import typer
+
+    from sploot.typer_options import JsonOption
+
+    @app.command("list")
+    def command(
+        state: Annotated[
+            str | None,
+            typer.Option(help="Only this state: pending, uploading, embedding, ready, failed, missing or skipped."),
+        ] = None,
+        folder: Annotated[str | None, typer.Option(help="Only files of this watched folder.")] = None,
+        error_code: Annotated[
+            str | None, typer.Option("--error", metavar="CODE", help="Only files that failed with this error code.")
+        ] = None,
+        limit: Annotated[int, typer.Option(min=1, help="Maximum number of items.")] = 100,
+        as_json: JsonOption = False,
+    ) -> int:
+        """List items, newest first."""
+        return list_items(state=state, folder=folder, error_code=error_code, limit=limit, as_json=as_json)

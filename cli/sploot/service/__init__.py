@@ -1,0 +1,1 @@
+"""Starts the daemon at login: systemd, launchd or the desktop's autostart."""

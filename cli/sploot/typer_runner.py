@@ -1,0 +1,33 @@
+"""Runs command lines with Typer."""
+
+import typer
+
+from sploot import exit_codes
+from sploot.terminal import print_error
+from sploot.typer_app import COMMANDS, build_app
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command given by `arguments` and return its exit code."""
+    try:
+        code = _app_for_command(arguments)(arguments, prog_name="sploot", standalone_mode=False)
+    except typer.Abort:
+        return exit_codes.INTERRUPTED
+    except SystemExit as exit_error:
+        # Typer turns EPIPE into sys.exit(1), although standalone_mode is off; `main` has a code of its own for it.
+        if isinstance(exit_error.__context__, BrokenPipeError):
+            raise BrokenPipeError from None
+        raise
+    except Exception as error:
+        # Typer exports no base class for its usage errors; this method identifies them.
+        if not hasattr(error, "format_message"):
+            raise
+        print_error(error.format_message(), "sploot --help")
+        return exit_codes.USAGE
+    return code if isinstance(code, int) else exit_codes.DONE
+
+
+def _app_for_command(arguments: list[str]) -> typer.Typer:
+    """Return an app with only the named command if there is one: building all of them takes noticeable time."""
+    name = arguments[0] if arguments else ""
+    return build_app((name,)) if name in COMMANDS else build_app()

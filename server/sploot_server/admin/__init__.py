@@ -1,0 +1,1 @@
+"""Admin commands of the server: users, tokens, export and import."""

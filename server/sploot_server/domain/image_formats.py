@@ -1,0 +1,33 @@
+"""Which image formats can be decoded, and the search text of files that cannot: the words of their names."""
+
+import re
+from importlib.util import find_spec
+from pathlib import PurePath
+
+HEIF_TYPES = frozenset({"image/heic", "image/heif"})
+HAS_HEIF = find_spec("pi_heif") is not None  # the extra `heif`
+GENERATED_NAME = re.compile(r"[0-9a-f]{8,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+WORD_SEPARATORS = re.compile(r"[\s_.+-]+")
+
+
+def is_readable(mime: str) -> bool:
+    """Return whether files of this type can be decoded. Videos cannot."""
+    return mime.startswith("image/") and (mime not in HEIF_TYPES or HAS_HEIF)
+
+
+def pillow_formats() -> tuple[str, ...]:
+    """Return the formats that Pillow may open."""
+    # Pillow registers some fifty decoders by default. Uploads are untrusted, so each unused one is attack surface.
+    formats = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
+    if not HAS_HEIF:
+        return formats
+    import pi_heif  # type: ignore[import-untyped]  # noqa: PLC0415 - optional, and without types
+
+    pi_heif.register_heif_opener()
+    return (*formats, "HEIF")
+
+
+def filename_words(filename: str) -> str:
+    """Return the words of a file name without its extension; '' for machine-generated names."""
+    stem = PurePath(filename).stem
+    return "" if GENERATED_NAME.fullmatch(stem) else WORD_SEPARATORS.sub(" ", stem).strip()

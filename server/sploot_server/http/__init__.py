@@ -1,0 +1,1 @@
+"""HTTP API: routes, middleware, request bodies, resumable uploads and the push channel."""

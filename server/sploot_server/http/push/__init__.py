@@ -1,0 +1,1 @@
+"""Push channel: embedding updates over WebSocket and server-sent events."""

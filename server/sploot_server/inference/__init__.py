@@ -1,0 +1,1 @@
+"""Image analysis and text encoding, in worker processes."""

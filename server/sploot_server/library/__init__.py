@@ -1,0 +1,1 @@
+"""The use cases of a library: add, get, edit, delete, search, embed."""

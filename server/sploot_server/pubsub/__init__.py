@@ -1,0 +1,1 @@
+"""Publish/subscribe of library events within one process and between processes."""

@@ -1,0 +1,1 @@
+"""Storage of assets, embeddings and originals."""

@@ -1,0 +1,259 @@
+"""The storage interfaces; `sqlite/` and `postgres/` implement them."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis, Vectors
+from sploot_server.domain.entities import (
+    AddResult,
+    Asset,
+    AssetPage,
+    AssetQuery,
+    AssetWithText,
+    Embedding,
+    NewAsset,
+    Tag,
+    TagCount,
+)
+
+
+class DatabaseError(Exception):
+    """The database cannot be opened or migrated; the message is a sentence with the reason and the location."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedEmbedding:
+    """The owner of an asset, and its embedding: None if the asset is deleted."""
+
+    owner: str
+    embedding: Embedding | None
+
+
+class AssetStore(Protocol):
+    """Stores assets, their tags and the state of their embeddings. A write is durable when its call returns.
+
+    All methods but the last three are scoped to one owner: other owners' assets do not exist for them. The owner of a
+    library without accounts is ''. An asset is live until it is deleted; it keeps its row until it is purged.
+    """
+
+    def for_owner(self, owner: str) -> "AssetStore":
+        """Return the same store, scoped to this owner."""
+
+    async def add(self, new: NewAsset, *, now_ms: int) -> AddResult:
+        """Add content; restore it under its old id if it was deleted; return the live asset if it has one.
+
+        Add the tags in every case. Concurrent calls with the same checksum create one asset.
+        """
+
+    async def add_all(self, new: Sequence[NewAsset], *, now_ms: int) -> Sequence[AddResult]:
+        """Call `add` for each asset."""
+
+    async def find_by_checksum(self, checksum: str) -> Asset | None:
+        """Return the live asset with this content."""
+
+    async def find_by_checksums(self, checksums: Sequence[str]) -> Mapping[str, Asset]:
+        """Return the live assets with these contents by checksum, with one statement."""
+
+    async def get(self, asset_id: str) -> Asset | None:
+        """Return the live asset with this id."""
+
+    async def list(self, query: AssetQuery) -> AssetPage: ...
+
+    async def edit(self, asset_id: str, *, favorite: bool | None, tags: Sequence[str] | None, now_ms: int) -> bool:
+        """Change what is not None; `tags` replaces all tags. Return False if no live asset has this id."""
+
+    async def delete(self, asset_id: str, *, now_ms: int) -> bool:
+        """Delete an asset; adding its content again restores it. Idempotent; return False if the id is unknown."""
+
+    async def purge(self, asset_id: str) -> str | None:
+        """Remove an asset permanently, deleted or not; return its checksum, or None if the id is unknown."""
+
+    async def get_checksum(self, asset_id: str) -> str | None:
+        """Return the checksum of an asset, deleted or not."""
+
+    async def list_tags(self) -> Sequence[TagCount]: ...
+
+    async def add_tags(
+        self, asset_id: str, *, names: Sequence[str], tag_ids: Sequence[str], now_ms: int
+    ) -> Sequence[Tag] | None:
+        """Add tags by name (created if new) and by id (unknown ids are ignored); None if no live asset has this id."""
+
+    async def get_embeddings(self, asset_ids: Sequence[str]) -> Mapping[str, Embedding]:
+        """Return the embeddings of the live assets among `asset_ids`."""
+
+    async def list_after(self, row: int, limit: int) -> Sequence[AssetWithText]:
+        """Return assets with a higher row in that order, deleted ones included."""
+
+    async def get_owned_embeddings(self, asset_ids: Sequence[str]) -> Mapping[str, OwnedEmbedding]:
+        """Return the existing assets among `asset_ids`, of all owners, deleted ones included."""
+
+    def content_lock(self, checksum: str) -> AbstractAsyncContextManager[None]:
+        """Lock a content against other processes that add or purge it; they must take the lock, too."""
+
+    async def is_referenced(self, checksum: str) -> bool:
+        """Return whether any owner has this content, deleted or not: its bytes must then be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An embedding that became ready or failed, and its number in the sequence of completions."""
+
+    seq: int
+    asset_id: str
+    owner: str
+    embedding: Embedding
+
+
+class CompletionLog(Protocol):
+    """The sequence in which embeddings completed. Its numbers become visible in order: no reader can miss one."""
+
+    async def last_seq(self) -> tuple[str, int]:
+        """Return the unique id of this library and the last assigned number; 0 if there is none."""
+
+    async def list_after(self, seq: int, limit: int, owner: str | None = None) -> Sequence[Completion]:
+        """Return the first `limit` completions of live assets after `seq`; of all owners if `owner` is None."""
+
+
+class ShareStore(Protocol):
+    """Stores share links, which show an image to anyone who has the link; the slug is the secret part of the URL."""
+
+    async def create_link(self, asset_id: str, owner: str, slug: str, *, now_ms: int) -> str | None:
+        """Return the asset's existing slug, else `slug` after storing it; None if no live asset has this id."""
+
+    async def revoke_link(self, asset_id: str, owner: str) -> None:
+        """Revoke the asset's link, if it has one; a later link gets another slug."""
+
+    async def get_shared_asset(self, slug: str) -> Asset | None:
+        """Return the live asset of this link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed embedding job. `attempts` counts earlier failures; `claim_number` fences writes of earlier claims."""
+
+    row: int
+    asset_id: str
+    checksum: str
+    filename: str
+    mime: str
+    attempts: int
+    claim_number: int = 0
+
+
+class JobStore(Protocol):
+    """The queue of embedding jobs. All writes but `requeue` require that the job is in the state `processing`."""
+
+    async def release_stale(self, model: EmbeddingModel, *, now_ms: int) -> int:
+        """Requeue jobs whose worker is dead and embeddings of another model; return their number."""
+
+    async def claim(self, limit: int, *, now_ms: int) -> Sequence[Job]:
+        """Claim up to `limit` due jobs: urgent ones first, then the longest due."""
+
+    async def complete(self, job: Job, analysis: ImageAnalysis, model: EmbeddingModel, *, now_ms: int) -> None:
+        """Store an analysis and assign the asset to its duplicate group (`near_duplicates.is_near_duplicate`)."""
+
+    async def fail(self, job: Job, error_message: str, *, now_ms: int) -> None:
+        """Mark the job as failed; `error_message` is a sentence."""
+
+    async def reschedule(self, job: Job, *, due_ms: int) -> None:
+        """Count a failed attempt and retry the job at `due_ms`."""
+
+    async def next_due_ms(self) -> int | None:
+        """Return the due time of the next pending job; None if there is none."""
+
+    async def count_by_state(self) -> Mapping[str, int]:
+        """Return the number of embeddings per state."""
+
+    async def requeue(self, asset_id: str, *, now_ms: int) -> bool:
+        """Make the job urgent and reset its attempts; False if no live asset has this id or its embedding is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetFilter:
+    """Restricts a search to some of an owner's assets; None means no restriction."""
+
+    owner: str = ""
+    favorite: bool | None = None
+    tag_id: str | None = None
+    mime: str | None = None
+    created_from_ms: int | None = None
+    created_before_ms: int | None = None  # exclusive
+
+    @property
+    def is_unrestricted(self) -> bool:
+        """Return whether the filter matches all assets of the owner."""
+        return self == AssetFilter(self.owner)
+
+
+@dataclass(frozen=True, slots=True)
+class AssetText:
+    """The text of an asset, normalized by `text_match.normalize`, and its duplicate group."""
+
+    row: int
+    normalized: str
+    duplicate_group: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSearch:
+    """The part of a search that needs no vectors, so it runs while the query is embedded.
+
+    `text_matches` are texts of the owner that share trigrams with the query; the filter is applied later.
+    `allowed_rows` are the rows that match `asset_filter`; None if the store needs no such list.
+    """
+
+    asset_filter: AssetFilter
+    count: int
+    text_matches: Sequence[AssetText]
+    allowed_rows: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An asset that may match; a similarity is the cosine of its vector and the query's, None if either is missing."""
+
+    text: AssetText
+    text_similarity: float | None
+    image_similarity: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A matching asset, its text as recognized, and the ids of its live near-duplicates of the same owner."""
+
+    asset: Asset
+    text: str
+    near_duplicates: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """The asset of a similarity search; `near_duplicates` are the live rows of its group without its own."""
+
+    row: int
+    vectors: Vectors
+    near_duplicates: Sequence[int]
+
+
+class SearchStore(Protocol):
+    """Finds candidates among the ready assets, by row."""
+
+    async def prepare_search(self, trigrams: Sequence[str], asset_filter: AssetFilter, count: int) -> PreparedSearch:
+        """Prepare a search for about `count` candidates of each kind that `find_candidates` returns."""
+
+    async def find_candidates(
+        self, prepared: PreparedSearch, query_vectors: Vectors, model: EmbeddingModel
+    ) -> Sequence[Candidate]:
+        """Return distinct live assets that match the filter; assets that were ready before the search are included.
+
+        They are the assets with the most similar text vectors, those with the most similar image vectors, and those
+        whose texts share the most and rarest trigrams. Vectors of models other than `model` do not count.
+        """
+
+    async def get_hits(self, rows: Sequence[int]) -> Mapping[int, SearchHit]:
+        """Return the live assets among `rows`."""
+
+    async def get_seed(self, asset_id: str, model: EmbeddingModel, owner: str) -> Seed | None:
+        """Return the seed of a similarity search; None if the owner has no such live asset."""

@@ -1,0 +1,49 @@
+"""Rows of the view `asset_details` to domain values, and its sort orders: the same in both databases."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from sploot_server.domain.entities import Asset, Embedding, EmbeddingState, Tag
+
+SORT_ORDERS: Mapping[tuple[str, bool], str] = {
+    ("createdAt", True): "created_at DESC, row DESC",
+    ("createdAt", False): "created_at, row",
+    ("updatedAt", True): "updated_at DESC, row DESC",
+    ("updatedAt", False): "updated_at, row",
+}
+
+
+class Row(Protocol):
+    """A row of either database driver, indexed by column name."""
+
+    def __getitem__(self, column: str, /) -> Any: ...
+
+
+def asset_from_row(row: Row) -> Asset:
+    """Return a row of `asset_details` as an Asset."""
+    return Asset(
+        id=row["id"],
+        checksum=row["checksum"],
+        filename=row["filename"],
+        mime=row["mime"],
+        size_bytes=row["size_bytes"],
+        width=row["width"],
+        height=row["height"],
+        favorite=bool(row["favorite"]),
+        created_at_ms=row["created_at"],
+        updated_at_ms=row["updated_at"],
+        embedding=embedding_from_row(row),
+        tags=[Tag(*line.split(" ", 1)) for line in (row["tags"] or "").split("\n") if line],
+    )
+
+
+def embedding_from_row(row: Row) -> Embedding:
+    """Return the embedding columns of a row of `asset_details`."""
+    return Embedding(
+        state=EmbeddingState(row["state"]),
+        model=row["model"],
+        dim=row["dim"],
+        error_message=row["error_message"],
+        queued_at_ms=row["queued_at"],
+        completed_at_ms=row["completed_at"],
+    )

@@ -1,0 +1,190 @@
+"""Connections to SQLite: a writer thread with group commit, a reader thread, and schema migrations.
+
+SQLite 3.7.0 to 3.51.2 can corrupt a file when two connections checkpoint while one writes, so only one connection
+writes *and* checkpoints; the other is `query_only` and never checkpoints.
+
+Every COMMIT costs one fsync (`synchronous=FULL`). Group commit shares it: operations that arrive during a COMMIT run in
+the next transaction, each in a savepoint of its own, and every caller gets its result only after COMMIT has returned.
+"""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sploot_server.storage.interfaces import DatabaseError
+
+T = TypeVar("T")
+
+OPERATIONS_PER_COMMIT_MAX = 256
+APPLICATION_ID = 0x53706C74  # "Splt"
+WAL_BYTES_MAX = 64 * 1024 * 1024
+
+PRAGMAS = f"""
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA fullfsync = ON;
+    PRAGMA trusted_schema = OFF;
+    PRAGMA journal_size_limit = {WAL_BYTES_MAX};
+"""
+
+
+class Database:
+    """One SQLite file; `write` and `read` run a function with a connection, each on a thread of its own.
+
+    The write queue is unbounded: callers wait for their results, and the limit on concurrent requests bounds them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._write_queue: queue.SimpleQueue[_WriteOperation | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._run_writer, name="database-writer", daemon=True)
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database-reader")
+
+    def open(self) -> None:
+        """Open or create the file and migrate it to the newest schema. Raises DatabaseError and overwrites nothing."""
+        with contextlib.ExitStack() as undo:
+            try:
+                self._write_connection = _connect(self._path)
+                undo.callback(self._write_connection.close)
+                version = _read_schema_version(self._write_connection, self._path)
+                self._write_connection.executescript(PRAGMAS)
+                _migrate(self._write_connection, version, self._path)
+                self._read_connection = _connect(self._path)
+                undo.callback(self._read_connection.close)
+                self._read_connection.executescript("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;")
+            except sqlite3.Error as error:
+                raise DatabaseError(f"{self._path} cannot be opened: {error}. The file was not modified.") from error
+            self._loop = asyncio.get_running_loop()
+            self._writer.start()
+            undo.pop_all()
+
+    async def write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `operation` in a savepoint; return its result once it is durable. Its exception undoes it alone."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._write_queue.put(_WriteOperation(operation, future))
+        return await future
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `query` on the reading connection; it sees the effects of every completed `write`."""
+        return await self._loop.run_in_executor(self._reader, query, self._read_connection)
+
+    async def close(self) -> None:
+        """Finish the queued writes, checkpoint the WAL and close both connections."""
+        self._write_queue.put(None)
+        await asyncio.to_thread(self._writer.join)
+        await asyncio.to_thread(self._reader.shutdown)
+        self._read_connection.close()
+        self._write_connection.close()
+
+    def _run_writer(self) -> None:
+        is_open = True
+        while is_open:
+            group: list[_WriteOperation] = []
+            operation = self._write_queue.get()
+            while operation is not None and len(group) < OPERATIONS_PER_COMMIT_MAX:
+                group.append(operation)
+                if len(group) == OPERATIONS_PER_COMMIT_MAX or self._write_queue.empty():
+                    break
+                operation = self._write_queue.get()
+            is_open = operation is not None
+            if group:
+                results = self._commit_group(group)
+                self._loop.call_soon_threadsafe(_resolve_futures, group, results)
+
+    def _commit_group(self, group: Sequence["_WriteOperation"]) -> list[Any]:
+        connection = self._write_connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            results = [self._run_in_savepoint(operation) for operation in group]
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            return [error] * len(group)
+        return results
+
+    def _run_in_savepoint(self, operation: "_WriteOperation") -> Any:
+        connection = self._write_connection
+        connection.execute("SAVEPOINT operation")
+        try:
+            result = operation.run(connection)
+        except Exception as error:
+            if not connection.in_transaction:
+                # SQLite rolls back the whole transaction on a full disk or an I/O error, not just the savepoint: no
+                # operation of this group was stored, although earlier ones have already returned a result.
+                raise sqlite3.OperationalError(str(error)) from error
+            connection.execute("ROLLBACK TO operation")
+            result = error
+        connection.execute("RELEASE operation")
+        return result
+
+
+class _WriteOperation:
+    __slots__ = ("future", "run")
+
+    def __init__(self, run: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]) -> None:
+        self.run = run
+        self.future = future
+
+
+def _resolve_futures(group: Sequence[_WriteOperation], results: Sequence[Any]) -> None:
+    for operation, result in zip(group, results, strict=True):
+        if operation.future.cancelled():
+            continue
+        if isinstance(result, Exception):
+            operation.future.set_exception(result)
+        else:
+            operation.future.set_result(result)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _read_schema_version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the schema version of the file, 0 if it is new. Raises DatabaseError if the file is unsuitable."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if application != APPLICATION_ID and not empty:
+        raise DatabaseError(
+            f"{path} is the database of another program. Choose another folder with --data. The file was not modified."
+        )
+    if version > len(_migrations()):
+        raise DatabaseError(
+            f"{path} has schema version {version}; this sploot-server supports up to {len(_migrations())}. "
+            "Install a newer sploot-server. The file was not modified."
+        )
+    return int(version)
+
+
+def _migrate(connection: sqlite3.Connection, version: int, path: Path) -> None:
+    """Apply the missing migrations, each in a transaction of its own."""
+    # A migration may rebuild a table. With foreign keys on, dropping the old table would first delete the rows that
+    # reference it; and the pragma is a no-op within a transaction, so it is set before BEGIN.
+    connection.execute("PRAGMA foreign_keys = OFF")
+    for step, script in enumerate(_migrations()[version:], version + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {step}"
+        )
+        if connection.execute("PRAGMA foreign_key_check").fetchall():
+            raise DatabaseError(
+                f"{path} has rows with broken references; the migration to schema version {step} was rolled back."
+            )
+        connection.execute("COMMIT")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _migrations() -> Sequence[str]:
+    """Return the scripts `migrations/1.sql`, `2.sql`, ...: the nth migrates from schema version n - 1 to n."""
+    scripts = [each for each in (resources.files(__package__) / "migrations").iterdir() if each.name.endswith(".sql")]
+    return [each.read_text() for each in sorted(scripts, key=lambda each: int(each.name.removesuffix(".sql")))]

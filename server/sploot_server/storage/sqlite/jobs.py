@@ -1,0 +1,156 @@
+"""Embedding jobs in SQLite."""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis
+from sploot_server.domain.near_duplicates import bands, hamming_distance, is_near_duplicate
+from sploot_server.domain.text_match import normalize, trigrams
+from sploot_server.storage.interfaces import Job
+from sploot_server.storage.sqlite.database import Database
+
+CANDIDATES_MAX = 64  # images that a new image is compared with
+
+
+class SqliteJobs:
+    """JobStore on one SQLite file."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def release_stale(self, model: EmbeddingModel, *, now_ms: int) -> int:
+        def run(connection: sqlite3.Connection) -> int:
+            return connection.execute(
+                "UPDATE embeddings SET state = 'pending', due_at = ?, completed_at = NULL, ready_seq = NULL, dim = 0 "
+                "WHERE state = 'processing' OR (state = 'ready' AND model <> ?)",
+                (now_ms, model.name),
+            ).rowcount
+
+        return await self._database.write(run)
+
+    async def claim(self, limit: int, *, now_ms: int) -> Sequence[Job]:
+        def run(connection: sqlite3.Connection) -> Sequence[Job]:
+            # Not UPDATE ... RETURNING: SQLite returns those rows in no particular order, and urgent jobs must be first.
+            rows = connection.execute(
+                "SELECT e.asset, a.id, a.checksum, a.filename, a.mime, e.attempts "
+                "FROM embeddings e JOIN assets a ON a.row = e.asset "
+                "WHERE e.state = 'pending' AND e.due_at <= ? ORDER BY e.urgent DESC, e.due_at LIMIT ?",
+                (now_ms, limit),
+            ).fetchall()
+            jobs = [Job(*row) for row in rows]
+            connection.executemany(
+                "UPDATE embeddings SET state = 'processing' WHERE asset = ?", [(job.row,) for job in jobs]
+            )
+            return jobs
+
+        return await self._database.write(run)
+
+    async def complete(self, job: Job, analysis: ImageAnalysis, model: EmbeddingModel, *, now_ms: int) -> None:
+        await self._database.write(lambda connection: _complete(connection, job, analysis, model, now_ms))
+
+    async def fail(self, job: Job, error_message: str, *, now_ms: int) -> None:
+        def run(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE embeddings SET state = 'failed', error_message = ?, attempts = attempts + 1, "
+                "completed_at = ?, urgent = 0 WHERE asset = ? AND state = 'processing'",
+                (error_message, now_ms, job.row),
+            )
+
+        await self._database.write(run)
+
+    async def reschedule(self, job: Job, *, due_ms: int) -> None:
+        def run(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE embeddings SET state = 'pending', due_at = ?, attempts = attempts + 1 "
+                "WHERE asset = ? AND state = 'processing'",
+                (due_ms, job.row),
+            )
+
+        await self._database.write(run)
+
+    async def next_due_ms(self) -> int | None:
+        def run(connection: sqlite3.Connection) -> int | None:
+            due: int | None = connection.execute(
+                "SELECT min(due_at) FROM embeddings WHERE state = 'pending'"
+            ).fetchone()[0]
+            return due
+
+        return await self._database.read(run)
+
+    async def count_by_state(self) -> Mapping[str, int]:
+        def run(connection: sqlite3.Connection) -> Mapping[str, int]:
+            return dict(connection.execute("SELECT state, count(*) FROM embeddings GROUP BY state").fetchall())
+
+        return await self._database.read(run)
+
+    async def requeue(self, asset_id: str, *, now_ms: int) -> bool:
+        def run(connection: sqlite3.Connection) -> bool:
+            changed = connection.execute(
+                "UPDATE embeddings SET urgent = 1, due_at = ?, attempts = 0, error_message = NULL, "
+                "completed_at = NULL, state = iif(state = 'failed', 'pending', state) WHERE state <> 'ready' "
+                "AND asset = (SELECT row FROM assets WHERE id = ? AND deleted_at IS NULL)",
+                (now_ms, asset_id),
+            )
+            return changed.rowcount > 0
+
+        return await self._database.write(run)
+
+
+def _complete(
+    connection: sqlite3.Connection, job: Job, analysis: ImageAnalysis, model: EmbeddingModel, now_ms: int
+) -> None:
+    changed = connection.execute(
+        "UPDATE embeddings SET state = 'ready', urgent = 0, error_message = NULL, model = ?, dim = ?, text = ?, "
+        "text_vector = ?, image_vector = ?, completed_at = ?, "
+        "ready_seq = (SELECT coalesce(max(ready_seq), 0) + 1 FROM embeddings) "
+        "WHERE asset = ? AND state = 'processing'",
+        (model.name, model.dim, analysis.text, analysis.text_vector, analysis.image_vector, now_ms, job.row),
+    )
+    if changed.rowcount == 0:  # the asset was purged meanwhile
+        return
+    connection.execute(
+        "UPDATE assets SET width = ?, height = ? WHERE row = ?", (analysis.width, analysis.height, job.row)
+    )
+    _index_text(connection, job.row, normalize(analysis.text))
+    connection.execute("DELETE FROM image_hashes WHERE asset = ?", (job.row,))
+    if analysis.dhash is not None:
+        _index_dhash(connection, job.row, analysis.dhash, analysis.text)
+
+
+def _index_text(connection: sqlite3.Connection, row: int, normalized: str) -> None:
+    """Replace the text by which searches find an asset, and update the trigram counts."""
+    for (previous,) in connection.execute("SELECT normalized FROM search_texts WHERE rowid = ?", (row,)).fetchall():
+        connection.execute("DELETE FROM search_texts WHERE rowid = ?", (row,))
+        connection.executemany(
+            "UPDATE trigram_counts SET text_count = text_count - 1 WHERE trigram = ?",
+            [(each,) for each in trigrams([previous])],
+        )
+    if normalized:
+        connection.execute("INSERT INTO search_texts (rowid, normalized) VALUES (?, ?)", (row, normalized))
+        connection.executemany(
+            "INSERT INTO trigram_counts (trigram, text_count) VALUES (?, 1) "
+            "ON CONFLICT DO UPDATE SET text_count = text_count + 1",
+            [(each,) for each in trigrams([normalized])],
+        )
+
+
+def _index_dhash(connection: sqlite3.Connection, row: int, dhash: bytes, text: str) -> None:
+    """Assign an image to its duplicate group; only the images that share most bands with it are compared."""
+    bands_json = json.dumps(bands(dhash))
+    candidates = connection.execute(
+        "SELECT h.duplicate_group, h.dhash, e.text FROM dhash_bands b JOIN assets a ON a.row = b.asset "
+        "JOIN image_hashes h ON h.asset = b.asset JOIN embeddings e ON e.asset = b.asset "
+        "WHERE b.band IN (SELECT value FROM json_each(?)) AND a.owner = (SELECT owner FROM assets WHERE row = ?) "
+        "GROUP BY b.asset ORDER BY count(*) DESC LIMIT ?",
+        (bands_json, row, CANDIDATES_MAX),
+    ).fetchall()
+    near_duplicates = [
+        other for other in candidates if is_near_duplicate(dhash, text, other["dhash"], other["text"] or "")
+    ]
+    nearest = min(near_duplicates, key=lambda other: hamming_distance(dhash, other["dhash"]), default=None)
+    duplicate_group = row if nearest is None else nearest["duplicate_group"]
+    connection.execute(
+        "INSERT INTO image_hashes (asset, dhash, duplicate_group) VALUES (?, ?, ?)", (row, dhash, duplicate_group)
+    )
+    connection.execute("INSERT INTO dhash_bands (band, asset) SELECT value, ? FROM json_each(?)", (row, bands_json))

@@ -1,0 +1,61 @@
+"""Composition root of `sploot-server worker`: run embedding jobs for a library that other processes serve."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from sploot_server import __version__
+from sploot_server.app import background_task
+from sploot_server.config import Config
+from sploot_server.domain.embedding import Embedder
+from sploot_server.inference.worker_pool import WorkerEmbedder
+from sploot_server.library.embedding_jobs import EmbeddingQueue
+from sploot_server.library.service import now_ms
+from sploot_server.storage_backends import open_stores
+
+logger = structlog.get_logger()
+
+
+def run_worker(config: Config, embedder: Embedder | None = None) -> None:
+    """Run embedding jobs until SIGTERM or SIGINT; release the unfinished jobs so that other workers take them.
+
+    Originals from S3 are kept in a temporary folder while they are analysed. Raise ConfigError or DatabaseError.
+    """
+    os.umask(0o077)
+    with contextlib.ExitStack() as stack:
+        if config.blobs is not None:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="sploot-worker-"))
+            config = replace(config, data=Path(scratch))
+        asyncio.run(_run_until_stopped(config, embedder))
+
+
+async def _run_until_stopped(config: Config, embedder: Embedder | None) -> None:
+    stop_requested = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
+    async with open_worker(config, embedder):
+        logger.info("worker started", version=__version__)
+        await stop_requested.wait()
+    logger.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def open_worker(config: Config, embedder: Embedder | None = None) -> AsyncIterator[None]:
+    """Run embedding jobs within the block, in worker processes unless `embedder` is given."""
+    async with contextlib.AsyncExitStack() as stack:
+        stores = await stack.enter_async_context(open_stores(config, owns_data=False))
+        embedder = embedder or WorkerEmbedder(
+            threads=config.embedding_threads, idle_s=config.worker_idle_s, model=config.model
+        )
+        stack.push_async_callback(embedder.close)
+        queue = EmbeddingQueue(stores.jobs, stores.blobs, embedder, stores.broker, now_ms)
+        for task in (*stores.relay_tasks, *stores.background_tasks, queue.run):
+            await stack.enter_async_context(background_task(task()))
+        yield

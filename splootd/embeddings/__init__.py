@@ -1,0 +1,1 @@
+"""Track each uploaded asset until its embedding is ready."""

@@ -1,0 +1,1 @@
+"""Post-upload actions on local files (keep, trash, move) and their undo."""

@@ -1,0 +1,221 @@
+"""Fetch images for the browser, which must not receive the token.
+
+Sploot keeps its images on another host, so this proxy fetches URLs that the server chooses (SSRF, CWE-918). It accepts
+only https URLs on public addresses, and only content that is an image by its first bytes.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from splootd.core.mime_sniff import HEAD_BYTES, sniff
+from splootd.errors import RequestError, Unauthenticated
+from splootd.remote.client import SplootClient
+from splootd.remote.connection_pool import CONNECT_TIMEOUT_S
+from splootd.remote.exception_mapping import map_exceptions
+from splootd.remote.instrumentation import instrument
+from splootd.remote.status_mapping import HttpResponse, error_for
+from splootd.text import printable
+
+IMAGE_BYTES_MAX = 200_000_000
+IMAGE_TIMEOUT_S = 120.0  # for the whole image, including the time that the browser takes to read it
+CONCURRENT_IMAGES_MAX = 2  # leaves one connection to uploads
+ETAG_CHARS_MAX = 200
+READ_TIMEOUT_S = 20.0  # for another host
+HTTPS_PORT = 443
+_BLOCKED_TYPES = frozenset({"image/svg+xml"})  # can contain scripts
+
+_URL_SAFE_CHARS = "/%:@!$&'()*+,;=?~-._"
+
+Resolver = Callable[[str], Awaitable[Sequence[str]]]
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class StreamedResponse(Protocol):
+    """A response whose body is still to be read."""
+
+    @property
+    def status_code(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def aiter_raw(self) -> AsyncIterator[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProxiedImage:
+    """An image that is still to be read. `mime` comes from its bytes; `size` and `etag` from the server, if sent."""
+
+    mime: str
+    size: int | None
+    etag: str | None
+    pieces: AsyncIterator[bytes]
+
+
+async def resolve_host(host: str) -> Sequence[str]:
+    """Resolve a host name with the system's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, HTTPS_PORT, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]
+
+
+def is_public_address(address: str) -> bool:
+    """Return whether an address is outside this machine and its networks, also after a translation to IPv4.
+
+    6to4, Teredo and NAT64 addresses contain an IPv4 address that may be private. `is_global` does not look inside.
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.sixtofour or found.teredo or found in _NAT64:
+            return False
+        found = found.ipv4_mapped or found
+    return found.is_global and not found.is_multicast
+
+
+class ImageProxy:
+    """Streams thumbnails and original images to the browser.
+
+    `base` is the URL of the server. Methods raise ServerError, ResourceExhausted, or RequestError if there is no image.
+    """
+
+    def __init__(
+        self,
+        client: SplootClient,
+        base: str,
+        *,
+        resolver: Resolver = resolve_host,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.calls = client.calls
+        self._client = client
+        self._base = urlsplit(base)
+        self._resolver = resolver
+        self._ssl_context = ssl_context
+        self._slots = asyncio.Semaphore(CONCURRENT_IMAGES_MAX)
+
+    @instrument
+    async def thumbnail(self, asset_id: str, size: int) -> ProxiedImage:
+        """Fetch the thumbnail of an asset from the server."""
+        response = await self._client.request("GET", f"/api/assets/{quote(asset_id, safe='')}/thumbnail?size={size}")
+        return await _build_image(response.status, response.headers, _iter_body(response.body))
+
+    @contextlib.asynccontextmanager
+    async def open_image(self, url: str) -> AsyncIterator[ProxiedImage]:
+        """Open the original image at `url`, of at most IMAGE_BYTES_MAX, for at most IMAGE_TIMEOUT_S."""
+        async with self._slots:
+            opening = self._stream_from_server(url) or self._stream_from_host(url)
+            with map_exceptions("the image host"):
+                async with asyncio.timeout(IMAGE_TIMEOUT_S), opening as head:
+                    yield await _build_image(head.status_code, head.headers, head.aiter_raw())
+
+    def _stream_from_server(self, url: str) -> contextlib.AbstractAsyncContextManager[StreamedResponse] | None:
+        """Open an image stored on the server itself; None if `url` is on another host.
+
+        Only host and port are compared: behind a TLS-terminating proxy the server may believe that it is reached by
+        plain HTTP.
+        """
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise _image_unavailable("its URL is invalid") from None
+        is_relative = not parts.scheme and not parts.netloc and parts.path.startswith("/")
+        if not is_relative and parts.netloc.lower() != self._base.netloc.rpartition("@")[2].lower():
+            return None
+        path = quote(parts.path.removeprefix(self._base.path.rstrip("/")), safe=_URL_SAFE_CHARS)
+        query = quote(parts.query, safe=_URL_SAFE_CHARS)
+        return self._client.stream(f"{path}?{query}" if query else path, {"accept": "image/*"})
+
+    @contextlib.asynccontextmanager
+    async def _stream_from_host(self, url: str) -> AsyncIterator[StreamedResponse]:
+        """Open an image on another host, without credentials.
+
+        It connects to the very address that was checked. With a second lookup of the name the check would be worthless:
+        the host's DNS could return a private address then (DNS rebinding). A proxy would look the name up itself, so
+        proxies are ignored.
+        """
+        try:
+            target = httpx.URL(url)
+        except httpx.InvalidURL:
+            raise _image_unavailable("its URL is invalid") from None
+        if target.scheme != "https" or target.userinfo or (target.port or HTTPS_PORT) != HTTPS_PORT:
+            raise _image_unavailable("its URL is not a plain https URL")
+        host = target.raw_host.decode("ascii")
+        addresses = await self._resolver(host)
+        if not addresses or not all(is_public_address(address) for address in addresses):
+            raise _image_unavailable(f"{printable(host)} is not a public host")
+        if self._ssl_context is None:
+            self._ssl_context = await asyncio.to_thread(httpx.create_ssl_context)
+        async with (
+            httpx.AsyncClient(
+                verify=self._ssl_context,
+                trust_env=False,
+                follow_redirects=False,
+                timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+                headers={"host": host, "accept": "image/*", "accept-encoding": "identity", "user-agent": "splootd"},
+            ) as client,
+            client.stream("GET", target.copy_with(host=addresses[0]), extensions={"sni_hostname": host}) as response,
+        ):
+            yield response
+
+
+async def _build_image(status: int, headers: Mapping[str, str], pieces: AsyncIterator[bytes]) -> ProxiedImage:
+    if status != HTTPStatus.OK:
+        body = b"".join([piece async for piece in _limit_bytes(pieces, HEAD_BYTES * 64)])
+        response = HttpResponse(status, headers, body)
+        if isinstance(error := error_for(response), Unauthenticated):
+            raise error
+        raise _image_unavailable(f"its host responded with {status}", 404 if status == HTTPStatus.NOT_FOUND else 502)
+    if headers.get("content-encoding", "identity") != "identity":
+        raise _image_unavailable("its host sent a compressed response, which was not requested")
+    content_length = headers.get("content-length", "")
+    size = (
+        int(content_length)
+        if content_length.isascii() and content_length.isdecimal() and len(content_length) < 19
+        else None
+    )
+    if size is not None and size > IMAGE_BYTES_MAX:
+        raise _image_unavailable("it is too large")
+    bounded = _limit_bytes(pieces, IMAGE_BYTES_MAX)
+    head = bytearray()
+    async for piece in bounded:
+        head += piece
+        if len(head) >= HEAD_BYTES:
+            break
+    kind = sniff(bytes(head[:HEAD_BYTES]))
+    if kind is None or not kind[0].startswith("image/") or kind[0] in _BLOCKED_TYPES:
+        raise _image_unavailable("its content is not an image")
+    etag = headers.get("etag", "")
+    is_fit = etag.isascii() and etag.isprintable() and 0 < len(etag) <= ETAG_CHARS_MAX
+    return ProxiedImage(kind[0], size, etag if is_fit else None, _prepend(bytes(head), bounded))
+
+
+async def _limit_bytes(pieces: AsyncIterator[bytes], bytes_max: int) -> AsyncIterator[bytes]:
+    left = bytes_max
+    async for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise _image_unavailable("it is too large")
+        yield piece
+
+
+async def _prepend(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for piece in rest:
+        yield piece
+
+
+async def _iter_body(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+def _image_unavailable(detail: str, status: int = 502) -> RequestError:
+    return RequestError("image_unavailable", f"the image cannot be shown: {detail}", status=status)

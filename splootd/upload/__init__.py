@@ -1,0 +1,1 @@
+"""Upload claimed items: read the file, look it up by hash, send it, record the result."""

@@ -1,0 +1,275 @@
+"""Admission control: decide when items may be claimed and uploaded.
+
+The user, the circuit breaker, a rate limit or a missing sign-in can hold uploads back. All upload workers share one
+controller.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import Literal
+
+from splootd.clock import Clock
+from splootd.core.circuit_breaker import CircuitBreaker, CircuitState
+from splootd.credentials import Credentials
+from splootd.errors import (
+    ConnectionLost,
+    ItemError,
+    RateLimited,
+    ResourceExhausted,
+    ServerError,
+    Unauthenticated,
+    Unreachable,
+)
+from splootd.event_bus import WakeSignal
+from splootd.upload.failure_attribution import FailureAttribution
+
+SIGNED_OUT_RETRY_S = 900.0  # then retry without the user: a failed token command may work again
+
+ServerState = Literal["ok", "unreachable", "signed_out", "rate_limited"]
+
+
+class Permit:
+    """A permit to claim and upload one item."""
+
+
+class AdmissionController:
+    """Grants permits, and adapts to the results that are reported to it.
+
+    A worker calls `acquire` before it uploads and `record_success`, `record_failure` or `record_content_failure`
+    afterwards. `changed` is notified after every change. Waiters sleep until that signal or until the next known
+    time: nothing polls.
+    """
+
+    def __init__(self, clock: Clock, credentials: Credentials) -> None:
+        self.breaker = CircuitBreaker()
+        self.changed = WakeSignal()
+        self.is_paused = False
+        self.suspend_reason: str | None = None  # why uploads are suspended, as a clause of a message
+        self.slowdown_reason: str | None = None  # what slows uploads down, as a message
+        self._clock = clock
+        self._token_changed = credentials.token_changed
+        self._signed_out_snapshot: asyncio.Event | None = None  # set once the token has changed since the 401
+        self._retry_after_until = -math.inf  # monotonic
+        self._is_server_down = False
+        self._can_probe_now = False  # the next probe need not wait for the reset timeout
+        self._probe: Permit | None = None
+        self._attribution = FailureAttribution()
+        self._opened_by_content_failures = False
+        self._last_error: ItemError | None = None
+        self._is_control_failing = False  # the last control request failed
+
+    def __repr__(self) -> str:
+        return f"AdmissionController({self.state}, {self.breaker}{', paused' if self.is_paused else ''})"
+
+    @contextlib.asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Permit]:
+        """Wait for a permit to upload. While the breaker is half open, exactly one permit is out."""
+        await self._wait_until(self._sending_wait_s)
+        permit = Permit()
+        if self.breaker.state is CircuitState.HALF_OPEN:
+            self._probe = permit
+        try:
+            yield permit
+        finally:
+            # A probe that ends without a result (nothing to claim, cancelled) proves nothing about the server.
+            # Without this release the breaker would stay half open for ever.
+            if self._probe is permit:
+                self._probe = None
+                self.breaker.release_probe()
+                self.changed.notify()
+
+    async def wait_until_reachable(self) -> None:
+        """Wait until a control request may be sent. Neither a pause nor the breaker holds these back."""
+        await self._wait_until(self._wait_s)
+
+    def is_valid(self, permit: Permit) -> bool:
+        """Return whether `permit` may still be used. A pause or an open breaker also stops uploads in progress."""
+        is_open = self.breaker.state is CircuitState.CLOSED or self._probe is permit
+        return is_open and not self._is_send_blocked and self._wait_s(self._clock.monotonic()) == 0
+
+    def is_probe(self, permit: Permit) -> bool:
+        """Return whether `permit` is the probe of the half-open breaker."""
+        return self._probe is permit
+
+    def record_success(self) -> None:
+        """Record an uploaded item. The server works, so contents that failed before are at fault themselves."""
+        self.breaker.record_success()
+        self._probe = self._last_error = None
+        self._can_probe_now = self._is_control_failing = False
+        self._attribution.record_success()
+        self.changed.notify()
+
+    def record_failure(self, error: ItemError, *, item_id: int, content: bytes) -> Collection[int]:
+        """Record a failure of the server or of this machine. Return the items whose attempts are refunded.
+
+        Only a connection that broke while the content was sent may be the fault of that content. Other failures are
+        counted by `failure_id`, so that a request with many files counts as one failure.
+        """
+        now = self._clock.monotonic()
+        self._last_error = error
+        match error:
+            case Unauthenticated():
+                self._signed_out_snapshot = self._token_changed.snapshot()
+            case RateLimited():
+                self._retry_after_until = max(self._retry_after_until, now + error.retry_after_s)
+            case ResourceExhausted():
+                return self._items_to_refund(self.breaker.trip(now), item_id)
+            case ServerError():
+                failure = self._attribution.add_server_failure(
+                    content if isinstance(error, ConnectionLost) else error.failure_id, item_id
+                )
+                return self._items_to_refund(self.breaker.record_failure(failure, now), item_id)
+        self.changed.notify()
+        return frozenset()
+
+    def record_content_failure(self, error: ItemError, *, item_id: int, content: bytes) -> Collection[int]:
+        """Record that the server failed on this content but answered a control request. Return the items to refund.
+
+        The content is at fault if others were uploaded after its first failure. The server is at fault if one content
+        after another fails in this way.
+        """
+        if self.breaker.state is not CircuitState.CLOSED and not self._opened_by_content_failures:
+            self.breaker.record_success()  # the server was unreachable before, and now it responds
+            self._probe = self._last_error = None
+        is_probe = self.breaker.state is CircuitState.HALF_OPEN
+        if self._attribution.add_content_failure(content, item_id, is_probe=is_probe):
+            # The attempt counts against the file. As a probe it proves nothing, so `acquire` releases the probe.
+            return frozenset()
+        if not is_probe and not self._attribution.is_server_suspect:
+            self.changed.notify()
+            return frozenset()
+        self._last_error = error
+        self.breaker.trip(self._clock.monotonic())
+        self._on_breaker_opened(by_content_failures=True)
+        return {item_id, *self._attribution.take_content_failures()}
+
+    def control_ok(self) -> None:
+        """Record that a control request succeeded."""
+        if self._is_control_failing:
+            self._is_control_failing = False
+            self.changed.notify()
+
+    def control_failed(self, error: ItemError) -> None:
+        """Record a failed control request. It holds back uploads only for a rate limit or a missing sign-in."""
+        if isinstance(error, Unauthenticated | RateLimited):
+            self.record_failure(error, item_id=0, content=b"")
+        else:
+            self._last_error = error
+            self._is_control_failing = True
+            self.changed.notify()
+
+    def pause(self) -> None:
+        self.is_paused = True
+        self.changed.notify()
+
+    def resume(self) -> None:
+        self.is_paused = False
+        self.changed.notify()
+
+    def suspend(self, reason: str | None) -> None:
+        """Suspend uploads for `reason`; resume them if it is None."""
+        self.suspend_reason = reason
+        self.changed.notify()
+
+    def server_down(self, title: str) -> None:
+        """Record that the local server is not running: nothing is sent until `server_up`."""
+        self._is_server_down = True
+        self._last_error = Unreachable(title)
+        self.changed.notify()
+
+    def server_up(self) -> None:
+        """Record that the local server is running: an open breaker may probe without waiting."""
+        self._is_server_down = False
+        self._can_probe_now = self.breaker.state is not CircuitState.CLOSED
+        self.changed.notify()
+
+    def on_resume(self, slept_s: float) -> None:
+        """Record that the machine slept and may be on another network: an open breaker may probe without waiting."""
+        self._retry_after_until -= max(0.0, slept_s)
+        self._can_probe_now = self.breaker.state is not CircuitState.CLOSED
+        self.changed.notify()
+
+    @property
+    def is_signed_out(self) -> bool:
+        return self._signed_out_snapshot is not None and not self._signed_out_snapshot.is_set()
+
+    @property
+    def retry_after_until(self) -> float | None:
+        """The end of the rate limit (seconds since the epoch), or None without one."""
+        return (
+            self._to_wall_clock(self._retry_after_until) if self._retry_after_until > self._clock.monotonic() else None
+        )
+
+    @property
+    def state(self) -> ServerState:
+        if self.is_signed_out:
+            return "signed_out"
+        if self.retry_after_until is not None:
+            return "rate_limited"
+        is_reachable = (
+            not self._is_server_down and not self._is_control_failing and self.breaker.state is CircuitState.CLOSED
+        )
+        return "ok" if is_reachable else "unreachable"
+
+    @property
+    def retry_at(self) -> float | None:
+        """The time of the next automatic attempt (seconds since the epoch), if it is known."""
+        if self.is_signed_out or self._is_server_down:
+            return None
+        if self.retry_after_until is not None:
+            return self.retry_after_until
+        return self._to_wall_clock(self.breaker.retry_at) if self.breaker.retry_at is not None else None
+
+    @property
+    def detail(self) -> str | None:
+        """The message about what stops or slows down uploads."""
+        if self.state == "ok":
+            return f"uploads are suspended: {self.suspend_reason}" if self.suspend_reason else self.slowdown_reason
+        return self._last_error.title if self._last_error is not None else None
+
+    async def _wait_until(self, wait_s: Callable[[float], float]) -> None:
+        """Wait until `wait_s` returns 0. It is called again after every change."""
+        while left_s := wait_s(self._clock.monotonic()):
+            if self._signed_out_snapshot is not None and self.is_signed_out:
+                if not await self._token_changed.wait(self._signed_out_snapshot, SIGNED_OUT_RETRY_S):
+                    self._signed_out_snapshot = None
+            else:
+                await self.changed.wait(self.changed.snapshot(), None if math.isinf(left_s) else left_s)
+
+    def _sending_wait_s(self, now: float) -> float:
+        """As `_wait_s`, for uploads. If this returns 0 while the breaker is half open, the caller is its probe."""
+        wait_s = math.inf if self._is_send_blocked else self._wait_s(now)
+        retry_at = self.breaker.retry_at
+        if wait_s or retry_at is None:
+            return wait_s
+        if self.breaker.allow_request(max(now, retry_at) if self._can_probe_now else now):
+            return 0.0
+        return math.inf if self.breaker.state is CircuitState.HALF_OPEN else retry_at - now
+
+    @property
+    def _is_send_blocked(self) -> bool:
+        return self.is_paused or self.suspend_reason is not None
+
+    def _wait_s(self, now: float) -> float:
+        """Return the seconds until any request may be sent: 0 for now, infinity for until the next change."""
+        return math.inf if self.is_signed_out or self._is_server_down else max(0.0, self._retry_after_until - now)
+
+    def _items_to_refund(self, contents: Collection[int], item_id: int) -> Collection[int]:
+        """Return the items to refund if the breaker is open after a failure of the server."""
+        self.changed.notify()
+        if self.breaker.state is CircuitState.CLOSED:
+            return frozenset()
+        self._on_breaker_opened(by_content_failures=False)
+        return {item_id, *self._attribution.take_server_failures(contents)}
+
+    def _on_breaker_opened(self, *, by_content_failures: bool) -> None:
+        self.changed.notify()
+        if self._probe is not None:
+            self._probe = None
+            self._can_probe_now = False  # the probe was used
+        self._opened_by_content_failures = by_content_failures
+
+    def _to_wall_clock(self, monotonic: float) -> float:
+        return self._clock.now() + monotonic - self._clock.monotonic()

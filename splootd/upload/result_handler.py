@@ -1,0 +1,245 @@
+"""Record the results of upload attempts: map each error to a queue transition and a message."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from secrets import token_bytes
+
+from splootd.clock import Clock
+from splootd.core.backoff import delay_s, has_exhausted_attempts
+from splootd.core.error_code import ErrorCode
+from splootd.core.item import Leased, Version
+from splootd.core.retry_policy import RETRY_POLICY, BackoffClass, RetryAction
+from splootd.errors import (
+    FileError,
+    InternalServerError,
+    InvalidResponse,
+    ItemError,
+    Rejected,
+    ResourceExhausted,
+    ServerError,
+    StoreFull,
+)
+from splootd.file_reader import stat_version_in_thread
+from splootd.metrics import MetricsCollector
+from splootd.store.completion import Accepted
+from splootd.store.ledger import Ledger
+from splootd.store.queue import Queue
+from splootd.text import display_name, printable
+from splootd.upload.admission import AdmissionController
+from splootd.upload.delivery import UploadResult
+
+UNKNOWN_OUTCOME_CODES = frozenset(
+    {
+        ErrorCode.CONNECTION_LOST,
+        ErrorCode.SERVER_ERROR,
+        ErrorCode.SERVER_UNAVAILABLE,
+        ErrorCode.INVALID_RESPONSE,
+        ErrorCode.INTERRUPTED,
+    }
+)
+"""Errors after which the content may have been stored. If it is found later, it is our own upload and no duplicate."""
+
+_ATTEMPTS_EXHAUSTED_HINT = (
+    "other requests to the server succeed, so this file is the likely cause. It may have been removed from the library"
+    " before; if not, `sploot retry`"
+)
+
+STORE_FULL_RETRY_S = 5.0  # between two attempts to record a result
+
+
+class _InternalError(ItemError):
+    error_code = ErrorCode.INTERRUPTED
+
+
+class ResultHandler:
+    """Records how an attempt ended in the queue, and reports failures of the server to the admission controller."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        ledger: Ledger,
+        admission: AdmissionController,
+        clock: Clock,
+        metrics: MetricsCollector,
+        *,
+        settle_s: float,
+    ) -> None:
+        self._queue = queue
+        self._ledger = ledger
+        self._admission = admission
+        self._clock = clock
+        self._metrics = metrics
+        self._settle_s = settle_s
+
+    async def accept(self, leased: Leased, result: UploadResult, sha256: bytes) -> None:
+        """Record an item whose content is in the library."""
+        is_duplicate = result.is_duplicate and leased.item.error_code not in UNKNOWN_OUTCOME_CODES
+        with self._metrics.utilization.track("writing"):
+            await _write_with_retry(
+                lambda: self._queue.accept(
+                    leased,
+                    asset_id=result.asset_id,
+                    sha256=sha256,
+                    duplicate=is_duplicate,
+                    embedded=result.has_embedding,
+                    now=self._clock.now(),
+                )
+            )
+
+    async def accept_batch(self, batch: Sequence[Accepted]) -> None:
+        """Record a batch of items whose contents are in the library."""
+        completed = [
+            replace(each, duplicate=each.duplicate and each.leased.item.error_code not in UNKNOWN_OUTCOME_CODES)
+            for each in batch
+        ]
+        with self._metrics.utilization.track("writing"):
+            await _write_with_retry(lambda: self._queue.accept_batch(completed, now=self._clock.now()))
+
+    async def skip_removed(self, leased: Leased, sha256: bytes) -> None:
+        """Skip an item that was removed from the library, and record the removal in the ledger."""
+        await _write_with_retry(lambda: self._ledger.mark_removed(sha256, now=self._clock.now()))
+        name = display_name(leased.item.path)
+        error_message = f"{name} was removed from the library: to upload it again, use `sploot add --force`"
+        await _write_with_retry(
+            lambda: self._queue.skip(
+                leased, error_code=ErrorCode.REMOVED, error_message=error_message, now=self._clock.now()
+            )
+        )
+
+    async def release(self, leased: Leased, error_message: str) -> None:
+        """Return the item to the queue. The attempt does not count, and it may be claimed again without delay."""
+        await self._snooze(leased, ErrorCode.INTERRUPTED, error_message, next_at=None)
+
+    async def snooze_truncated(self, leased: Leased, until: float) -> None:
+        """Snooze a truncated file until `until`. After that it is uploaded as it is."""
+        error_message = f"{display_name(leased.item.path)} is incomplete: it may still be being written"
+        await self._snooze(leased, ErrorCode.INTERRUPTED, error_message, next_at=until)
+
+    async def snooze_changed(self, leased: Leased, version: Version, error_message: str) -> None:
+        """Snooze a file that has changed since it was claimed, until its new version has settled."""
+        await self._snooze(
+            leased, ErrorCode.INTERRUPTED, error_message, next_at=self._clock.now() + self._settle_s, version=version
+        )
+
+    async def handle_error(self, leased: Leased, error: ItemError, *, content: bytes | None = None) -> None:
+        """Handle the error that ended an attempt. `content` is the SHA-256 of the file, if it was known by then."""
+        refunded = self._report_to_admission(leased, error, content or token_bytes(8))
+        self._metrics.errors[error.error_code] += 1
+        action = RETRY_POLICY[error.error_code].action
+        if action is RetryAction.RETRY and leased.item.id in refunded:
+            action = RetryAction.SNOOZE
+        await self._apply_action(leased, error, action)
+        if other_ids := refunded - {leased.item.id}:
+            await _write_with_retry(lambda: self._queue.refund_attempts(other_ids, now=self._clock.now()))
+
+    async def internal_error(self, leased: Leased, error: Exception) -> None:
+        """Handle an unexpected exception. The attempt counts, so that a bug cannot repeat for ever."""
+        title = f"internal error while uploading {display_name(leased.item.path)} ({printable(repr(error))})"
+        await self._retry(leased, _InternalError(title, "please report it, with the log"))
+
+    async def _apply_action(self, leased: Leased, error: ItemError, action: RetryAction) -> None:
+        error_code, error_message, now = error.error_code, format_error(error), self._clock.now()
+        match action:
+            case RetryAction.RETRY:
+                await self._retry(leased, error)
+            case RetryAction.SNOOZE if isinstance(error, FileError):
+                await self._recheck_file(leased, error_message)
+            case RetryAction.SNOOZE:
+                await self._snooze(
+                    leased, error_code, error_message, next_at=self._get_snooze_until(leased.item.attempts, error_code)
+                )
+            case RetryAction.DISCARD:
+                await _write_with_retry(
+                    lambda: self._queue.discard(leased, error_code=error_code, error_message=error_message, now=now)
+                )
+            case RetryAction.SKIP:
+                await _write_with_retry(
+                    lambda: self._queue.skip(leased, error_code=error_code, error_message=error_message, now=now)
+                )
+            case RetryAction.FILE_MISSING:
+                await _write_with_retry(lambda: self._queue.file_missing(leased, error_message=error_message, now=now))
+
+    async def _retry(self, leased: Leased, error: ItemError) -> None:
+        attempts, now = leased.item.attempts + 1, self._clock.now()
+        if has_exhausted_attempts(attempts=attempts, priority=leased.item.priority):
+            advice = error.hint if isinstance(error, _InternalError) else _ATTEMPTS_EXHAUSTED_HINT
+            error_message = f"{error.title}, in each of {attempts} attempts: {advice}"
+            await _write_with_retry(
+                lambda: self._queue.discard(leased, error_code=error.error_code, error_message=error_message, now=now)
+            )
+            return
+        next_at = now + self._delay_s(attempts, RETRY_POLICY[error.error_code].backoff_class)
+        error_message = format_error(error)
+        await _write_with_retry(
+            lambda: self._queue.retry(
+                leased, error_code=error.error_code, error_message=error_message, next_at=next_at, now=now
+            )
+        )
+
+    async def _recheck_file(self, leased: Leased, error_message: str) -> None:
+        """Read the version of a file that changed during the attempt, and snooze the item with it."""
+        try:
+            version = await stat_version_in_thread(leased.item.path)
+        except ItemError as error:
+            await self.handle_error(leased, error)
+        else:
+            await self.snooze_changed(leased, version, error_message)
+
+    async def _snooze(
+        self,
+        leased: Leased,
+        error_code: ErrorCode,
+        error_message: str,
+        *,
+        next_at: float | None,
+        version: Version | None = None,
+    ) -> None:
+        now = self._clock.now()
+        await _write_with_retry(
+            lambda: self._queue.snooze(
+                leased, error_code=error_code, error_message=error_message, next_at=next_at, now=now, version=version
+            )
+        )
+
+    def _get_snooze_until(self, attempts: int, error_code: ErrorCode) -> float | None:
+        """Return when to retry; None while admission holds back all uploads anyway, so no delay is needed."""
+        if self._admission.state != "ok":
+            return None
+        return self._clock.now() + self._delay_s(attempts, RETRY_POLICY[error_code].backoff_class)
+
+    def _delay_s(self, attempts: int, backoff_class: BackoffClass) -> float:
+        return delay_s(attempts=attempts, backoff_class=backoff_class, chance=random.random())
+
+    def _report_to_admission(self, leased: Leased, error: ItemError, content: bytes) -> set[int]:
+        """Report the error to the admission controller. Return the items whose attempts are refunded."""
+        match error:
+            case Rejected():  # the server works: it has examined the file
+                self._admission.record_success()
+                return set()
+            case InternalServerError() | InvalidResponse():
+                return set(self._admission.record_content_failure(error, item_id=leased.item.id, content=content))
+            case ServerError() | ResourceExhausted():
+                return set(self._admission.record_failure(error, item_id=leased.item.id, content=content))
+            case _:
+                return set()
+
+
+def format_error(error: ItemError) -> str:
+    """Format an error and its hint as one line."""
+    return f"{error.title}: {error.hint}" if error.hint else error.title
+
+
+async def _write_with_retry(write: Callable[[], Awaitable[object]]) -> None:
+    """Record a result, and retry while the disk is full.
+
+    Giving up would leave the item leased: it would stay in `uploading` until the next start of the daemon.
+    """
+    while True:
+        try:
+            await write()
+        except StoreFull:
+            await asyncio.sleep(STORE_FULL_RETRY_S)
+        else:
+            return

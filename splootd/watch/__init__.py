@@ -1,0 +1,1 @@
+"""Watched folders: file events, scans, and the import of found files."""

@@ -1,0 +1,102 @@
+"""Read from /proc what inotify supports, allows and watches: file systems, limits, watched inodes.
+
+inotify itself has no call for any of this. Other systems have no /proc; the functions then return None or a default.
+"""
+
+import contextlib
+import re
+from pathlib import Path
+
+MOUNTS_BYTES_MAX = 4_000_000
+FDINFO_BYTES_MAX = 64_000_000  # about 80 for each watch
+INOTIFY_LIMITS_DIR = Path("/proc/sys/fs/inotify")
+
+# inotify_add_watch succeeds on these, but changes by other machines produce no events (inotify(7), "Limitations").
+NETWORK_FILESYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "davfs", "vboxsf"}
+)
+_INODE = re.compile(rb"\bino:([0-9a-f]+)")
+_FIRST_INODE = re.compile(rb"\bwd:1 ino:([0-9a-f]+)")
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+
+
+def is_network_filesystem(folder: bytes) -> bool:
+    """Return whether `folder` is on a network or FUSE file system, whose changes may not be reported."""
+    try:
+        with Path("/proc/self/mountinfo").open("rb") as stream:
+            kind = filesystem_type(folder, stream.read(MOUNTS_BYTES_MAX))
+    except OSError:
+        return False
+    return kind in NETWORK_FILESYSTEMS or kind.startswith("fuse.")
+
+
+def filesystem_type(folder: bytes, mountinfo: bytes) -> str:
+    """Return the type of the file system of `folder`, from proc_pid_mountinfo(5); empty if unknown."""
+    best_mount, kind = b"", ""
+    for line in mountinfo.splitlines():
+        fields = line.split(b" ")  # fields[6:] hold any number of optional fields, ended by "-"
+        if len(fields) < 10 or b"-" not in fields[6:]:
+            continue
+        mount_point = _ESCAPE.sub(lambda octal: bytes([int(octal[1], 8)]), fields[4])
+        is_inside = folder == mount_point or folder.startswith(mount_point.rstrip(b"/") + b"/")
+        if is_inside and len(mount_point) >= len(best_mount):  # a later mount hides an earlier one on the same point
+            best_mount, kind = mount_point, fields[fields.index(b"-", 6) + 1].decode("ascii", "replace")
+    return kind
+
+
+def watched_inodes() -> set[int] | None:
+    """Return the inodes that this process watches, as proc_pid_fdinfo(5) lists them; None without /proc.
+
+    watchfiles ignores most errors of inotify_add_watch, such as ENOSPC at `max_user_watches`. This list is the only
+    reliable answer to whether a folder is watched.
+    """
+    instances = _inotify_instances()
+    if instances is None:
+        return None
+    return {int(inode, 16) for fdinfo in instances.values() for inode in _INODE.findall(fdinfo)}
+
+
+def find_inotify_fd(root_inode: int) -> int | None:
+    """Return the inotify descriptor whose first watch is on the inode `root_inode`.
+
+    Return None without /proc, or if there are two: one of them may be closing.
+    """
+    fds = [
+        fd
+        for fd, fdinfo in (_inotify_instances() or {}).items()
+        if [int(inode, 16) for inode in _FIRST_INODE.findall(fdinfo)] == [root_inode]
+    ]
+    return fds[0] if len(fds) == 1 else None
+
+
+def _inotify_instances() -> dict[int, bytes] | None:
+    """Return the fdinfo of each inotify descriptor of this process; None without /proc."""
+    instances: dict[int, bytes] = {}
+    try:
+        entries = list(Path("/proc/self/fd").iterdir())
+    except OSError:
+        return None
+    for entry in entries:
+        with contextlib.suppress(OSError):  # closed since the listing
+            if str(entry.readlink()) == "anon_inode:inotify":
+                with Path(f"/proc/self/fdinfo/{entry.name}").open("rb") as stream:
+                    instances[int(entry.name)] = stream.read(FDINFO_BYTES_MAX)
+    return instances
+
+
+def watch_limit_hint(missing: int) -> str:
+    """Return the command that allows `missing` more watches."""
+    allowed = _read_limit("max_user_watches")
+    return f"to watch them too, run: sudo sysctl fs.inotify.max_user_watches={max(2 * allowed, allowed + 2 * missing)}"
+
+
+def instance_limit_hint() -> str:
+    """Return the command that allows this user more inotify instances."""
+    return f"to allow more, run: sudo sysctl fs.inotify.max_user_instances={2 * _read_limit('max_user_instances')}"
+
+
+def _read_limit(name: str) -> int:
+    try:
+        return int((INOTIFY_LIMITS_DIR / name).read_text())
+    except (OSError, ValueError):
+        return 8192

@@ -1,0 +1,282 @@
+"""Run a monitor for each watched folder, and adapt watchfiles to `Watch`. Only this module imports watchfiles."""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from watchfiles._rust_notify import RustNotify  # not `awatch`: that does not report when the watch is established
+
+from splootd.clock import Clock
+from splootd.config import Config
+from splootd.errors import SplootError
+from splootd.event_bus import WakeSignal
+from splootd.logs import get_logger
+from splootd.store.folders import Folder, FolderStore
+from splootd.store.imports import ImportStore
+from splootd.watch.event_buffer import FileSink
+from splootd.watch.folder_monitor import FolderMonitor
+from splootd.watch.folder_scanner import OpenWatch, ScanSchedule, Watch, WatchUnavailable
+from splootd.watch.inotify_info import find_inotify_fd, instance_limit_hint, is_network_filesystem, watched_inodes
+from splootd.watch.inotify_wakeup import InotifyWaiter, install_sigio_handler
+from splootd.watch.walker import FolderStamp, Tree
+
+DEBOUNCE_MS = 50
+STEP_MS = 10  # poll interval of watchfiles
+IDLE_AFTER_MS = 1_000  # without events; then wait for SIGIO instead of polling
+FINAL_POLL_MS = 100  # between arming and waiting, for events from before arming
+IDLE_STEP_MS = 250  # poll interval when idle without SIGIO; files settle for longer than that anyway
+WATCHES_MAX = 32  # each uses a thread and one of the user's 128 inotify instances
+RETRY_DELAY_S = 10.0
+
+
+class NotifyWatch:
+    """Watches a folder tree with watchfiles, on a thread of its own. Raises WatchUnavailable if it cannot be opened.
+
+    Opening blocks the event loop even from a thread: watchfiles holds the GIL meanwhile, for about 15 us per folder.
+    """
+
+    def __init__(
+        self, tree: Tree, *, recursive: bool, on_change: Callable[[set[bytes]], None], on_failure: Callable[[str], None]
+    ) -> None:
+        self._tree = tree
+        self._on_change = on_change
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._is_recursive = recursive
+        if is_network_filesystem(tree.root):
+            raise WatchUnavailable("network file systems do not report changes")
+        self._watched_folders = {tree.root} if recursive else {folder for folder in tree.folders if _is_utf8(folder)}
+        self._notify, self._root_inode = _open_notify(tree.root, sorted(self._watched_folders), recursive=recursive)
+        self._can_wait = install_sigio_handler()
+        self._waiter: InotifyWaiter | None = None
+        self.is_waiting = False  # for SIGIO
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    def find_unwatched(self, folders: Mapping[bytes, FolderStamp]) -> set[bytes]:
+        """Return those of the folders that are not watched, according to the kernel where it lists its watches."""
+        inodes = watched_inodes()
+        root = folders.get(self._tree.root)
+        # On some file systems, such as overlayfs, stat returns other inode numbers than the kernel's list. If the root
+        # is not in the list, assume that the numbers do not match and the list is of no use. A watch that got nothing,
+        # because `max_user_watches` was reached before its first folder, looks the same.
+        if inodes is None or root is None or root.inode not in inodes:
+            return set() if self._is_recursive else set(folders) - self._watched_folders
+        return {folder for folder, stamp in folders.items() if stamp.inode not in inodes}
+
+    def close(self) -> None:
+        """Stop reporting changes. The thread ends within one step."""
+        self._stop.set()
+        if self._waiter:
+            self._waiter.wake()
+
+    def _run(self) -> None:
+        with self._notify:
+            try:
+                while not self._stop.is_set():
+                    if self._forward_events(STEP_MS, IDLE_AFTER_MS):
+                        self._wait_for_event()
+            except RuntimeError as error:
+                self._call_in_loop(self._on_failure, _failure_message(error))
+        if self._waiter:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon is exiting
+                self._loop.call_soon_threadsafe(self._waiter.close)
+
+    def _wait_for_event(self) -> None:
+        """Block until an event or `close`."""
+        self._waiter = self._waiter or self._create_waiter()
+        if self._waiter is None:
+            while not self._stop.is_set() and self._forward_events(IDLE_STEP_MS, IDLE_AFTER_MS):
+                pass
+            return
+        # O_ASYNC signals only new events. An event that came between the last poll and `arm` gives no signal, so poll
+        # once more after arming; without it that event waits for the next one, up to WAIT_TIMEOUT_MS.
+        self._waiter.arm()
+        try:
+            if self._forward_events(STEP_MS, FINAL_POLL_MS):
+                self.is_waiting = True
+                self._waiter.wait()
+        finally:
+            self.is_waiting = False
+            self._waiter.disarm()
+
+    def _create_waiter(self) -> InotifyWaiter | None:
+        inotify_fd = find_inotify_fd(self._root_inode) if self._can_wait else None
+        return None if inotify_fd is None else InotifyWaiter(inotify_fd)
+
+    def _forward_events(self, step_ms: int, timeout_ms: int) -> bool:
+        """Report events, polling every `step_ms`; return True if there were none for `timeout_ms`."""
+        events = self._notify.watch(DEBOUNCE_MS, step_ms, timeout_ms, self._stop)
+        if not isinstance(events, str):
+            self._call_in_loop(self._on_change, {os.fsencode(path) for _, path in events})
+        return events == "timeout"
+
+    def _call_in_loop(self, function: Callable[..., None], argument: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._call_unless_closed, function, argument)
+
+    def _call_unless_closed(self, function: Callable[..., None], argument: object) -> None:
+        if not self._stop.is_set():
+            function(argument)
+
+
+def _open_notify(root: bytes, folders: list[bytes], *, recursive: bool) -> tuple[RustNotify, int]:
+    """Open a watch of the folders; return it and the inode of the root, the first of them."""
+    try:
+        root_inode = Path(os.fsdecode(root)).stat().st_ino
+        notify = RustNotify(
+            [os.fsdecode(folder) for folder in folders],
+            debug=False,
+            force_polling=False,
+            poll_delay_ms=0,
+            recursive=recursive,
+            # At `max_user_watches` this also keeps the watches added so far; `find_unwatched` reports the others.
+            ignore_permission_denied=True,
+        )
+    except UnicodeEncodeError:
+        raise WatchUnavailable("a folder whose name is not UTF-8 cannot be watched") from None
+    except (OSError, RuntimeError) as error:
+        if "Too many open files" in str(error):  # EMFILE at max_user_instances; watchfiles gives only the text
+            raise WatchUnavailable(f"the limit of inotify instances is reached; {instance_limit_hint()}") from error
+        raise WatchUnavailable(f"the system cannot watch it ({error})") from error
+    return notify, root_inode
+
+
+def _failure_message(error: RuntimeError) -> str:
+    if "Unable to decode path" in str(error):  # watchfiles ends its whole watch at such a name
+        return "it contains a file whose name is not UTF-8, so it cannot be watched"
+    return str(error)
+
+
+def _is_utf8(path: bytes) -> bool:
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class WatcherSink(FileSink, Protocol):
+    """A FileSink that notifies `folders_changed` when the list of watched folders changes."""
+
+    folders_changed: WakeSignal
+
+
+class Watcher:
+    """Runs one monitor per watched folder. `state_changed` is notified when a folder's state may have changed."""
+
+    def __init__(
+        self,
+        import_store: ImportStore,
+        folder_store: FolderStore,
+        sink: WatcherSink,
+        clock: Clock,
+        config: Config,
+        *,
+        schedule: ScanSchedule | None = None,
+        open_watch: OpenWatch = NotifyWatch,
+    ) -> None:
+        self.state_changed = WakeSignal()
+        self._import_store = import_store
+        self._folder_store = folder_store
+        self._sink = sink
+        self._clock = clock
+        self._schedule = schedule or ScanSchedule(
+            settle_s=config.settle_s, full_scan_interval_s=config.rescan_interval_s
+        )
+        self._open_watch = open_watch
+        self._monitors: dict[int, FolderMonitor] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._log = get_logger("watcher")
+
+    def health(self, folder_id: int) -> tuple[str, str | None]:
+        """Return state and detail of a folder: watching, polling, missing, unreadable or scanning."""
+        monitor = self._monitors.get(folder_id)
+        return (monitor.state, monitor.detail) if monitor else ("scanning", None)
+
+    def unwatch(self, path: bytes) -> None:
+        """Stop watching the folder at `path`, which is no longer in the store."""
+        self._sink.folders_changed.notify()
+
+    def request_rescan(self) -> None:
+        """Check every folder soon for changes that no event reported."""
+        for monitor in self._monitors.values():
+            monitor.request_rescan()
+
+    async def run(self) -> None:
+        """Keep monitors in step with the list of watched folders until cancelled."""
+        try:
+            while True:
+                snapshot = self._sink.folders_changed.snapshot()
+                timeout_s = None
+                try:
+                    await self.run_once()
+                except SplootError as error:
+                    self._log.warning("cannot read watched folders, retrying", error=error.title)
+                    timeout_s = RETRY_DELAY_S
+                await self._sink.folders_changed.wait(snapshot, timeout_s)
+        finally:
+            await self._stop_monitors(list(self._tasks))
+
+    async def run_once(self) -> None:
+        """Start monitors of new folders; stop those of removed or changed ones."""
+        folders = await self._folder_store.folders()
+        paths = [folder.path for folder in folders]
+        wanted = {
+            folder.id: (folder, frozenset(path for path in paths if _is_below(path, folder.path))) for folder in folders
+        }
+        await self._stop_monitors(
+            [
+                folder_id
+                for folder_id, monitor in self._monitors.items()
+                if folder_id not in wanted or not _has_same_settings(monitor, *wanted[folder_id])
+            ]
+        )
+        # An import scans a new folder first, so that its files count for the import. The monitor's first full scan
+        # finds what the import missed.
+        scanning_folder_ids = {root.folder_id for root in await self._import_store.unfinished_roots()}
+        for folder, nested_folders in wanted.values():
+            if folder.id not in self._monitors and folder.id not in scanning_folder_ids:
+                self._start_monitor(folder, nested_folders)
+        self.state_changed.notify()
+
+    def _start_monitor(self, folder: Folder, nested_folders: frozenset[bytes]) -> None:
+        self._monitors[folder.id] = monitor = FolderMonitor(
+            folder,
+            nested_folders,
+            folder_store=self._folder_store,
+            sink=self._sink,
+            clock=self._clock,
+            schedule=self._schedule,
+            open_watch=self._open_watch if len(self._monitors) < WATCHES_MAX else _reject_watch,
+            on_state_change=self.state_changed.notify,
+        )
+        self._tasks[folder.id] = asyncio.create_task(monitor.run(), name=f"monitor {folder.id}")
+
+    async def _stop_monitors(self, folder_ids: list[int]) -> None:
+        tasks = [self._tasks.pop(folder_id) for folder_id in folder_ids]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for folder_id in folder_ids:
+            del self._monitors[folder_id]
+
+
+def _is_below(path: bytes, folder: bytes) -> bool:
+    return path != folder and path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def _has_same_settings(monitor: FolderMonitor, folder: Folder, nested_folders: frozenset[bytes]) -> bool:
+    current = monitor.folder
+    wanted = (folder.priority, folder.tags, folder.after_upload, nested_folders)
+    return (current.priority, current.tags, current.after_upload, monitor.nested_folders) == wanted
+
+
+def _reject_watch(
+    tree: Tree, *, recursive: bool, on_change: Callable[[set[bytes]], None], on_failure: Callable[[str], None]
+) -> Watch:
+    raise WatchUnavailable(f"the limit of {WATCHES_MAX} watched folders is reached")

@@ -1,0 +1,84 @@
+"""Weighted, prioritized FIFO semaphore for a fixed amount of memory or connections."""
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+from collections.abc import AsyncIterator
+
+
+class Reservation:
+    """Amount held by one caller. It can shrink but never grow: waiting while holding could deadlock."""
+
+    def __init__(self, semaphore: "WeightedSemaphore", amount: int) -> None:
+        self._semaphore = semaphore
+        self.amount = amount
+
+    def shrink(self, amount: int) -> None:
+        """Release all but `amount`."""
+        released, self.amount = self.amount - amount, amount
+        assert released >= 0
+        self._semaphore.release(released)
+
+
+class WeightedSemaphore:
+    """Allows at most `total` to be reserved at any time.
+
+    Waiters are ordered by rank (smaller first), then by arrival. The first waiter is never overtaken, even when a later
+    one would fit: otherwise small requests would starve a large one.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.in_use = 0
+        self._waiters: list[tuple[int, int, int, asyncio.Future[None]]] = []  # rank, sequence, amount, grant
+        self._sequence = itertools.count()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.in_use} of {self.total}, {len(self._waiters)} waiting)"
+
+    @contextlib.asynccontextmanager
+    async def reserve(self, amount: int, rank: int = 0) -> AsyncIterator[Reservation]:
+        """Reserve `amount` for the block. Raises ValueError when it can never fit."""
+        if not 0 <= amount <= self.total:
+            raise ValueError(f"amount {amount} is not between 0 and {self.total}")
+        await self._acquire(amount, rank)
+        reservation = Reservation(self, amount)
+        try:
+            yield reservation
+        finally:
+            reservation.shrink(0)
+
+    def resize(self, total: int) -> None:
+        """Change the total. More than a smaller total may stay reserved until enough is released."""
+        self.total = total
+        self._grant_waiters()
+
+    def release(self, amount: int) -> None:
+        self.in_use -= amount
+        self._grant_waiters()
+
+    async def _acquire(self, amount: int, rank: int) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters, (rank, next(self._sequence), amount, waiter))
+        self._grant_waiters()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            # The grant and the cancellation can happen in the same loop iteration. The future is then done, and the
+            # amount would leak if it were not released here.
+            if waiter.done() and not waiter.cancelled():
+                self.in_use -= amount
+            self._grant_waiters()
+            raise
+
+    def _grant_waiters(self) -> None:
+        """Grant the first waiters as long as they fit."""
+        while self._waiters:
+            _, _, amount, waiter = self._waiters[0]
+            if not waiter.done():
+                if self.in_use + amount > self.total:
+                    return
+                self.in_use += amount
+                waiter.set_result(None)
+            heapq.heappop(self._waiters)

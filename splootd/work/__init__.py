@@ -1,1 +1,0 @@
-"""The workers, in the order of the walk; each takes an item one step further."""

@@ -1,0 +1,77 @@
+"""Rotation of the connection pool: new requests use new connections, requests in progress are not interrupted."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pipeline_fixtures import JumpClock
+from scripted_sploot import ScriptedSploot, hold
+
+from splootd.credentials import Credentials
+from splootd.remote.client import SplootClient
+
+SHA = bytes(32)
+
+
+@pytest.fixture
+def sploot() -> ScriptedSploot:
+    return ScriptedSploot()
+
+
+@pytest.fixture
+async def client(tmp_path: Path, sploot: ScriptedSploot) -> AsyncIterator[SplootClient]:
+    async with sploot.serve() as url:
+        client = SplootClient(url, credentials=Credentials(tmp_path / "token", JumpClock()), connections=4)
+        yield client
+        await client.close()
+
+
+async def wait_for_connections(sploot: ScriptedSploot, count: int) -> None:
+    """Wait until the server has `count` open connections."""
+    async with asyncio.timeout(30):
+        while sploot.connections != count:  # noqa: ASYNC110 - the scripted server has no event for it
+            await asyncio.sleep(0)
+
+
+async def test_a_connection_is_reused(client: SplootClient, sploot: ScriptedSploot) -> None:
+    await client.health()
+    await client.health()
+    assert (sploot.connections, sploot.connections_max) == (1, 1)
+
+
+async def test_after_a_rotation_no_old_connection_is_used(client: SplootClient, sploot: ScriptedSploot) -> None:
+    await client.health()
+    await client.check(SHA)
+    assert sploot.connections == 2
+    await client.rotate_connections()
+    await wait_for_connections(sploot, 0)
+    await client.health()
+    assert sploot.connections == 1
+
+
+async def test_requests_in_progress_finish_on_their_old_connection(
+    client: SplootClient, sploot: ScriptedSploot
+) -> None:
+    release = asyncio.Event()
+    sploot.script("check", hold(sploot, release))
+    checking = asyncio.create_task(client.check(SHA))
+    await sploot.until(lambda sploot: sploot.count("check") == 1)
+    await client.rotate_connections()
+    await client.rotate_connections()
+    assert not checking.done()
+    assert await client.check(SHA) is None  # on a new connection
+    await wait_for_connections(sploot, 2)
+    release.set()
+    assert await checking is None
+    await wait_for_connections(sploot, 1)
+
+
+async def test_a_control_request_does_not_wait_behind_uploads(client: SplootClient, sploot: ScriptedSploot) -> None:
+    release = asyncio.Event()
+    sploot.script("check", *[hold(sploot, release)] * client.upload_connections_max)
+    waiting = [asyncio.create_task(client.check(SHA)) for _ in range(client.upload_connections_max)]
+    await sploot.until(lambda sploot: sploot.count("check") == client.upload_connections_max)
+    assert await client.check(SHA, control=True) is None
+    release.set()
+    await asyncio.gather(*waiting)

@@ -1,0 +1,113 @@
+"""Imports and their roots, stored responses, and watched folders."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store_fixtures import Store, open_store, source, version
+
+from splootd.core.item import Priority, State
+from splootd.errors import RequestError
+from splootd.store.upsert import EnqueueRequest, UpsertResult
+
+
+async def test_a_repeated_import_command_makes_one_import(store: Store) -> None:
+    options: dict[str, Any] = {"priority": Priority.URGENT, "tags": ("t",), "force": True, "now": 1.0}
+    first, _ = await store.import_store.start_import("key", paths=[b"/a", b"/b"], **options)
+    assert await store.import_store.start_import("key", paths=[b"/a", b"/b"], **options) == (first, [])
+    assert [(root.import_id, root.path) for root in await store.import_store.unfinished_roots()] == [
+        (first, b"/a"),
+        (first, b"/b"),
+    ]
+    assert await store.import_store.start_import("another", paths=[b"/a"], **options) != (first, [])
+    assert await store.import_store.get_source(first, 5) == source(
+        Priority.URGENT, import_id=first, folder_id=5, tags=("t",), force=True
+    )
+
+
+async def test_the_files_of_an_import_are_queued_with_its_options(store: Store) -> None:
+    options: dict[str, Any] = {"priority": Priority.URGENT, "tags": ("t",), "force": False, "now": 1.0}
+    files = [EnqueueRequest(b"/a.png", version(1), None), EnqueueRequest(b"/b.png", version(2), None)]
+    first, results = await store.import_store.start_import("key", paths=[], files=files, **options)
+    assert [result.outcome for result in results] == [UpsertResult.QUEUED, UpsertResult.QUEUED]
+    items = await store.read_queries.items(limit=2)
+    assert {(item.priority, item.tags) for item in items} == {(Priority.URGENT, ("t",))}
+    assert (await store.read_queries.progress(first)).total == 2
+    again, results = await store.import_store.start_import("key", paths=[], files=files, **options)
+    assert (again, [result.outcome for result in results]) == (first, [UpsertResult.KNOWN, UpsertResult.KNOWN])
+
+
+async def test_an_import_can_continue_in_further_calls(store: Store) -> None:
+    options: dict[str, Any] = {"tags": (), "force": False, "now": 1.0}
+    first, _ = await store.import_store.start_import("one", paths=[b"/a"], priority=Priority.URGENT, **options)
+    more, _ = await store.import_store.start_import(
+        "two", import_id=first, paths=[b"/b"], priority=Priority.NORMAL, **options
+    )
+    assert more == first
+    assert [root.path for root in await store.import_store.unfinished_roots()] == [b"/a", b"/b"]
+    assert (await store.import_store.get_source(first, None)).priority is Priority.URGENT
+    with pytest.raises(RequestError, match="Import 99 does not exist"):
+        await store.import_store.start_import("three", import_id=99, paths=[], priority=Priority.NORMAL, **options)
+    with pytest.raises(RequestError, match="Import 99 does not exist"):
+        await store.import_store.get_source(99, None)
+
+
+async def test_an_unfinished_root_remains_after_a_restart(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "queue.db") as store:
+        options: dict[str, Any] = {"priority": Priority.NORMAL, "tags": (), "force": False, "now": 1.0}
+        folder = await store.folder_store.watch(b"/b", device=1, inode=1, priority=Priority.NORMAL, tags=(), now=0.0)
+        await store.import_store.start_import("key", paths=[b"/a", b"/b"], **options)
+        await store.import_store.finish_root((await store.import_store.unfinished_roots())[0].id, now=2.0)
+    async with open_store(tmp_path / "queue.db") as store:
+        assert [(root.path, root.folder_id) for root in await store.import_store.unfinished_roots()] == [
+            (b"/b", folder.id)
+        ]
+
+
+async def test_the_first_response_to_a_command_stays(store: Store) -> None:
+    assert await store.idempotency_store.get_response("key") is None
+    await store.idempotency_store.store_response("key", "first", now=1.0)
+    await store.idempotency_store.store_response("key", "second", now=2.0)
+    assert await store.idempotency_store.get_response("key") == "first"
+
+
+async def test_watching_again_changes_the_options_and_keeps_the_rest(store: Store) -> None:
+    before = await store.folder_store.watch(b"/m", device=1, inode=2, priority=Priority.NORMAL, tags=["a"], now=1.0)
+    await store.put(b"/m/a", version(1), source(folder_id=before.id), now=3.0)
+    await store.folder_store.mark_scanned(before.id, now=4.0)
+    after = await store.folder_store.watch(b"/m", device=1, inode=9, priority=Priority.URGENT, tags=[], now=5.0)
+    changed = {"inode": 9, "priority": Priority.URGENT, "tags": (), "scanned_at": 4.0, "last_new_at": 3.0, "items": 1}
+    assert after == dataclasses.replace(before, **changed)
+    assert await store.folder_store.folders() == [after]
+
+
+async def test_removing_a_folder_keeps_its_items(store: Store) -> None:
+    folder = await store.folder_store.watch(b"/m", device=1, inode=2, priority=Priority.NORMAL, tags=[], now=1.0)
+    result = await store.put(b"/m/a", version(1), source(folder_id=folder.id))
+    await store.run(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2300) INSERT INTO items (server_id,"
+        " path, size, mtime_ns, device, inode, priority, shard, added_at, updated_at, folder_id, tags, force)"
+        " SELECT 1, CAST(i AS BLOB), 1, 1, 1, i, 1, 3, 0, 0, 1, '[]', 0 FROM n"
+    )
+    assert await store.folder_store.unwatch(b"/m") is True
+    assert await store.folder_store.unwatch(b"/m") is False
+    assert await store.folder_store.folders() == []
+    assert ((await store.item(result.item_id)).folder_id, (await store.read_queries.counts()).total) == (None, 2_301)
+    again = await store.folder_store.watch(b"/m", device=1, inode=2, priority=Priority.NORMAL, tags=[], now=9.0)
+    assert again.id != folder.id
+    (known,) = await store.enqueue(b"/m/a", as_=source(folder_id=again.id))
+    assert known.outcome is UpsertResult.KNOWN
+    assert (await store.item(known.item_id)).folder_id == again.id  # found in the new folder
+    await store.assert_sums_are_right()
+
+
+async def test_an_unfinished_item_belongs_to_the_last_import_that_names_it(store: Store) -> None:
+    """`add --wait` then waits for it, and its priority is at least that of the new import."""
+    pending = (await store.put(b"/a", version(1), source(Priority.BACKGROUND, import_id=1))).item_id
+    ready = await store.new_in(State.READY, 2)
+    await store.enqueue(b"/a", b"/memes/2.png", as_=source(Priority.URGENT, import_id=2))
+    assert (await store.item(pending)).priority is Priority.URGENT
+    assert ((await store.read_queries.progress(1)).total, (await store.read_queries.progress(2)).total) == (0, 1)
+    assert (await store.item(ready)).priority is Priority.URGENT  # since `new_in` has claimed it
+    await store.assert_sums_are_right()

@@ -132,7 +132,7 @@ def main() -> None:
             for what, pid in pids.items():
                 ran, switched = ran_s(pid) - before[pid][0], switches(pid) - before[pid][1]
                 show(f"{what}: share of one core", f"{ran / arguments.minutes / 0.6:.4f} %", "below 0.1 %")
-                show("  wake-ups per minute", f"{woken[pid] / arguments.minutes:.2f}", "1")
+                show("  wake-ups per minute", f"{woken[pid] / arguments.minutes:.2f}")
                 show("  context switches per minute", f"{switched / arguments.minutes:.1f}")
                 show("  memory", f"{rss_mb(pid):.0f} MB")
 

@@ -22,7 +22,7 @@ from splootd.protocol import Finding, Findings, RunDoctor, SelfTest
 from splootd.remote.tls_probe import probe
 from splootd.store import recovery
 from splootd.store.maintenance import check_integrity, seconds_since_integrity_check
-from splootd.watch.inotify_info import INOTIFY_LIMITS_DIR, is_network_filesystem, watched_inodes
+from splootd.watch.inotify_info import INOTIFY_LIMITS_DIR, inotify_fds, is_network_filesystem, watched_inodes
 
 CHECK_TIMEOUT_S = 60.0  # for each check except the integrity check of the database
 INTEGRITY_CHECK_TIMEOUT_S = 600.0
@@ -167,15 +167,13 @@ async def _check_inotify_watches(context: Context) -> Sequence[Finding]:
 
     Exceeding the limit loses events silently: `inotify_add_watch` fails with ENOSPC for the remaining folders only.
     """
-    inodes = watched_inodes()
     try:
         allowed = int((INOTIFY_LIMITS_DIR / "max_user_watches").read_text())
     except (OSError, ValueError):
         return []
-    if inodes is None:
-        return []
-    message = f"the daemon uses {len(inodes):,} of {allowed:,} inotify watches per user"
-    if len(inodes) > WATCHES_SHARE_MAX * allowed:
+    used = sum(len(watched_inodes(fd)) for fd in inotify_fds())
+    message = f"the daemon uses {used:,} of {allowed:,} inotify watches per user"
+    if used > WATCHES_SHARE_MAX * allowed:
         return [Finding("watches", "error", message, f"sudo sysctl fs.inotify.max_user_watches={2 * allowed}")]
     return [Finding("watches", "ok", message)]
 

@@ -29,7 +29,7 @@ from splootd.watch.walker import FolderStamp, ScanCounts, Tree, Walker, find_cha
 
 WATCH_FAILURE_WINDOW_S = 60.0  # a watch that fails twice within this time stays closed until the next full scan
 REOPEN_INTERVAL_MIN_S = 1.0
-REOPEN_TIME_DIVISOR = 20  # opening watches may take 1/20 of the time
+REOPEN_TIME_DIVISOR = 20  # opening watches and the scan after it may take 1/20 of the time
 UNBOUNDED = 1 << 62
 
 
@@ -55,7 +55,8 @@ class Watch(Protocol):
     def find_unwatched(self, folders: Mapping[bytes, FolderStamp]) -> set[bytes]:
         """Return those of the folders that it does not watch. Blocks."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Stop reporting changes, and let the system release the watch. Blocks."""
 
 
 class OpenWatch(Protocol):
@@ -120,20 +121,20 @@ class FolderScanner:
         self._record_folders(initial_scan.folders)
         # A recursive watch follows symlinks: one link to / would watch the whole disk. Then watch each folder singly.
         self._is_recursive = not initial_scan.has_folder_symlinks
-        self._reopen_watch()
+        await self._reopen_watch()
         try:
             async with asyncio.TaskGroup() as group:
                 buffer_task = group.create_task(self._buffer.run())
                 await self._scan_loop()
                 buffer_task.cancel()
         finally:
-            self._close_watch()
+            await self._close_watch()
 
     async def _scan_loop(self) -> None:
         await self._full_scan()
         while True:
             snapshot = self._buffer.scan_signal.snapshot()
-            self._read_buffer()
+            await self._read_buffer()
             if self._clock.monotonic() >= self._full_scan_at:
                 await self._full_scan()
             if self._buffer.new_folders:
@@ -146,11 +147,10 @@ class FolderScanner:
             left_s = min(self._full_scan_at, self._quick_scan_at) - self._clock.monotonic()
             await self._buffer.scan_signal.wait(snapshot, max(0.0, left_s))
 
-    def _read_buffer(self) -> None:
+    async def _read_buffer(self) -> None:
         now, rescan_delay_s = self._clock.monotonic(), self._schedule.rescan_delay_s
         if self._failure:
-            self._handle_watch_failure(self._failure)
-            self._failure = None
+            await self._handle_watch_failure(self._failure)
         if self._buffer.needs_full_scan:
             self._full_scan_at = min(self._full_scan_at, max(now, self._full_scan_done_at + rescan_delay_s))
             self._buffer.needs_full_scan = False
@@ -162,7 +162,7 @@ class FolderScanner:
         """Scan everything; ignore what earlier scans recorded."""
         walker, counts = self._create_walker([self._tree.root], rules=IgnoreRules(self._tree.root)), ScanCounts()
         if self._watch_error and self._clock.monotonic() >= self._retry_at:
-            self._reopen_watch()
+            await self._reopen_watch()
         await self._sink.enqueue_walk(walker, self._source, counts)
         self._tree.folders, self._tree.rules = {}, walker.rules
         self._record_folders(walker.folders)
@@ -231,19 +231,21 @@ class FolderScanner:
             return
         start = self._clock.monotonic()
         if start >= self._reopen_at:
-            self._reopen_watch()
+            await self._reopen_watch()
+            self._unwatched = await self._find_unwatched()
+            await self._scan_folders([self._tree.root])  # for what happened between the two watches
             self._reopen_at = start + max(
                 REOPEN_INTERVAL_MIN_S, REOPEN_TIME_DIVISOR * (self._clock.monotonic() - start)
             )
-            self._unwatched = await self._find_unwatched()
         self._buffer.has_activity = True
         self._schedule_quick_scan(self._schedule.rescan_delay_s)
 
     async def _find_unwatched(self) -> set[bytes]:
         return await asyncio.to_thread(self._watch.find_unwatched, dict(self._tree.folders)) if self._watch else set()
 
-    def _reopen_watch(self) -> None:
-        previous, self._watch, self._watch_error = self._watch, None, None
+    async def _reopen_watch(self) -> None:
+        await self._close_watch()  # first: two open watches would share what `max_user_watches` allows
+        self._watch_error = None
         self._retry_at = self._clock.monotonic() + self._schedule.full_scan_interval_s
         try:
             self._watch = self._open_watch(
@@ -255,26 +257,25 @@ class FolderScanner:
         except WatchUnavailable as error:
             self._watch_error = str(error)
             self._log.warning("watch unavailable", error=self._watch_error)
-        if previous:
-            previous.close()  # after the new one is open, so that no event falls into a gap between the two
 
-    def _close_watch(self) -> None:
-        if self._watch:
-            self._watch.close()
-            self._watch = None
+    async def _close_watch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch:
+            await asyncio.to_thread(watch.close)
+        self._failure = None
 
     def _on_watch_failure(self, message: str) -> None:
         self._failure = message
         self._buffer.scan_signal.notify()
 
-    def _handle_watch_failure(self, message: str) -> None:
-        self._close_watch()
+    async def _handle_watch_failure(self, message: str) -> None:
+        await self._close_watch()
         now = self._clock.monotonic()
         if now - self._failed_at < WATCH_FAILURE_WINDOW_S:
             self._watch_error = message
             self._retry_at = now + self._schedule.full_scan_interval_s
         else:
-            self._reopen_watch()
+            await self._reopen_watch()
         self._failed_at = now
         self._full_scan_at = now
         self._log.warning("watch failed", error=message)

@@ -1,6 +1,6 @@
 """Read from /proc what inotify supports, allows and watches: file systems, limits, watched inodes.
 
-inotify itself has no call for any of this. Other systems have no /proc; the functions then return None or a default.
+inotify itself has no call for any of this. Other systems have no /proc; the functions then return a default.
 """
 
 import contextlib
@@ -16,7 +16,6 @@ NETWORK_FILESYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "davfs", "vboxsf"}
 )
 _INODE = re.compile(rb"\bino:([0-9a-f]+)")
-_FIRST_INODE = re.compile(rb"\bwd:1 ino:([0-9a-f]+)")
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
@@ -44,44 +43,26 @@ def filesystem_type(folder: bytes, mountinfo: bytes) -> str:
     return kind
 
 
-def watched_inodes() -> set[int] | None:
-    """Return the inodes that this process watches, as proc_pid_fdinfo(5) lists them; None without /proc.
+def inotify_fds() -> set[int]:
+    """Return the inotify descriptors of this process; empty without /proc."""
+    fds = set()
+    with contextlib.suppress(OSError):
+        for entry in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed since the listing
+                if str(entry.readlink()) == "anon_inode:inotify":
+                    fds.add(int(entry.name))
+    return fds
+
+
+def watched_inodes(inotify_fd: int) -> set[int]:
+    """Return the inodes that an inotify descriptor watches, as proc_pid_fdinfo(5) lists them.
 
     watchfiles ignores most errors of inotify_add_watch, such as ENOSPC at `max_user_watches`. This list is the only
     reliable answer to whether a folder is watched.
     """
-    instances = _inotify_instances()
-    if instances is None:
-        return None
-    return {int(inode, 16) for fdinfo in instances.values() for inode in _INODE.findall(fdinfo)}
-
-
-def find_inotify_fd(root_inode: int) -> int | None:
-    """Return the inotify descriptor whose first watch is on the inode `root_inode`.
-
-    Return None without /proc, or if there are two: one of them may be closing.
-    """
-    fds = [
-        fd
-        for fd, fdinfo in (_inotify_instances() or {}).items()
-        if [int(inode, 16) for inode in _FIRST_INODE.findall(fdinfo)] == [root_inode]
-    ]
-    return fds[0] if len(fds) == 1 else None
-
-
-def _inotify_instances() -> dict[int, bytes] | None:
-    """Return the fdinfo of each inotify descriptor of this process; None without /proc."""
-    instances: dict[int, bytes] = {}
-    try:
-        entries = list(Path("/proc/self/fd").iterdir())
-    except OSError:
-        return None
-    for entry in entries:
-        with contextlib.suppress(OSError):  # closed since the listing
-            if str(entry.readlink()) == "anon_inode:inotify":
-                with Path(f"/proc/self/fdinfo/{entry.name}").open("rb") as stream:
-                    instances[int(entry.name)] = stream.read(FDINFO_BYTES_MAX)
-    return instances
+    with contextlib.suppress(OSError), Path(f"/proc/self/fdinfo/{inotify_fd}").open("rb") as stream:
+        return {int(inode, 16) for inode in _INODE.findall(stream.read(FDINFO_BYTES_MAX))}
+    return set()
 
 
 def watch_limit_hint(missing: int) -> str:

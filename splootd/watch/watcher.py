@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Protocol
 
 from watchfiles._rust_notify import RustNotify  # not `awatch`: that does not report when the watch is established
@@ -20,15 +20,13 @@ from splootd.store.imports import ImportStore
 from splootd.watch.event_buffer import FileSink
 from splootd.watch.folder_monitor import FolderMonitor
 from splootd.watch.folder_scanner import OpenWatch, ScanSchedule, Watch, WatchUnavailable
-from splootd.watch.inotify_info import find_inotify_fd, instance_limit_hint, is_network_filesystem, watched_inodes
-from splootd.watch.inotify_wakeup import InotifyWaiter, install_sigio_handler
+from splootd.watch.inotify_info import inotify_fds, instance_limit_hint, is_network_filesystem, watched_inodes
 from splootd.watch.walker import FolderStamp, Tree
 
-DEBOUNCE_MS = 50
-STEP_MS = 10  # poll interval of watchfiles
-IDLE_AFTER_MS = 1_000  # without events; then wait for SIGIO instead of polling
-FINAL_POLL_MS = 100  # between arming and waiting, for events from before arming
-IDLE_STEP_MS = 250  # poll interval when idle without SIGIO; files settle for longer than that anyway
+STEP_MS = 250  # poll interval of watchfiles; files settle for longer than that anyway
+DEBOUNCE_MS = 50  # shorter than a step: events are reported at the second step after the first of them
+CLOSE_TIMEOUT_S = 2.0
+CLOSE_POLL_S = 0.001
 WATCHES_MAX = 32  # each uses a thread and one of the user's 128 inotify instances
 RETRY_DELAY_S = 10.0
 
@@ -51,69 +49,39 @@ class NotifyWatch:
         if is_network_filesystem(tree.root):
             raise WatchUnavailable("network file systems do not report changes")
         self._watched_folders = {tree.root} if recursive else {folder for folder in tree.folders if _is_utf8(folder)}
-        self._notify, self._root_inode = _open_notify(tree.root, sorted(self._watched_folders), recursive=recursive)
-        self._can_wait = install_sigio_handler()
-        self._waiter: InotifyWaiter | None = None
-        self.is_waiting = False  # for SIGIO
+        earlier_fds = inotify_fds()
+        self._notify = _open_notify(sorted(self._watched_folders), recursive=recursive)
+        # Only the event loop opens watches, so the new descriptor is that of this watch. There seems to be none if its
+        # number was that of a watch which was just being closed.
+        self._fd = next(iter(inotify_fds() - earlier_fds), None)
         threading.Thread(target=self._run, name="watch", daemon=True).start()
 
     def find_unwatched(self, folders: Mapping[bytes, FolderStamp]) -> set[bytes]:
         """Return those of the folders that are not watched, according to the kernel where it lists its watches."""
-        inodes = watched_inodes()
+        inodes = None if self._fd is None else watched_inodes(self._fd)
+        if inodes is not None and not inodes:  # `max_user_watches` was reached before the first folder
+            return set(folders)
         root = folders.get(self._tree.root)
         # On some file systems, such as overlayfs, stat returns other inode numbers than the kernel's list. If the root
-        # is not in the list, assume that the numbers do not match and the list is of no use. A watch that got nothing,
-        # because `max_user_watches` was reached before its first folder, looks the same.
+        # is not in the list, assume that the numbers do not match and the list is of no use.
         if inodes is None or root is None or root.inode not in inodes:
             return set() if self._is_recursive else set(folders) - self._watched_folders
         return {folder for folder, stamp in folders.items() if stamp.inode not in inodes}
 
     def close(self) -> None:
-        """Stop reporting changes. The thread ends within one step."""
+        """Stop reporting changes. Blocks until the kernel has removed the watches, about 20 us per folder."""
         self._stop.set()
-        if self._waiter:
-            self._waiter.wake()
+        self._notify.close()  # ends a thread of watchfiles, which removes the watches
+        end = time.monotonic() + CLOSE_TIMEOUT_S
+        while self._fd in inotify_fds() and time.monotonic() < end:
+            time.sleep(CLOSE_POLL_S)
 
     def _run(self) -> None:
-        with self._notify:
-            try:
-                while not self._stop.is_set():
-                    if self._forward_events(STEP_MS, IDLE_AFTER_MS):
-                        self._wait_for_event()
-            except RuntimeError as error:
-                self._call_in_loop(self._on_failure, _failure_message(error))
-        if self._waiter:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon is exiting
-                self._loop.call_soon_threadsafe(self._waiter.close)
-
-    def _wait_for_event(self) -> None:
-        """Block until an event or `close`."""
-        self._waiter = self._waiter or self._create_waiter()
-        if self._waiter is None:
-            while not self._stop.is_set() and self._forward_events(IDLE_STEP_MS, IDLE_AFTER_MS):
-                pass
-            return
-        # O_ASYNC signals only new events. An event that came between the last poll and `arm` gives no signal, so poll
-        # once more after arming; without it that event waits for the next one, up to WAIT_TIMEOUT_MS.
-        self._waiter.arm()
         try:
-            if self._forward_events(STEP_MS, FINAL_POLL_MS):
-                self.is_waiting = True
-                self._waiter.wait()
-        finally:
-            self.is_waiting = False
-            self._waiter.disarm()
-
-    def _create_waiter(self) -> InotifyWaiter | None:
-        inotify_fd = find_inotify_fd(self._root_inode) if self._can_wait else None
-        return None if inotify_fd is None else InotifyWaiter(inotify_fd)
-
-    def _forward_events(self, step_ms: int, timeout_ms: int) -> bool:
-        """Report events, polling every `step_ms`; return True if there were none for `timeout_ms`."""
-        events = self._notify.watch(DEBOUNCE_MS, step_ms, timeout_ms, self._stop)
-        if not isinstance(events, str):
-            self._call_in_loop(self._on_change, {os.fsencode(path) for _, path in events})
-        return events == "timeout"
+            while not isinstance(events := self._notify.watch(DEBOUNCE_MS, STEP_MS, 0, self._stop), str):
+                self._call_in_loop(self._on_change, {os.fsencode(path) for _, path in events})
+        except RuntimeError as error:
+            self._call_in_loop(self._on_failure, _failure_message(error))
 
     def _call_in_loop(self, function: Callable[..., None], argument: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -124,11 +92,9 @@ class NotifyWatch:
             function(argument)
 
 
-def _open_notify(root: bytes, folders: list[bytes], *, recursive: bool) -> tuple[RustNotify, int]:
-    """Open a watch of the folders; return it and the inode of the root, the first of them."""
+def _open_notify(folders: list[bytes], *, recursive: bool) -> RustNotify:
     try:
-        root_inode = Path(os.fsdecode(root)).stat().st_ino
-        notify = RustNotify(
+        return RustNotify(
             [os.fsdecode(folder) for folder in folders],
             debug=False,
             force_polling=False,
@@ -143,7 +109,6 @@ def _open_notify(root: bytes, folders: list[bytes], *, recursive: bool) -> tuple
         if "Too many open files" in str(error):  # EMFILE at max_user_instances; watchfiles gives only the text
             raise WatchUnavailable(f"the limit of inotify instances is reached; {instance_limit_hint()}") from error
         raise WatchUnavailable(f"the system cannot watch it ({error})") from error
-    return notify, root_inode
 
 
 def _failure_message(error: RuntimeError) -> str:

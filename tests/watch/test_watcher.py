@@ -226,13 +226,16 @@ async def test_a_limit_that_is_reached_later_is_noticed(store: Store, memes: Pat
 
 async def test_a_file_that_changes_while_its_watch_is_opened_again_is_found(store: Store, memes: Path) -> None:
     """No event names it, and the time of its folder stays the same."""
-    put(memes / "a.png")
+    file = memes / "before" / "a.png"
+    file.parent.mkdir()
+    put(file)
+    os.utime(file.parent, (LONG_AGO_S, LONG_AGO_S))
     changed = asyncio.Event()
 
     class ChangingWatch(Narrow):
         def __init__(self, tree: Tree, *, recursive: bool, on_change: OnChange, on_failure: OnFailure) -> None:
             if os.fsencode(memes / "sub") in tree.folders:
-                put(memes / "a.png", PNG + b"more", at=LONG_AGO_S + 5)
+                put(file, PNG + b"more", at=LONG_AGO_S + 5)
                 changed.set()
             super().__init__(tree, recursive=recursive, on_change=on_change, on_failure=on_failure)
 
@@ -243,7 +246,7 @@ async def test_a_file_that_changes_while_its_watch_is_opened_again_is_found(stor
             await changed.wait()
             while True:
                 snapshot = store.wake_signals.events.snapshot()
-                (item, *_) = await store.read_queries.items_by_path(os.fsencode(memes / "a.png"))
+                (item, *_) = await store.read_queries.items_by_path(os.fsencode(file))
                 if item.version.size == len(PNG) + 4:
                     break
                 await store.wake_signals.events.wait(snapshot, LIMIT_S)

@@ -20,12 +20,12 @@ from store_fixtures import source, version
 from temp_home import Home, home_in
 
 from splootd.config import LOCAL
+from splootd.core.item import FoundFile
 from splootd.event_bus import WakeSignals
 from splootd.store.database import Database
 from splootd.store.enqueue import ENQUEUE_BATCH_MAX
 from splootd.store.imports import ImportStore
 from splootd.store.ledger import get_or_create_server
-from splootd.store.upsert import EnqueueRequest
 
 HOT = ("status", "status --json", "add FILE")
 OTHERS = (
@@ -44,7 +44,7 @@ async def fill(path: Path, count: int) -> None:
         )
         for start in range(0, count, ENQUEUE_BATCH_MAX):
             numbers = range(start, min(start + ENQUEUE_BATCH_MAX, count))
-            batch = [EnqueueRequest(b"/memes/%d.jpg" % number, version(number), None) for number in numbers]
+            batch = [FoundFile(b"/memes/%d.jpg" % number, version(number)) for number in numbers]
             await import_store.enqueue(batch, source(), is_still_there=lambda path, version: True, now=1.0)
     finally:
         await database.close()

@@ -24,9 +24,8 @@ from side_by_side import rounds
 from store_fixtures import Store, open_store, source, version
 from svg_charts import drawn
 
-from splootd.core.item import SHARDS
+from splootd.core.item import SHARDS, FoundFile
 from splootd.store.enqueue import ENQUEUE_BATCH_MAX
-from splootd.store.upsert import EnqueueRequest
 
 TRIES = 100
 BATCH, BATCHES = 100, 20  # files added to the filled store
@@ -79,7 +78,7 @@ async def spent(act: Callable[[], Awaitable[object]]) -> float:
 
 
 async def offer(store: Store, first: int, count: int) -> None:
-    batch = [EnqueueRequest(b"/memes/%d.jpg" % number, version(number), None) for number in range(first, first + count)]
+    batch = [FoundFile(b"/memes/%d.jpg" % number, version(number)) for number in range(first, first + count)]
     await store.import_store.enqueue(batch, source(), is_still_there=lambda path, of: True, now=1.0)
 
 

@@ -25,7 +25,7 @@ import memes
 from store_fixtures import open_store, source, version
 from temp_home import Home, home_in
 
-from splootd.store.upsert import EnqueueRequest
+from splootd.core.item import FoundFile
 
 ROUNDS = 15
 ADDS = 5
@@ -143,7 +143,7 @@ async def saving(scratch: Path, count: int = 1000) -> None:
     saved, restored = [], []
     for number in range(ROUNDS):
         async with open_store(scratch / f"queue {number}.db") as store:
-            batch = [EnqueueRequest(b"/memes/%d.jpg" % each, version(each), None) for each in range(count)]
+            batch = [FoundFile(b"/memes/%d.jpg" % each, version(each)) for each in range(count)]
             started = time.perf_counter()
             await store.import_store.enqueue(batch, source(), is_still_there=lambda path, version: True, now=1.0)
             saved.append(time.perf_counter() - started)

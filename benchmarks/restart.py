@@ -23,16 +23,15 @@ from side_by_side import ratio, rounds, show, timed
 from store_fixtures import URL, Store, open_store, source, version
 from temp_home import Home, home_in
 
-from splootd.core.item import SHARDS
+from splootd.core.item import SHARDS, FoundFile
 from splootd.store.enqueue import ENQUEUE_BATCH_MAX
-from splootd.store.upsert import EnqueueRequest
 
 
 async def fill(database: Path, items: int) -> None:
     async with open_store(database) as store:
         for start in range(0, items, ENQUEUE_BATCH_MAX):
             numbers = range(start, min(items, start + ENQUEUE_BATCH_MAX))
-            batch = [EnqueueRequest(b"/memes/%d.jpg" % number, version(number), None) for number in numbers]
+            batch = [FoundFile(b"/memes/%d.jpg" % number, version(number)) for number in numbers]
             await store.import_store.enqueue(batch, source(), is_still_there=lambda path, of: True, now=1.0)
 
 

@@ -24,10 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from side_by_side import ratio, show
 from store_fixtures import Store, open_store, source, version
 
-from splootd.core.item import SHARDS, Leased
+from splootd.core.item import SHARDS, FoundFile, Leased
 from splootd.store.completion import Accepted
 from splootd.store.enqueue import ENQUEUE_BATCH_MAX
-from splootd.store.upsert import EnqueueRequest
 
 HERE = Path(__file__).resolve().parent
 PEERS = ("litequeue", "persist-queue", "huey")
@@ -79,11 +78,11 @@ async def ours_batched(folder: Path, items: int) -> Took:
     return took
 
 
-def candidates_of(items: int) -> list[EnqueueRequest]:
-    return [EnqueueRequest(b"/memes/%d.jpg" % number, version(number), None) for number in range(items)]
+def candidates_of(items: int) -> list[FoundFile]:
+    return [FoundFile(b"/memes/%d.jpg" % number, version(number)) for number in range(items)]
 
 
-async def offer(store: Store, batch: Sequence[EnqueueRequest]) -> None:
+async def offer(store: Store, batch: Sequence[FoundFile]) -> None:
     await store.import_store.enqueue(batch, source(), is_still_there=lambda path, of: True, now=1.0)
 
 

@@ -11,14 +11,14 @@ from scripted_sploot import ScriptedSploot
 from store_fixtures import Store, open_store
 
 from splootd.clock import Clock
-from splootd.core.item import Item, Priority, State, shard_for
+from splootd.core.item import FoundFile, Item, Priority, State, shard_for
 from splootd.credentials import Credentials
 from splootd.embeddings.embedding_tracker import EmbeddingTracker
 from splootd.embeddings.push_subscriptions import PushSubscriptions
 from splootd.file_reader import MemoryBudget, stat_version
 from splootd.metrics import MetricsCollector
 from splootd.remote.client import SplootClient
-from splootd.store.upsert import EnqueueRequest, Source
+from splootd.store.upsert import Source
 from splootd.upload.admission import AdmissionController
 from splootd.upload.uploader import Uploader
 
@@ -89,7 +89,7 @@ class PipelineHarness:
     ) -> int:
         raw = os.fsencode(path)
         (result,) = await self.store.import_store.enqueue(
-            [EnqueueRequest(raw, stat_version(raw), None)],
+            [FoundFile(raw, stat_version(raw))],
             Source(None, None, priority, tags, force),
             is_still_there=lambda *_: True,
             now=self.clock.now(),

@@ -9,14 +9,14 @@ from typing import Any
 
 from pipeline_fixtures import PipelineHarness, jpeg, open_pipeline
 
-from splootd.core.item import Item, Priority, State
+from splootd.core.item import FoundFile, Item, Priority, State
 from splootd.core.post_upload_action import PostUploadAction
 from splootd.file_reader import stat_version
 from splootd.post_upload import safe_move
 from splootd.post_upload.post_upload import PostUploadProcessor
 from splootd.post_upload.trash import Trash
 from splootd.store.move_journal import MoveJournal
-from splootd.store.upsert import EnqueueRequest, Source
+from splootd.store.upsert import Source
 
 TRASH = PostUploadAction(None)
 
@@ -51,7 +51,7 @@ class MoveHarness:
         os.utime(path, (1e9, 1e9))
         origin = Source(None, None, Priority.NORMAL, (), force=False, after_upload=after)
         (result,) = await self.pipeline.store.import_store.enqueue(
-            [EnqueueRequest(bytes(path), stat_version(bytes(path)), None)],
+            [FoundFile(bytes(path), stat_version(bytes(path)))],
             origin,
             is_still_there=is_version_still_at,
             now=self.pipeline.clock.now(),

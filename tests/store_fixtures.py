@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from splootd.core.error_code import ErrorCode
-from splootd.core.item import Item, Leased, Priority, State, Version
+from splootd.core.item import FoundFile, Item, Leased, Priority, State, Version
 from splootd.event_bus import WakeSignals
 from splootd.store.completion import Accepted
 from splootd.store.database import Database
@@ -21,7 +21,7 @@ from splootd.store.queue import Queue
 from splootd.store.read_queries import ReadQueries
 from splootd.store.schema import CLEAN_SHUTDOWN, INTEGRITY_CHECKED_AT
 from splootd.store.settings import SettingsStore
-from splootd.store.upsert import EnqueueRequest, EnqueueResult, Source
+from splootd.store.upsert import EnqueueResult, Source
 
 Opener = Callable[[Path], Awaitable[Database]]
 PAGE_BYTES = 4096
@@ -85,7 +85,7 @@ class Store:
         self, *paths: bytes, as_: Source | None = None, now: float = 0.0, settles_at: float | None = None
     ) -> list[EnqueueResult]:
         """Enqueue files that are on the disk."""
-        files = [EnqueueRequest(path, self.disk[path], settles_at) for path in paths]
+        files = [FoundFile(path, self.disk[path], settles_at) for path in paths]
         return await self.import_store.enqueue(files, as_ or source(), is_still_there=self.is_still_there, now=now)
 
     def is_still_there(self, path: bytes, of: Version) -> bool:

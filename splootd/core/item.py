@@ -54,6 +54,14 @@ class Version(NamedTuple):
         return (self.size, self.mtime_ns, self.inode) == (earlier.size, earlier.mtime_ns, earlier.inode)
 
 
+class FoundFile(NamedTuple):
+    """A file on its way into the queue, in the version that was found. It can be claimed from `settles_at` on."""
+
+    path: bytes
+    version: Version
+    settles_at: float | None = None  # None: immediately
+
+
 class Item(NamedTuple):
     """One row of the queue. Times are seconds since the epoch; `sha256` is the 32-byte digest.
 

@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from splootd.core.item import Priority, Version
+from splootd.core.item import FoundFile, Priority, Version
 from splootd.event_bus import WakeSignals
 from splootd.store.database import Database
-from splootd.store.upsert import EnqueueRequest, EnqueueResult, Source, Upsert, UpsertResult
+from splootd.store.upsert import EnqueueResult, Source, Upsert, UpsertResult
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class EnqueueStore:
 
     async def enqueue(
         self,
-        files: Sequence[EnqueueRequest],
+        files: Sequence[FoundFile],
         source: Source,
         *,
         is_still_there: Callable[[bytes, Version], bool],
@@ -48,7 +48,7 @@ class EnqueueStore:
 
     async def dry_run(
         self,
-        files: Sequence[EnqueueRequest],
+        files: Sequence[FoundFile],
         *,
         force: bool,
         is_still_there: Callable[[bytes, Version], bool],

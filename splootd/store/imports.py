@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from splootd.core.item import Priority, Version
+from splootd.core.item import FoundFile, Priority, Version
 from splootd.core.post_upload_action import PostUploadAction
 from splootd.errors import RequestError
 from splootd.store.enqueue import ENQUEUE_BATCH_MAX, EnqueueStore
 from splootd.store.queries import SQL
 from splootd.store.rows import parse_after_upload, parse_tags
-from splootd.store.upsert import EnqueueRequest, EnqueueResult, Source, Upsert
+from splootd.store.upsert import EnqueueResult, Source, Upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ImportStore(EnqueueStore):
         after_upload: PostUploadAction | None = None,
         paths: Sequence[bytes],
         now: float,
-        files: Sequence[EnqueueRequest] = (),
+        files: Sequence[FoundFile] = (),
         is_still_there: Callable[[bytes, Version], bool] = lambda path, version: True,
     ) -> tuple[int, list[EnqueueResult]]:
         """Record the paths of a command for scanning, and return the id of its import.

@@ -9,20 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from splootd.core.error_code import ErrorCode
-from splootd.core.item import Priority, State, Version, shard_for
+from splootd.core.item import FoundFile, Priority, State, Version, shard_for
 from splootd.core.post_upload_action import PostUploadAction
 from splootd.store.completion import SUPERSEDED_MESSAGE
 from splootd.store.queries import SQL
 from splootd.store.rows import to_signed, version_from_row, version_values
-
-
-@dataclass(frozen=True, slots=True)
-class EnqueueRequest:
-    """A found file. It can be claimed immediately, or from `settles_at` on."""
-
-    path: bytes
-    version: Version
-    settles_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +87,7 @@ class Upsert:
             "now": now,
         }
 
-    def apply_all(self, files: Sequence[EnqueueRequest]) -> list[EnqueueResult]:
+    def apply_all(self, files: Sequence[FoundFile]) -> list[EnqueueResult]:
         """Upsert files with the same result as one `apply` each, in this order.
 
         Most files are unchanged or new. One statement inserts the new ones ahead of the others: none of them shares
@@ -119,7 +110,7 @@ class Upsert:
             results |= self._insert_new({n: files[n] for n in unknown})
         return [results.get(n) or self._apply_rules(file) for n, file in enumerate(files)]
 
-    def _insert_new(self, files: Mapping[int, EnqueueRequest]) -> dict[int, EnqueueResult]:
+    def _insert_new(self, files: Mapping[int, FoundFile]) -> dict[int, EnqueueResult]:
         """Insert the files whose inodes are new too. Returns their results by index."""
         index_by_path = {file.path: n for n, file in files.items()}
         self._connection.executemany(SQL["stage_item"], map(_staging_row, files.values()))
@@ -141,7 +132,7 @@ class Upsert:
         is_same = size == version.size and mtime_ns == version.mtime_ns and inode == to_signed(version.inode)
         return is_folder_assigned and is_same and device == to_signed(version.device)
 
-    def apply(self, file: EnqueueRequest) -> EnqueueResult:
+    def apply(self, file: FoundFile) -> EnqueueResult:
         """Upsert one file. Most single files are new, which one query detects."""
         version = file.version
         values = (self._server_id, file.path, to_signed(version.device), to_signed(version.inode))
@@ -149,7 +140,7 @@ class Upsert:
             return self._insert(file, UpsertResult.QUEUED)
         return self._apply_rules(file)
 
-    def _apply_rules(self, file: EnqueueRequest) -> EnqueueResult:
+    def _apply_rules(self, file: FoundFile) -> EnqueueResult:
         """Apply the rules in their order: same file at its path, renamed file, new version, new file."""
         row = self._fetch_one("latest_at_path", path=file.path)
         if row is not None and file.version.is_same_as(version_from_row(row)):
@@ -166,7 +157,7 @@ class Upsert:
             return self._apply_new_version(row, file)
         return self._insert(file, UpsertResult.QUEUED)
 
-    def _apply_same_version(self, row: sqlite3.Row, file: EnqueueRequest, outcome: UpsertResult) -> EnqueueResult:
+    def _apply_same_version(self, row: sqlite3.Row, file: FoundFile, outcome: UpsertResult) -> EnqueueResult:
         """Keep the item of an unchanged file, unless the file was missing or `force` uploads it again."""
         state = State(row["state"])
         if self._source.force and self._may_be_removed_on_server(row):
@@ -184,7 +175,7 @@ class Upsert:
                 self._run("set_after_upload", id=row["id"])
         return EnqueueResult(file.path, outcome, row["id"], state)
 
-    def _apply_new_version(self, row: sqlite3.Row, file: EnqueueRequest) -> EnqueueResult:
+    def _apply_new_version(self, row: sqlite3.Row, file: FoundFile) -> EnqueueResult:
         state = State(row["state"])
         if state is State.UPLOADING:  # the worker checks the file again before it records a result
             return EnqueueResult(file.path, UpsertResult.KNOWN, row["id"], state)
@@ -195,7 +186,7 @@ class Upsert:
         self._supersede(row)
         return self._insert(file, UpsertResult.CHANGED)
 
-    def _insert(self, file: EnqueueRequest, outcome: UpsertResult) -> EnqueueResult:
+    def _insert(self, file: FoundFile, outcome: UpsertResult) -> EnqueueResult:
         rows = self._run(
             "insert_item",
             path=file.path,
@@ -208,7 +199,7 @@ class Upsert:
     def _supersede(self, row: sqlite3.Row) -> None:
         self._run("supersede", id=row["id"], superseded_message=SUPERSEDED_MESSAGE)
 
-    def _find_renamed(self, file: EnqueueRequest) -> sqlite3.Row | None:
+    def _find_renamed(self, file: FoundFile) -> sqlite3.Row | None:
         """Return the item of this file at a path that no longer has it.
 
         An inode with two paths is a hard link while the old path still has the file. It is a rename only once the old
@@ -235,17 +226,9 @@ class Upsert:
         return self._connection.execute(SQL[query], params).fetchall()
 
 
-def _staging_row(file: EnqueueRequest) -> tuple[Any, ...]:
-    version = file.version
-    return (
-        file.path,
-        version.size,
-        version.mtime_ns,
-        to_signed(version.device),
-        to_signed(version.inode),
-        shard_for(file.path),
-        file.settles_at,
-    )
+def _staging_row(file: FoundFile) -> tuple[Any, ...]:
+    path, (size, mtime_ns, device, inode), settles_at = file
+    return path, size, mtime_ns, to_signed(device), to_signed(inode), shard_for(path), settles_at
 
 
 def _find_repeated(keys: Sequence[Hashable]) -> set[int]:

@@ -8,16 +8,17 @@ the original, and a browser that renames `x.png.part` to `x.png`, then look the 
 import asyncio
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from splootd.clock import Clock
+from splootd.core.item import FoundFile
 from splootd.core.settle import Settler
 from splootd.event_bus import WakeSignal
 from splootd.store.upsert import Source
 from splootd.watch.ignore import RULES_FILE, is_ignored_name
-from splootd.watch.walker import FoundFile, ScanCounts, Tree, Walker, version_from_stat
+from splootd.watch.importer import Importer
+from splootd.watch.walker import Tree, version_from_stat
 
 CHANGED_PATHS_MAX = 20_000  # reported and not yet classified; more than that cause a full scan
 NEW_FOLDERS_MAX = 1_000  # not yet scanned; more than that cause a full scan
@@ -25,14 +26,6 @@ NEW_FOLDERS_MAX = 1_000  # not yet scanned; more than that cause a full scan
 # watchfiles drops IN_Q_OVERFLOW, so a lost event leaves no trace. A batch this large suggests that the kernel's queue
 # (fs.inotify.max_queued_events, 16,384 by default) overflowed and that more changed than was reported.
 OVERFLOW_PATHS = 1_000
-
-
-class FileSink(Protocol):
-    """Receives the files that a scan or a watch finds."""
-
-    async def enqueue_walk(self, walker: Walker, source: Source, counts: ScanCounts) -> None: ...
-
-    async def enqueue(self, files: Sequence[FoundFile], source: Source) -> ScanCounts: ...
 
 
 @dataclass(slots=True)
@@ -50,14 +43,14 @@ class EventBuffer:
     lost events. `has_activity` is set by every report; the reader clears it.
     """
 
-    def __init__(self, tree: Tree, sink: FileSink, source: Source, clock: Clock, *, settle_s: float) -> None:
+    def __init__(self, tree: Tree, importer: Importer, source: Source, clock: Clock, *, settle_s: float) -> None:
         self.scan_signal = WakeSignal()
         self.new_folders: set[bytes] = set()
         self.needs_full_scan = False
         self.needs_quick_scan = False
         self.has_activity = False
         self._tree = tree
-        self._sink = sink
+        self._importer = importer
         self._source = source
         self._clock = clock
         self._settler = Settler(settle_s)
@@ -122,7 +115,7 @@ class EventBuffer:
                 ready.append(file)
             else:
                 self._settle(file)
-        await self._sink.enqueue(ready, self._source)
+        await self._importer.enqueue(ready, self._source)
         for file in ready:
             self._settler.forget(file.path)
 

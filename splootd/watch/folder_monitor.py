@@ -13,8 +13,8 @@ from splootd.errors import SplootError
 from splootd.logs import get_logger
 from splootd.store.folders import Folder, FolderStore
 from splootd.text import printable
-from splootd.watch.event_buffer import FileSink
 from splootd.watch.folder_scanner import FolderScanner, OpenWatch, ScanSchedule
+from splootd.watch.importer import Importer
 
 
 class FolderMonitor:
@@ -30,7 +30,7 @@ class FolderMonitor:
         nested_folders: frozenset[bytes],
         *,
         folder_store: FolderStore,
-        sink: FileSink,
+        importer: Importer,
         clock: Clock,
         schedule: ScanSchedule,
         open_watch: OpenWatch,
@@ -41,7 +41,7 @@ class FolderMonitor:
         self.state = "scanning"
         self.detail: str | None = None
         self._folder_store = folder_store
-        self._sink = sink
+        self._importer = importer
         self._clock = clock
         self._schedule = schedule
         self._open_watch = open_watch
@@ -76,7 +76,7 @@ class FolderMonitor:
             self.folder,
             self.nested_folders,
             folder_store=self._folder_store,
-            sink=self._sink,
+            importer=self._importer,
             clock=self._clock,
             schedule=self._schedule,
             open_watch=self._open_watch,

@@ -22,8 +22,9 @@ from splootd.clock import IDLE_WAKE_S, Clock
 from splootd.logs import get_logger
 from splootd.store.folders import Folder, FolderStore
 from splootd.store.upsert import Source
-from splootd.watch.event_buffer import EventBuffer, FileSink
+from splootd.watch.event_buffer import EventBuffer
 from splootd.watch.ignore import IgnoreRules
+from splootd.watch.importer import Importer
 from splootd.watch.inotify_info import watch_limit_hint
 from splootd.watch.walker import FolderStamp, ScanCounts, Tree, Walker, find_changed_folders
 
@@ -79,7 +80,7 @@ class FolderScanner:
         nested_folders: frozenset[bytes],
         *,
         folder_store: FolderStore,
-        sink: FileSink,
+        importer: Importer,
         clock: Clock,
         schedule: ScanSchedule,
         open_watch: OpenWatch,
@@ -87,7 +88,7 @@ class FolderScanner:
     ) -> None:
         self._folder = folder
         self._folder_store = folder_store
-        self._sink = sink
+        self._importer = importer
         self._clock = clock
         self._schedule = schedule
         self._open_watch = open_watch
@@ -97,7 +98,7 @@ class FolderScanner:
             None, folder.id, folder.priority, folder.tags, force=False, after_upload=folder.after_upload
         )
         self._tree = Tree(folder.path, nested_folders, {}, IgnoreRules(folder.path))
-        self._buffer = EventBuffer(self._tree, sink, self._source, clock, settle_s=schedule.settle_s)
+        self._buffer = EventBuffer(self._tree, importer, self._source, clock, settle_s=schedule.settle_s)
         self._watch: Watch | None = None
         self._is_recursive = True
         self._watch_error: str | None = None  # why `_watch` is None
@@ -163,7 +164,7 @@ class FolderScanner:
         walker, counts = self._create_walker([self._tree.root], rules=IgnoreRules(self._tree.root)), ScanCounts()
         if self._watch_error and self._clock.monotonic() >= self._retry_at:
             await self._reopen_watch()
-        await self._sink.enqueue_walk(walker, self._source, counts)
+        await self._importer.enqueue_walk(walker, self._source, counts)
         self._tree.folders, self._tree.rules = {}, walker.rules
         self._record_folders(walker.folders)
         self._is_recursive = self._is_recursive and not walker.has_folder_symlinks
@@ -203,7 +204,7 @@ class FolderScanner:
         if not folders:
             return
         walker = self._create_walker(folders, rules=self._tree.rules, known=known)
-        await self._sink.enqueue_walk(walker, self._source, ScanCounts())
+        await self._importer.enqueue_walk(walker, self._source, ScanCounts())
         for folder in folders:
             self._tree.folders.pop(folder, None)
         self._record_folders(walker.folders)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from splootd.clock import Clock
-from splootd.core.item import Priority
+from splootd.core.item import FoundFile, Priority
 from splootd.core.post_upload_action import PostUploadAction
 from splootd.errors import SplootError
 from splootd.event_bus import WakeSignal
@@ -16,11 +16,11 @@ from splootd.logs import get_logger
 from splootd.protocol import Add, AddReply, PathOutcome
 from splootd.store.folders import FolderStore
 from splootd.store.imports import ImportRoot, ImportStore
-from splootd.store.upsert import EnqueueRequest, EnqueueResult, Source
+from splootd.store.upsert import EnqueueResult, Source
 from splootd.watch.ignore import IgnoreRules
 from splootd.watch.path_check import PathArgument, check_path, get_files, get_folders, is_inside
 from splootd.watch.scan_cache import ScanCache
-from splootd.watch.walker import FoundFile, ScanCounts, Walker, is_probably_media, is_still_there
+from splootd.watch.walker import ScanCounts, Walker, is_probably_media, is_still_there
 
 BATCH_MAX = 500  # files in one commit
 BATCH_TIME_S = 0.05  # commit a partial batch after this time, so that a slow disk does not delay the first files
@@ -110,7 +110,8 @@ class Importer:
             unchanged_before = walker.unchanged_files
             files = await asyncio.to_thread(walker.next_files, BATCH_MAX, BATCH_TIME_S)
             counts.by_outcome += Counter(known=walker.unchanged_files - unchanged_before)
-            results = await self._enqueue_batch(self._with_settle_times(files), source, counts)
+            results = await self._enqueue_batch(self._with_settle_times(files), source)
+            counts.by_outcome.update(each.outcome.value for each in results)
             dirty_folders.update(each.path.rpartition(b"/")[0] or b"/" for each in results if not each.is_up_to_date)
         if uses_cache:
             self._scan_cache.update(
@@ -119,35 +120,26 @@ class Importer:
         counts.by_outcome += Counter(unreadable=walker.unreadable)
         counts.error_messages += walker.error_messages
 
-    async def enqueue(self, files: Collection[FoundFile], source: Source) -> ScanCounts:
+    async def enqueue(self, files: Collection[FoundFile], source: Source) -> None:
         """Enqueue the images and videos among settled files of a watched folder."""
         media = await asyncio.to_thread(_filter_media, files)
-        counts = ScanCounts()
         for start in range(0, len(media), BATCH_MAX):
-            batch = [EnqueueRequest(each.path, each.version, None) for each in media[start : start + BATCH_MAX]]
-            await self._enqueue_batch(batch, source, counts)
-        return counts
+            await self._enqueue_batch(media[start : start + BATCH_MAX], source)
 
-    async def _enqueue_batch(
-        self, files: Sequence[EnqueueRequest], source: Source, counts: ScanCounts
-    ) -> list[EnqueueResult]:
+    async def _enqueue_batch(self, files: Sequence[FoundFile], source: Source) -> list[EnqueueResult]:
         if not files:
             return []
-        results = await self._import_store.enqueue(files, source, is_still_there=is_still_there, now=self._clock.now())
-        counts.by_outcome.update(result.outcome.value for result in results)
-        return results
+        return await self._import_store.enqueue(files, source, is_still_there=is_still_there, now=self._clock.now())
 
-    def _with_settle_times(self, files: Collection[FoundFile]) -> list[EnqueueRequest]:
+    def _with_settle_times(self, files: Collection[FoundFile]) -> list[FoundFile]:
         """Delay each file that changed less than `settle_s` ago by the rest of that time."""
         # A modification time in the future gives a negative age: clamp it, or the file would wait until then.
         now, settle_s = self._clock.now(), self._settle_s
-        entries = []
-        for each in files:
-            age_s = max(0.0, now - each.version.mtime_ns / 1_000_000_000)
-            entries.append(
-                EnqueueRequest(each.path, each.version, now + settle_s - age_s if age_s < settle_s else None)
-            )
-        return entries
+        ages_s = (max(0.0, now - each.version.mtime_ns / 1_000_000_000) for each in files)
+        return [
+            each._replace(settles_at=now + settle_s - age_s) if age_s < settle_s else each
+            for each, age_s in zip(files, ages_s, strict=True)
+        ]
 
     async def add(self, request: Add, key: str) -> AddReply:
         """Enqueue the paths of a request. A repeated request with the same `key` adds nothing.
@@ -165,10 +157,8 @@ class Importer:
         import_id, results, scan_counts = await self._register_import(
             request, key, get_folders(arguments), files[:BATCH_MAX]
         )
-        direct_counts = ScanCounts(Counter(result.outcome.value for result in results))
         try:
-            results += await self._enqueue_remaining(files[BATCH_MAX:], import_id, direct_counts)
-            results_by_path = {result.path: result for result in results}
+            results += await self._enqueue_remaining(files[BATCH_MAX:], import_id)
             await self._wait_for_scans(scan_counts.values())
         finally:
             for root in scan_counts:
@@ -176,13 +166,13 @@ class Importer:
         return _build_reply(
             import_id,
             arguments,
-            results_by_path,
-            direct_counts,
+            {result.path: result for result in results},
+            Counter(result.outcome.value for result in results),
             {root.path: counts for root, counts in scan_counts.items()},
         )
 
     async def _register_import(
-        self, request: Add, key: str, folders: Sequence[PathArgument], files: Sequence[EnqueueRequest]
+        self, request: Add, key: str, folders: Sequence[PathArgument], files: Sequence[FoundFile]
     ) -> tuple[int, list[EnqueueResult], dict[ImportRoot, ScanCounts]]:
         """Commit the folders to watch and scan, and the first files in the same transaction.
 
@@ -216,40 +206,33 @@ class Importer:
 
     async def _watch_folders(self, folders: Sequence[PathArgument], priority: Priority, request: Add) -> None:
         """Watch the folders, outermost first; skip a folder inside one that is watched with the same settings."""
-        watched, wanted = (
-            await self._folder_store.folders(),
-            (priority, request.tags, _parse_post_upload_action(request)),
-        )
+        after_upload = _parse_post_upload_action(request)
+        covered = [
+            each.path
+            for each in await self._folder_store.folders()
+            if (each.priority, each.tags, each.after_upload) == (priority, request.tags, after_upload)
+        ]
         for folder in folders:
-            same_settings = [
-                watched_folder.path
-                for watched_folder in watched
-                if (watched_folder.priority, watched_folder.tags, watched_folder.after_upload) == wanted
-            ]
-            if folder.version is None or any(is_inside(folder.path, path) for path in same_settings):
+            if folder.version is None or any(is_inside(folder.path, path) for path in covered):
                 continue
-            device, inode = folder.version.device, folder.version.inode
-            watched.append(
-                await self._folder_store.watch(
-                    folder.path,
-                    device=device,
-                    inode=inode,
-                    priority=priority,
-                    tags=request.tags,
-                    after_upload=_parse_post_upload_action(request),
-                    now=self._clock.now(),
-                )
+            covered.append(folder.path)
+            await self._folder_store.watch(
+                folder.path,
+                device=folder.version.device,
+                inode=folder.version.inode,
+                priority=priority,
+                tags=request.tags,
+                after_upload=after_upload,
+                now=self._clock.now(),
             )
 
-    async def _enqueue_remaining(
-        self, files: Sequence[EnqueueRequest], import_id: int, counts: ScanCounts
-    ) -> list[EnqueueResult]:
+    async def _enqueue_remaining(self, files: Sequence[FoundFile], import_id: int) -> list[EnqueueResult]:
         """Enqueue the files that did not fit into the first commit of an `add`."""
         results: list[EnqueueResult] = []
         if files:
             source = await self._import_store.get_source(import_id, None)
             for start in range(0, len(files), BATCH_MAX):
-                results += await self._enqueue_batch(files[start : start + BATCH_MAX], source, counts)
+                results += await self._enqueue_batch(files[start : start + BATCH_MAX], source)
         return results
 
     async def _wait_for_scans(self, scan_counts: Collection[ScanCounts]) -> None:
@@ -270,14 +253,10 @@ class Importer:
             while not walker.is_done and self._clock.monotonic() < end:
                 files = await asyncio.to_thread(walker.next_files, BATCH_MAX, BATCH_TIME_S)
                 counts.by_outcome += await self._predict(files, force=force)
-            counts.by_outcome["unreadable"], counts.error_messages, counts.is_done = (
-                walker.unreadable,
-                walker.error_messages,
-                walker.is_done,
-            )
-        return _build_reply(
-            None, arguments, {}, ScanCounts(await self._predict(get_files(arguments), force=force)), counts_by_path
-        )
+            counts.by_outcome["unreadable"] = walker.unreadable
+            counts.error_messages, counts.is_done = walker.error_messages, walker.is_done
+        direct_counts = await self._predict(get_files(arguments), force=force)
+        return _build_reply(None, arguments, {}, direct_counts, counts_by_path)
 
     async def _predict(self, files: Sequence[FoundFile], *, force: bool) -> Counter[str]:
         """Return the number of files by predicted outcome."""
@@ -310,10 +289,10 @@ def _build_reply(
     import_id: int | None,
     arguments: Sequence[PathArgument],
     results_by_path: Mapping[bytes, EnqueueResult],
-    direct_counts: ScanCounts,
+    direct_counts: Counter[str],
     counts_by_path: Mapping[bytes, ScanCounts],
 ) -> AddReply:
-    counts = Counter(each.outcome for each in arguments if each.detail) + direct_counts.by_outcome
+    counts = Counter(each.outcome for each in arguments if each.detail) + direct_counts
     for scan_counts in counts_by_path.values():
         counts += scan_counts.by_outcome
     outcomes = []

@@ -6,10 +6,10 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from splootd.core.item import Version
+from splootd.core.item import FoundFile, Version
 from splootd.core.mime_sniff import sniff
 from splootd.text import printable
-from splootd.watch.walker import FoundFile, read_head, version_from_stat
+from splootd.watch.walker import read_head, version_from_stat
 
 PATH_CHARS_MAX = 4_096
 

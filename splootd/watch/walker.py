@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from splootd.core.item import Version
+from splootd.core.item import FoundFile, Version
 from splootd.core.mime_sniff import HEAD_BYTES, sniff
 from splootd.text import printable
 from splootd.watch.ignore import IgnoreRules, is_ignored_name
@@ -24,14 +24,6 @@ MEDIA_SUFFIXES = (
     *(b".bmp", b".tif", b".tiff", b".mp4", b".m4v", b".mov", b".webm", b".mkv", b".avi"),
 )
 """Suffixes of images and videos. The type is verified by the first bytes when the file is uploaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """A file to queue, in the version that was found."""
-
-    path: bytes
-    version: Version
 
 
 @dataclass(slots=True)

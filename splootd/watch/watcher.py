@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from watchfiles._rust_notify import RustNotify  # not `awatch`: that does not report when the watch is established
 
@@ -17,9 +16,9 @@ from splootd.event_bus import WakeSignal
 from splootd.logs import get_logger
 from splootd.store.folders import Folder, FolderStore
 from splootd.store.imports import ImportStore
-from splootd.watch.event_buffer import FileSink
 from splootd.watch.folder_monitor import FolderMonitor
 from splootd.watch.folder_scanner import OpenWatch, ScanSchedule, Watch, WatchUnavailable
+from splootd.watch.importer import Importer
 from splootd.watch.inotify_info import inotify_fds, instance_limit_hint, is_network_filesystem, watched_inodes
 from splootd.watch.walker import FolderStamp, Tree
 
@@ -125,12 +124,6 @@ def _is_utf8(path: bytes) -> bool:
     return True
 
 
-class WatcherSink(FileSink, Protocol):
-    """A FileSink that notifies `folders_changed` when the list of watched folders changes."""
-
-    folders_changed: WakeSignal
-
-
 class Watcher:
     """Runs one monitor per watched folder. `state_changed` is notified when a folder's state may have changed."""
 
@@ -138,7 +131,7 @@ class Watcher:
         self,
         import_store: ImportStore,
         folder_store: FolderStore,
-        sink: WatcherSink,
+        importer: Importer,
         clock: Clock,
         config: Config,
         *,
@@ -148,7 +141,7 @@ class Watcher:
         self.state_changed = WakeSignal()
         self._import_store = import_store
         self._folder_store = folder_store
-        self._sink = sink
+        self._importer = importer
         self._clock = clock
         self._schedule = schedule or ScanSchedule(
             settle_s=config.settle_s, full_scan_interval_s=config.rescan_interval_s
@@ -165,7 +158,7 @@ class Watcher:
 
     def unwatch(self, path: bytes) -> None:
         """Stop watching the folder at `path`, which is no longer in the store."""
-        self._sink.folders_changed.notify()
+        self._importer.folders_changed.notify()
 
     def request_rescan(self) -> None:
         """Check every folder soon for changes that no event reported."""
@@ -176,14 +169,14 @@ class Watcher:
         """Keep monitors in step with the list of watched folders until cancelled."""
         try:
             while True:
-                snapshot = self._sink.folders_changed.snapshot()
+                snapshot = self._importer.folders_changed.snapshot()
                 timeout_s = None
                 try:
                     await self.run_once()
                 except SplootError as error:
                     self._log.warning("cannot read watched folders, retrying", error=error.title)
                     timeout_s = RETRY_DELAY_S
-                await self._sink.folders_changed.wait(snapshot, timeout_s)
+                await self._importer.folders_changed.wait(snapshot, timeout_s)
         finally:
             await self._stop_monitors(list(self._tasks))
 
@@ -214,7 +207,7 @@ class Watcher:
             folder,
             nested_folders,
             folder_store=self._folder_store,
-            sink=self._sink,
+            importer=self._importer,
             clock=self._clock,
             schedule=self._schedule,
             open_watch=self._open_watch if len(self._monitors) < WATCHES_MAX else _reject_watch,

@@ -20,8 +20,8 @@ from lab.states import examine, output_of_the_store, scratch
 from lab.store_truth import path_of, version_of
 from store_fixtures import Store, open_store, source
 
+from splootd.core.item import FoundFile
 from splootd.store import recovery
-from splootd.store.upsert import EnqueueRequest
 
 PAGE_BYTES = 4096
 DAMAGED_PAGES = 20
@@ -64,7 +64,7 @@ async def _queue_and_copy(folder: Path) -> Tree:
 
 
 async def _enqueue(store: Store, first: int, last: int) -> None:
-    files = [EnqueueRequest(path_of(number), version_of(number), None) for number in range(first, last + 1)]
+    files = [FoundFile(path_of(number), version_of(number)) for number in range(first, last + 1)]
     await store.import_store.enqueue(files, source(), is_still_there=lambda path, of: True, now=1.0)
 
 

@@ -20,9 +20,8 @@ from lab.store_truth import digest, next_version, number_of, path_of, version_of
 from store_fixtures import Store, open_store, source
 
 from splootd.core.error_code import ErrorCode
-from splootd.core.item import SHARDS, Leased, Priority
+from splootd.core.item import SHARDS, FoundFile, Leased, Priority
 from splootd.errors import StoreError, StoreFailed, StoreFull
-from splootd.store.upsert import EnqueueRequest
 
 T = TypeVar("T")
 
@@ -111,7 +110,7 @@ class Work:
             await _repeat(partial(self._enqueue, batch))
 
     async def _enqueue(self, numbers: "range | list[int]") -> None:
-        files = [EnqueueRequest(path_of(number), version_of(number), None) for number in numbers]
+        files = [FoundFile(path_of(number), version_of(number)) for number in numbers]
         await self._store.import_store.enqueue(files, source(), is_still_there=lambda path, of: True, now=self._now())
         report("enqueued", *numbers)
 

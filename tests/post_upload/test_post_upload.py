@@ -12,13 +12,13 @@ from pipeline_fixtures import jpeg
 from post_upload_fixtures import TRASH, MoveHarness, is_version_still_at, path_of
 from scripted_sploot import disconnect, reply_with
 
-from splootd.core.item import Priority, State
+from splootd.core.item import FoundFile, Priority, State
 from splootd.errors import ServerError
 from splootd.file_reader import stat_version
 from splootd.post_upload import move_recovery, post_upload
 from splootd.post_upload.post_upload import MISSING_GRACE_S
 from splootd.store.move_journal import MoveState
-from splootd.store.upsert import EnqueueRequest, Source
+from splootd.store.upsert import Source
 
 
 async def test_an_uploaded_file_is_moved_to_the_folder_and_its_item_follows(harness: MoveHarness) -> None:
@@ -45,7 +45,7 @@ async def test_a_file_is_not_moved_before_it_is_ready(harness: MoveHarness) -> N
     path = harness.pipeline.folder / "a.jpg"
     path.write_bytes(jpeg("a"))
     origin = Source(None, None, Priority.NORMAL, (), force=False, after_upload=TRASH)
-    request = EnqueueRequest(bytes(path), stat_version(bytes(path)), None)
+    request = FoundFile(bytes(path), stat_version(bytes(path)))
     (result,) = await harness.pipeline.store.import_store.enqueue(
         [request], origin, is_still_there=is_version_still_at, now=1.0
     )
@@ -64,7 +64,7 @@ async def test_a_file_that_was_not_uploaded_is_not_touched(harness: MoveHarness,
     path = harness.pipeline.folder / "a.jpg"
     path.write_bytes(content)
     origin = Source(None, None, Priority.NORMAL, (), force=False, after_upload=TRASH)
-    request = EnqueueRequest(bytes(path), stat_version(bytes(path)), None)
+    request = FoundFile(bytes(path), stat_version(bytes(path)))
     (result,) = await harness.pipeline.store.import_store.enqueue(
         [request], origin, is_still_there=is_version_still_at, now=1.0
     )

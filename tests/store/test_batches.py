@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from store_fixtures import PAGE_BYTES, Store, open_store, source, version
 
-from splootd.core.item import SHARDS, Leased, Priority, State, shard_for
+from splootd.core.item import SHARDS, FoundFile, Leased, Priority, State, shard_for
 from splootd.store.enqueue import ENQUEUE_BATCH_MAX
-from splootd.store.upsert import EnqueueRequest, UpsertResult
+from splootd.store.upsert import UpsertResult
 
 RAM = "/dev/shm" if Path("/dev/shm").is_dir() else None  # each commit waits for the disk
 FRAME_BYTES = PAGE_BYTES + 24  # a page in the write-ahead log, with its header
@@ -24,8 +24,8 @@ ROW = """path, latest, size, mtime_ns, device, inode, state, priority, next_at, 
   error_code"""
 
 
-def requests_of(count: int) -> list[EnqueueRequest]:
-    return [EnqueueRequest(b"/memes/%d.jpg" % number, version(number), None) for number in range(count)]
+def requests_of(count: int) -> list[FoundFile]:
+    return [FoundFile(b"/memes/%d.jpg" % number, version(number)) for number in range(count)]
 
 
 async def statements(store: Store) -> Counter[str]:
@@ -64,7 +64,7 @@ def test_batched_and_single_calls_have_the_same_results(
             async with open_store(Path(scratch, "queue.db")) as store:
                 for (path, time, inode), state, is_there in before:
                     await put(store, path, time, inode, state, is_there=is_there)
-                requests = [EnqueueRequest(name(path), version(time, inode=inode), None) for path, time, inode in found]
+                requests = [FoundFile(name(path), version(time, inode=inode)) for path, time, inode in found]
                 store.disk.update({request.path: request.version for request in requests})
                 if together:
                     results = await enqueue_all(store, requests)
@@ -80,7 +80,7 @@ def name(number: int) -> bytes:
     return b"/memes/%d.png" % number
 
 
-async def enqueue_all(store: Store, requests: list[EnqueueRequest]) -> list[UpsertResult]:
+async def enqueue_all(store: Store, requests: list[FoundFile]) -> list[UpsertResult]:
     results = await store.import_store.enqueue(requests, source(), is_still_there=store.is_still_there, now=1.0)
     return [result.outcome for result in results]
 

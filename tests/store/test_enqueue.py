@@ -6,11 +6,11 @@ import pytest
 from store_fixtures import Store, source, version
 
 from splootd.core.error_code import ErrorCode
-from splootd.core.item import Item, Priority, State, Version, shard_for
+from splootd.core.item import FoundFile, Item, Priority, State, Version, shard_for
 from splootd.store.enqueue import ENQUEUE_BATCH_MAX
 from splootd.store.ledger import get_or_create_server
 from splootd.store.rows import to_signed, to_unsigned
-from splootd.store.upsert import EnqueueRequest, UpsertResult
+from splootd.store.upsert import UpsertResult
 
 
 async def test_a_new_file_is_queued_with_the_options_of_its_source(store: Store) -> None:
@@ -218,7 +218,7 @@ async def test_force_does_not_requeue_a_failed_item(store: Store) -> None:
 async def test_a_batch_may_contain_a_file_twice_and_has_a_maximum(store: Store) -> None:
     store.disk[b"/a"] = version(1)
     assert [each.outcome for each in await store.enqueue(b"/a", b"/a")] == [UpsertResult.QUEUED, UpsertResult.KNOWN]
-    files = [EnqueueRequest(b"/a", version(1), None)] * (ENQUEUE_BATCH_MAX + 1)
+    files = [FoundFile(b"/a", version(1))] * (ENQUEUE_BATCH_MAX + 1)
     with pytest.raises(ValueError, match="1001 files"):
         await store.import_store.enqueue(files, source(), is_still_there=store.is_still_there, now=0.0)
 
@@ -248,7 +248,7 @@ async def test_each_server_has_its_own_items(store: Store) -> None:
     assert other != store.server_id
     assert await get_or_create_server(store.database, "https://other.test") == other
     elsewhere = type(store.import_store)(store.database, server_id=other, wake_signals=store.wake_signals)
-    file = EnqueueRequest(b"/memes/1.png", version(1), None)
+    file = FoundFile(b"/memes/1.png", version(1))
     (result,) = await elsewhere.enqueue([file], source(), is_still_there=store.is_still_there, now=0.0)
     assert result.outcome is UpsertResult.QUEUED
     assert (await store.read_queries.counts()).total == 1

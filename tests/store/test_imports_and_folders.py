@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from store_fixtures import Store, open_store, source, version
 
-from splootd.core.item import Priority, State
+from splootd.core.item import FoundFile, Priority, State
 from splootd.errors import RequestError
-from splootd.store.upsert import EnqueueRequest, UpsertResult
+from splootd.store.upsert import UpsertResult
 
 
 async def test_a_repeated_import_command_makes_one_import(store: Store) -> None:
@@ -28,7 +28,7 @@ async def test_a_repeated_import_command_makes_one_import(store: Store) -> None:
 
 async def test_the_files_of_an_import_are_queued_with_its_options(store: Store) -> None:
     options: dict[str, Any] = {"priority": Priority.URGENT, "tags": ("t",), "force": False, "now": 1.0}
-    files = [EnqueueRequest(b"/a.png", version(1), None), EnqueueRequest(b"/b.png", version(2), None)]
+    files = [FoundFile(b"/a.png", version(1)), FoundFile(b"/b.png", version(2))]
     first, results = await store.import_store.start_import("key", paths=[], files=files, **options)
     assert [result.outcome for result in results] == [UpsertResult.QUEUED, UpsertResult.QUEUED]
     items = await store.read_queries.items(limit=2)

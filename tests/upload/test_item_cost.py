@@ -11,11 +11,10 @@ import pytest
 from pipeline_fixtures import PipelineHarness, open_pipeline
 from store_fixtures import open_store, source, version
 
-from splootd.core.item import SHARDS, Priority, State
+from splootd.core.item import SHARDS, FoundFile, Priority, State
 from splootd.store import database
 from splootd.store.enqueue import ENQUEUE_BATCH_MAX
 from splootd.store.transaction import CommitResult, commit_all
-from splootd.store.upsert import EnqueueRequest
 
 ITEMS = 24
 TOUCHES = 20
@@ -83,18 +82,14 @@ async def test_an_item_costs_at_most_two_commits(pipeline: PipelineHarness, comm
 async def test_a_thousand_files_are_queued_in_one_commit(tmp_path: Path, commits: Commits) -> None:
     async with open_store(tmp_path / "queue.db") as store:
         commits.wrote = 0
-        batch = [
-            EnqueueRequest(b"/memes/%d.jpg" % number, version(number), None) for number in range(ENQUEUE_BATCH_MAX)
-        ]
+        batch = [FoundFile(b"/memes/%d.jpg" % number, version(number)) for number in range(ENQUEUE_BATCH_MAX)]
         await store.import_store.enqueue(batch, source(), is_still_there=lambda path, of: True, now=1.0)
         assert commits.wrote == 1
 
 
 async def test_a_thousand_known_files_write_nothing(tmp_path: Path, commits: Commits) -> None:
     async with open_store(tmp_path / "queue.db") as store:
-        batch = [
-            EnqueueRequest(b"/memes/%d.jpg" % number, version(number), None) for number in range(ENQUEUE_BATCH_MAX)
-        ]
+        batch = [FoundFile(b"/memes/%d.jpg" % number, version(number)) for number in range(ENQUEUE_BATCH_MAX)]
         await store.import_store.enqueue(batch, source(), is_still_there=lambda path, of: True, now=1.0)
         commits.wrote = 0
         await store.import_store.enqueue(batch, source(), is_still_there=lambda path, of: True, now=2.0)
@@ -103,9 +98,7 @@ async def test_a_thousand_known_files_write_nothing(tmp_path: Path, commits: Com
 
 async def test_claims_that_wait_together_are_one_commit(tmp_path: Path, commits: Commits) -> None:
     async with open_store(tmp_path / "queue.db") as store:
-        batch = [
-            EnqueueRequest(b"/memes/%d.jpg" % number, version(number), None) for number in range(ENQUEUE_BATCH_MAX)
-        ]
+        batch = [FoundFile(b"/memes/%d.jpg" % number, version(number)) for number in range(ENQUEUE_BATCH_MAX)]
         await store.import_store.enqueue(batch, source(), is_still_there=lambda path, of: True, now=1.0)
         commits.groups.clear()
         commits.wrote = 0

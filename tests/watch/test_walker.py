@@ -5,9 +5,10 @@ import pytest
 from sample_files import odd
 from watch_fixtures import LONG_AGO_S, PNG, put
 
+from splootd.core.item import FoundFile
 from splootd.watch.ignore import IgnoreRules
 from splootd.watch.inotify_info import filesystem_type
-from splootd.watch.walker import FoundFile, Walker, find_changed_folders, is_still_there
+from splootd.watch.walker import Walker, find_changed_folders, is_still_there
 
 NOW = 2_000_000_000.0
 

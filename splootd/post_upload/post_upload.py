@@ -8,8 +8,6 @@ disk how far the move got.
 import asyncio
 import errno
 import os
-from collections.abc import Callable
-from typing import TypeVar
 
 from splootd.clock import Clock
 from splootd.errors import ResourceExhausted, ServerError, StoreFull
@@ -31,8 +29,6 @@ from splootd.store.ledger import Ledger
 from splootd.store.move_journal import Move, MoveJournal, MoveState, PendingAction
 from splootd.text import printable
 from splootd.upload.admission import AdmissionController
-
-T = TypeVar("T")
 
 PENDING_ACTIONS_MAX = 100  # per query
 MIN_INTERVAL_S = 1.0  # between two rounds
@@ -131,7 +127,7 @@ class PostUploadProcessor:
     async def _apply_action(self, action: PendingAction) -> None:
         await self._verify(action)
         try:
-            target = await _in_thread(lambda: self._choose_target(action))
+            target = await asyncio.to_thread(self._choose_target, action)
         except OSError as error:
             raise _KeepFile(f"file kept: cannot prepare the target ({error.strerror or error})") from error
         item = action.item
@@ -144,7 +140,7 @@ class PostUploadProcessor:
         )
         if move is None:
             return
-        move_error = await _in_thread(lambda: _try_move(move, target))
+        move_error = await asyncio.to_thread(_try_move, move, target)
         state = await record_state(self._moves, move, now=self._clock.now())
         self._log.info(
             "file moved", path=item.path, target=move.target, state=state, error=move_error and str(move_error)
@@ -159,10 +155,10 @@ class PostUploadProcessor:
         if folder is not None:
             if to_path(item.path).parent == to_path(folder):
                 raise _KeepFile("file kept: it is already in the target folder")
-            if not await _in_thread(lambda: to_path(folder).is_dir()):
+            if not await asyncio.to_thread(to_path(folder).is_dir):
                 raise _RetryLater(f"{printable(os.fsdecode(folder))} is missing (unmounted?)")
         try:
-            await _in_thread(lambda: _verify_file(action))
+            await asyncio.to_thread(_verify_file, action)
         except FileNotFoundError:
             if self._clock.now() - item.updated_at < MISSING_GRACE_S:
                 raise _RetryLater("the file is missing") from None
@@ -215,7 +211,3 @@ def _exception_for(error: OSError) -> Exception:
     if error.errno == errno.EXDEV:
         return _KeepFile("file kept: the target folder is on another disk")
     return _KeepFile(f"file kept: cannot move it ({error.strerror or error})")
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    return await asyncio.to_thread(work)

@@ -20,6 +20,7 @@ from splootd.watch.folder_monitor import FolderMonitor
 from splootd.watch.folder_scanner import OpenWatch, ScanSchedule, Watch, WatchUnavailable
 from splootd.watch.importer import Importer
 from splootd.watch.inotify_info import inotify_fds, instance_limit_hint, is_network_filesystem, watched_inodes
+from splootd.watch.path_check import is_inside
 from splootd.watch.walker import FolderStamp, Tree
 
 STEP_MS = 250  # poll interval of watchfiles; files settle for longer than that anyway
@@ -185,7 +186,8 @@ class Watcher:
         folders = await self._folder_store.folders()
         paths = [folder.path for folder in folders]
         wanted = {
-            folder.id: (folder, frozenset(path for path in paths if _is_below(path, folder.path))) for folder in folders
+            folder.id: (folder, frozenset(path for path in paths if is_inside(path, folder.path)) - {folder.path})
+            for folder in folders
         }
         await self._stop_monitors(
             [
@@ -222,10 +224,6 @@ class Watcher:
         await asyncio.gather(*tasks, return_exceptions=True)
         for folder_id in folder_ids:
             del self._monitors[folder_id]
-
-
-def _is_below(path: bytes, folder: bytes) -> bool:
-    return path != folder and path.startswith(folder.rstrip(b"/") + b"/")
 
 
 def _has_same_settings(monitor: FolderMonitor, folder: Folder, nested_folders: frozenset[bytes]) -> bool:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
-from sploot import manual
 from sploot.typer_app import build_app
 from sploot_server.http import openapi
 
@@ -34,6 +33,28 @@ ACTIONS = {
     retry_policy.RetryAction.FILE_MISSING: "marked as `missing`",
 }
 
+ENVIRONMENT = (
+    ("SPLOOT_SERVER", "the library server; overrides the configuration"),
+    ("SPLOOT_TOKEN", "the token for the server"),
+    ("SPLOOT_LOG_LEVEL", "the lowest level in the log; overrides the configuration"),
+    ("SPLOOT_HOME", "a folder for all files of Sploot"),
+    ("SPLOOT_PROFILE", "the profile, like --profile"),
+    ("NO_COLOR", "no colours"),
+)
+EXIT_CODES = (
+    ("0", "done"),
+    ("1", "done, but a file failed or was not found, or work is left (status --exit-code)"),
+    ("2", "wrong usage"),
+    ("3", "the daemon is not reachable or could not be started"),
+    ("4", "action required: signed out, or the configuration is invalid"),
+    ("70", "internal error"),
+    ("75", "another daemon is already running"),
+    ("78", "the daemon's configuration is invalid"),
+    ("124", "--timeout ran out"),
+    ("130", "interrupted"),
+    ("141", "the reader of the output closed the pipe"),
+)
+
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
@@ -49,7 +70,7 @@ def pages() -> dict[str, str]:
 
 
 def _commands() -> Iterator[str]:
-    yield "# Commands\n\n`python -m sploot.manual FOLDER` generates manual pages with the same text.\n"
+    yield "# Commands\n\n`sploot COMMAND --help` prints the same text.\n"
     group: Any = typer.main.get_command(build_app())
     yield from _options(group)
     yield from _below(group, "sploot")
@@ -88,7 +109,7 @@ def _configuration() -> Iterator[str]:
         yield _row(f"`{name}`", key.description, key.allowed, default)
     yield "\n## Environment\n\nThe environment overrides the file.\n"
     yield from _table("variable", "meaning")
-    yield from (_row(f"`{name}`", about) for name, about in manual.ENVIRONMENT)
+    yield from (_row(f"`{name}`", about) for name, about in ENVIRONMENT)
 
 
 def _states() -> Iterator[str]:
@@ -105,7 +126,7 @@ def _states() -> Iterator[str]:
         yield _row(f"`{error_code}`", meanings[error_code], ACTIONS[policy.action])
     yield "\n## Exit codes\n"
     yield from _table("code", "meaning")
-    yield from (_row(code, about) for code, about in manual.EXIT_CODES)
+    yield from (_row(code, about) for code, about in EXIT_CODES)
 
 
 def _metrics() -> Iterator[str]:

@@ -9,9 +9,15 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
+from sploot import exit_codes
+from sploot.typer_app import build_app
 from temp_home import Home
+
+from splootd import daemon
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -95,11 +101,40 @@ def test_a_page_links_to_what_there_is_and_has_no_block_that_nobody_knows(page: 
     assert {kind for kind, _ in blocks(page)} <= KINDS
 
 
-def test_the_reference_is_what_the_code_says() -> None:
-    """If it is not: python docs/reference.py."""
+@pytest.fixture(scope="module")
+def reference() -> Any:
     spec = importlib.util.spec_from_file_location("reference", DOCS / "reference.py")
     assert spec is not None
     assert spec.loader is not None
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_what_the_code_says(reference: Any) -> None:
+    """If it is not: python docs/reference.py."""
     assert {page.name: page.read_text() for page in (DOCS / "reference").glob("*.md")} == reference.pages()
+
+
+def test_the_reference_explains_every_exit_code(reference: Any) -> None:
+    codes = {value for name, value in vars(exit_codes).items() if name.isupper()}
+    codes |= {daemon.EXIT_ALREADY_RUNNING, daemon.EXIT_CONFIG}
+    assert [int(code) for code, _ in reference.EXIT_CODES] == sorted(codes)
+
+
+def test_the_reference_explains_every_command_with_all_its_options() -> None:
+    text = (DOCS / "reference" / "commands.md").read_text()
+    sections = {part.split("`")[1]: part for part in text.split("\n## ")[1:]}
+    for name, command in _commands(typer.main.get_command(build_app()), "sploot"):
+        arguments = [each.metavar or each.name.upper() for each in command.params if each.param_type_name == "argument"]
+        section = sections.pop(" ".join([name, *arguments]))
+        for option in command.params:
+            assert option.param_type_name == "argument" or option.hidden or all(each in section for each in option.opts)
+    assert not sections
+
+
+def _commands(group: Any, name: str) -> Iterator[tuple[str, Any]]:
+    for word, command in group.commands.items():
+        yield f"{name} {word}", command
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{name} {word}")

@@ -1,7 +1,7 @@
 """Parses the usual command lines without Typer, which takes longer to import than most commands take to run.
 
-Any other command line, including every wrong one, is left to Typer. Both call the same functions; a test compares this
-table with Typer's definitions.
+Any other command line, including every wrong one, is left to Typer. Both call the same functions. The table is
+generated from the Typer app: `python cli/generate_fast_path.py`.
 """
 
 from __future__ import annotations
@@ -18,32 +18,22 @@ UNLIMITED = float("inf")
 
 
 class Command:
-    """A command: the function `module.function`, its options and its positional arguments.
+    """The arguments of a command: each is a parameter of its function and a kind.
 
-    Each option is a parameter of the function and its kind. `positional` is the same for the positional arguments, of
-    which there are `positional_min` to `positional_max`.
+    There are `positional_min` to `positional_max` positional arguments.
     """
 
     def __init__(
         self,
-        module: str,
-        function: str,
+        options: dict[str, tuple[str, str]],
         positional: tuple[str, str] = ("", TEXT),
         positional_min: int = 0,
         positional_max: float = 0,
-        **options: tuple[str, str],
     ) -> None:
-        self.module = module
-        self.function = function
+        self.options = options
         self.positional = positional
         self.positional_min = positional_min
         self.positional_max = positional_max
-        self.options = {f"--{name.replace('_', '-')}": option for name, option in options.items()}
-
-    def run(self, arguments: dict[str, Any]) -> int:
-        module = __import__(self.module, fromlist=[self.function])
-        code: int = getattr(module, self.function)(**arguments)
-        return code
 
     def parse(self, words: list[str]) -> dict[str, Any] | None:
         """Return the arguments of the function, or None to leave `words` to Typer."""
@@ -84,80 +74,75 @@ def _is_number(word: str, chars_max: int = NUMBER_CHARS_MAX) -> bool:
     return word.isascii() and word.isdecimal() and len(word) <= chars_max and int(word) > 0
 
 
-_JSON = ("as_json", FLAG)
-_PACKAGE = "sploot.commands"
-COMMANDS = {
-    "status": Command(f"{_PACKAGE}.status", "status", exit_code=("exit_code", FLAG), json=_JSON),
-    "add": Command(
-        f"{_PACKAGE}.add",
-        "add",
+TABLE: dict[tuple[str, ...], Command] = {
+    ("add",): Command(
+        {
+            "--once": ("once", FLAG),
+            "--priority": ("priority", TEXT),
+            "--tag": ("tag", TEXTS),
+            "--dry-run": ("dry_run", FLAG),
+            "--force": ("force", FLAG),
+            "--after-upload": ("after_upload", TEXT),
+            "--json": ("as_json", FLAG),
+        },
         ("paths", TEXT),
-        1,
+        0,
         UNLIMITED,
-        once=("once", FLAG),
-        priority=("priority", TEXT),
-        tag=("tag", TEXTS),
-        dry_run=("dry_run", FLAG),
-        force=("force", FLAG),
-        after_upload=("after_upload", TEXT),
-        json=_JSON,
     ),
-    "list": Command(
-        f"{_PACKAGE}.list",
-        "list_items",
-        state=("state", TEXT),
-        folder=("folder", TEXT),
-        error=("error_code", TEXT),
-        limit=("limit", NUMBER),
-        json=_JSON,
+    ("status",): Command({"--exit-code": ("exit_code", FLAG), "--json": ("as_json", FLAG)}),
+    ("list",): Command(
+        {
+            "--state": ("state", TEXT),
+            "--folder": ("folder", TEXT),
+            "--error": ("error_code", TEXT),
+            "--limit": ("limit", NUMBER),
+            "--json": ("as_json", FLAG),
+        }
     ),
-    "why": Command(f"{_PACKAGE}.why", "why", ("target", TEXT), 1, 1, json=_JSON),
-    "why --slow": Command(f"{_PACKAGE}.why", "why_slow", json=_JSON),
-    "failed": Command(f"{_PACKAGE}.failed", "failed", json=_JSON),
-    "search": Command(
-        f"{_PACKAGE}.search", "search", ("terms", TEXT), 1, UNLIMITED, limit=("limit", NUMBER), json=_JSON
+    ("failed",): Command({"--json": ("as_json", FLAG)}),
+    ("why",): Command({"--slow": ("slow", FLAG), "--json": ("as_json", FLAG)}, ("target", TEXT), 0, 1),
+    ("search",): Command({"--limit": ("limit", NUMBER), "--json": ("as_json", FLAG)}, ("terms", TEXT), 1, UNLIMITED),
+    ("ui",): Command(
+        {"--no-open": ("open_browser", NEGATED_FLAG), "--reset": ("reset", FLAG), "--json": ("as_json", FLAG)}
     ),
-    "folders": Command(f"{_PACKAGE}.folders", "folders", json=_JSON),
-    "retry": Command(
-        f"{_PACKAGE}.retry",
-        "retry",
+    ("retry",): Command(
+        {"--error": ("error_code", TEXT), "--all": ("retry_all", FLAG), "--json": ("as_json", FLAG)},
         ("ids", ID),
         0,
         UNLIMITED,
-        error=("error_code", TEXT),
-        all=("retry_all", FLAG),
-        json=_JSON,
     ),
-    "bump": Command(f"{_PACKAGE}.bump", "bump", ("targets", TEXT), 1, UNLIMITED, json=_JSON),
-    "forget": Command(f"{_PACKAGE}.forget", "forget", ("targets", TEXT), 1, UNLIMITED, json=_JSON),
-    "pause": Command(f"{_PACKAGE}.pause", "pause"),
-    "resume": Command(f"{_PACKAGE}.resume", "resume"),
-    "metrics": Command(f"{_PACKAGE}.metrics", "metrics", json=_JSON),
-    "logs": Command(f"{_PACKAGE}.logs", "logs", level=("level", TEXT)),
-    "doctor": Command(
-        f"{_PACKAGE}.doctor",
-        "doctor",
-        self_test=("self_test", FLAG),
-        no_self_test=("self_test", NEGATED_FLAG),
-        thorough=("thorough", FLAG),
-        bundle=("bundle", TEXT),
-        json=_JSON,
+    ("bump",): Command({"--json": ("as_json", FLAG)}, ("targets", TEXT), 1, UNLIMITED),
+    ("forget",): Command({"--json": ("as_json", FLAG)}, ("targets", TEXT), 1, UNLIMITED),
+    ("pause",): Command({}),
+    ("resume",): Command({}),
+    ("undo",): Command({"--last": ("last", FLAG), "--json": ("as_json", FLAG)}, ("ids", ID), 0, UNLIMITED),
+    ("doctor",): Command(
+        {
+            "--self-test": ("self_test", FLAG),
+            "--no-self-test": ("self_test", NEGATED_FLAG),
+            "--thorough": ("thorough", FLAG),
+            "--bundle": ("bundle", TEXT),
+            "--json": ("as_json", FLAG),
+        }
     ),
-    "undo": Command(f"{_PACKAGE}.undo", "undo", ("ids", ID), 0, UNLIMITED, last=("last", FLAG), json=_JSON),
-    "ui": Command(f"{_PACKAGE}.ui", "ui", no_open=("open_browser", NEGATED_FLAG), reset=("reset", FLAG), json=_JSON),
-    "config get": Command(f"{_PACKAGE}.config", "get_value", ("key", TEXT), 1, 1, json=_JSON),
-    "config list": Command(f"{_PACKAGE}.config", "list_values", json=_JSON),
-    "config path": Command(f"{_PACKAGE}.config", "print_path"),
-    "service status": Command(f"{_PACKAGE}.service", "status", json=_JSON),
+    ("logs",): Command({"--level": ("level", TEXT)}),
+    ("metrics",): Command({"--json": ("as_json", FLAG)}),
+    ("folders",): Command({"--json": ("as_json", FLAG)}),
+    ("config", "get"): Command({"--json": ("as_json", FLAG)}, ("key", TEXT), 1, 1),
+    ("config", "list"): Command({"--json": ("as_json", FLAG)}),
+    ("config", "path"): Command({}),
+    ("service", "status"): Command({"--json": ("as_json", FLAG)}),
 }
-_BY_NAME = {tuple(name.split()): command for name, command in COMMANDS.items()}
 
 
 def parse(arguments: list[str]) -> Callable[[], int] | None:
     """Return a function that runs the command given by `arguments`, or None to leave them to Typer."""
-    words = tuple(arguments[:2]) if tuple(arguments[:2]) in _BY_NAME else tuple(arguments[:1])
-    command = _BY_NAME.get(words)
-    parsed = command.parse(arguments[len(words) :]) if command else None
-    if command is None or parsed is None:
-        return None
-    return lambda: command.run(parsed)
+    words = tuple(arguments[:2]) if tuple(arguments[:2]) in TABLE else tuple(arguments[:1])
+    parsed = TABLE[words].parse(arguments[len(words) :]) if words in TABLE else None
+    return None if parsed is None else lambda: _run(words, parsed)
+
+
+def _run(words: tuple[str, ...], arguments: dict[str, Any]) -> int:
+    module = __import__(f"sploot.commands.{words[0]}", fromlist=["COMMANDS"])
+    code: int = module.COMMANDS[" ".join(words)](**arguments)
+    return code

@@ -1,12 +1,14 @@
 """Builds the Typer app from the command modules."""
 
+import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
+from sploot import typer_options
 from splootd import __version__
 
 COMMANDS = (
@@ -14,7 +16,14 @@ COMMANDS = (
     *("undo", "login", "logout", "doctor", "logs", "metrics", "backup", "restore"),
     *("folders", "config", "service", "daemon"),
 )
-"""Each is a module of `sploot.commands` with a function `register`, in the order of `sploot --help`."""
+"""Each is a module of `sploot.commands`, in the order of `sploot --help`."""
+
+GROUPS = {
+    "folders": "List the watched folders and their health.",
+    "config": "Read and change the configuration.",
+    "service": "Start the daemon at login.",
+    "daemon": "Start and stop the daemon.",
+}
 
 APP_SETTINGS: dict[str, Any] = {
     "name": "sploot",
@@ -31,8 +40,41 @@ def build_app(commands: Iterable[str] = COMMANDS) -> typer.Typer:
     app = typer.Typer(**APP_SETTINGS)
     app.callback()(main)
     for name in commands:
-        import_module(f"sploot.commands.{name}").register(app)
+        functions: dict[str, Callable[..., int]] = import_module(f"sploot.commands.{name}").COMMANDS
+        for function in functions.values():
+            function.__annotations__ = inspect.get_annotations(function, locals=vars(typer_options), eval_str=True)
+        if name in GROUPS:
+            app.add_typer(_build_group(name, functions), name=name)
+        else:
+            app.command(name)(functions[name])
     return app
+
+
+def _build_group(name: str, functions: dict[str, Callable[..., int]]) -> typer.Typer:
+    """Return a group with the given commands. The one with the name of the group runs without a subcommand."""
+    has_default = name in functions
+    group = typer.Typer(
+        help=GROUPS[name], no_args_is_help=not has_default, invoke_without_command=has_default, rich_markup_mode=None
+    )
+    for words, function in functions.items():
+        if words == name:
+            group.callback()(_as_callback(function))
+        else:
+            group.command(words.removeprefix(f"{name} "))(function)
+    return group
+
+
+def _as_callback(function: Callable[..., int]) -> Callable[..., int | None]:
+    """Return a callback of a group that calls `function` unless a subcommand is given."""
+
+    def callback(context: typer.Context, **options: Any) -> int | None:
+        return None if context.invoked_subcommand else function(**options)
+
+    context, _ = inspect.signature(callback).parameters.values()
+    signature = inspect.signature(function)
+    signature = signature.replace(parameters=[context, *signature.parameters.values()])
+    callback.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect.signature()
+    return callback
 
 
 def _print_version(is_requested: bool) -> None:

@@ -1,10 +1,12 @@
-"""Options and arguments that several commands share."""
+"""The names that the annotations of commands use."""
 
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+__all__ = ("Annotated", "Argument", "JsonOption", "Option", "TargetArguments")
+
+JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
 TargetArguments = Annotated[
-    list[str], typer.Argument(metavar="PATH|ID...", help="Files, or ids as printed by `sploot list`.")
+    list[str], Argument(metavar="PATH|ID...", help="Files, or ids as printed by `sploot list`.")
 ]

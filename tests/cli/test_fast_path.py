@@ -1,20 +1,23 @@
 """The fast path and Typer call the same function with the same arguments."""
 
+import functools
 import inspect
+import runpy
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sploot import fast_path, typer_app, typer_runner
+from sploot import fast_path, typer_runner
 from sploot.commands import add
+from sploot.typer_app import build_app
 
 from splootd.protocol import ADD_PATHS_MAX
 
-APP = typer.main.get_command(typer_app.build_app())
+ROOT = Path(__file__).parent.parent.parent
 WORDS = ["a", "b.png", "urgent", "7", "007", "100", "0", "-1", "x=y", "", "é", "keep", "two words"]
 Call = tuple[str, dict[str, Any]]
 
@@ -23,16 +26,19 @@ Call = tuple[str, dict[str, Any]]
 def calls() -> Iterator[list[Call]]:
     """Replace every function of the table by one that only records its arguments."""
     recorded: list[Call] = []
+    build_app()  # evaluates the annotations, which the replacements copy
     with pytest.MonkeyPatch.context() as patch:
-        for command in fast_path.COMMANDS.values():
-            module = import_module(command.module)
-            patch.setattr(module, command.function, _record_calls(getattr(module, command.function), recorded))
+        for words in fast_path.TABLE:
+            functions = import_module(f"sploot.commands.{words[0]}").COMMANDS
+            name = " ".join(words)
+            patch.setitem(functions, name, _record_calls(functions[name], recorded))
         yield recorded
 
 
 def _record_calls(function: Any, recorded: list[Call]) -> Any:
     signature = inspect.signature(function)
 
+    @functools.wraps(function)
     def record(*arguments: Any, **named: Any) -> int:
         bound = signature.bind(*arguments, **named)
         bound.apply_defaults()
@@ -43,21 +49,17 @@ def _record_calls(function: Any, recorded: list[Call]) -> Any:
     return record
 
 
-def options(name: str) -> dict[str, tuple[str, str]]:
-    return fast_path.COMMANDS[name].options
-
-
 @st.composite
 def command_lines(draw: st.DrawFn) -> list[str]:
     """Generate command command_lines with all options, odd values, and any order."""
-    name = draw(st.sampled_from(sorted(fast_path.COMMANDS)))
+    words = draw(st.sampled_from(sorted(fast_path.TABLE)))
     word = st.sampled_from(WORDS)
-    option = st.sampled_from([*options(name), "--no-such"])
+    option = st.sampled_from([*fast_path.TABLE[words].options, "--no-such"])
     flag = option.map(lambda each: [each])
     spaced = st.tuples(option, word).map(list)
     joined = st.tuples(option, word).map(lambda pair: [f"{pair[0]}={pair[1]}"])
     parts = draw(st.lists(st.one_of(word.map(lambda each: [each]), flag, spaced, joined), max_size=5))
-    return [*name.split(), *(each for part in parts for each in part)]
+    return [*words, *(each for part in parts for each in part)]
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -73,23 +75,19 @@ def test_both_parsers_agree(calls: list[Call], command_line: list[str]):
     assert calls[0] == calls[1]
 
 
-def _typer_command(name: str) -> Any:
-    """Return Typer's command of that name, which may be a subcommand or include an option."""
-    command: Any = APP
-    for word in name.split():
-        command = command if word.startswith("-") else command.commands[word]
-    return command
+@pytest.mark.parametrize("words", fast_path.TABLE, ids=" ".join)
+def test_every_option_of_the_table_is_parsed(words: tuple[str, ...]):
+    values = {fast_path.FLAG: [], fast_path.NEGATED_FLAG: [], fast_path.NUMBER: ["7"]}
+    command = fast_path.TABLE[words]
+    positionals = ["7"] * command.positional_min
+    for option, (_, kind) in command.options.items():
+        assert fast_path.parse([*words, *positionals, option, *values.get(kind, ["word"])]) is not None
 
 
-@pytest.mark.parametrize("name", fast_path.COMMANDS)
-def test_every_option_of_the_table_exists_in_typer_and_is_parsed(name: str, calls: list[Call]):
-    words = {fast_path.FLAG: [], fast_path.NEGATED_FLAG: [], fast_path.NUMBER: ["7"]}
-    typer_options = _typer_command(name).params
-    known = {each for option in typer_options for each in (*option.opts, *option.secondary_opts)}
-    positionals = ["7"] * fast_path.COMMANDS[name].positional_min
-    for option, (_, kind) in options(name).items():
-        assert option in known
-        assert fast_path.parse([*name.split(), *positionals, option, *words.get(kind, ["word"])]) is not None
+def test_the_table_is_generated_from_the_typer_app():
+    """If it is not: python cli/generate_fast_path.py."""
+    generate = runpy.run_path(str(ROOT / "cli" / "generate_fast_path.py"))["generate"]
+    assert Path(fast_path.__file__).read_text() == generate()
 
 
 @pytest.mark.parametrize(
@@ -98,9 +96,9 @@ def test_every_option_of_the_table_exists_in_typer_and_is_parsed(name: str, call
         [],
         ["--help"],
         ["status", "-f"],
-        ["add"],
+        ["search"],
         ["add", "--wait", "x"],
-        ["why"],
+        ["why", "a", "b"],
         ["nothing"],
         ["add", "--", "x"],
         ["config list"],

@@ -1,6 +1,6 @@
-"""One module per command: its implementation, and `register`, which defines it for Typer.
+"""One module per command or group of commands. Its `COMMANDS` are the functions by the names that the user types.
 
-`register` imports Typer itself, because most command lines are parsed by `sploot.fast_path` and never need it. So these
-modules must not use `from __future__ import annotations`: Typer would evaluate the annotations of a command in the
-namespace of the module, which contains neither `typer` nor `Annotated`.
+The signature and the docstring of a function define its command. The annotations name objects of Typer, which most
+command lines never import because `sploot.fast_path` parses them. So they are strings here, and `sploot.typer_app`
+evaluates them with the names of `sploot.typer_options`.
 """

@@ -1,5 +1,7 @@
 """`sploot add`: send paths to the daemon. Like `sploot status` it does not import `splootd.protocol`."""
 
+from __future__ import annotations
+
 import os
 from types import SimpleNamespace
 
@@ -12,12 +14,11 @@ from splootd.errors import RequestError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-    from typer import Typer
-
     from sploot.client import Client
+    from sploot.typer_options import Annotated, Argument, JsonOption, Option
 
 PATHS_PER_REQUEST_MAX = 1_000  # ADD_PATHS_MAX of the protocol, which is not imported here
 REQUEST_BYTES_MAX = 8_000_000  # below the daemon's limit even if every path has the maximum length
@@ -28,32 +29,40 @@ SILENT_OUTCOMES = frozenset({"queued", "changed", "renamed", "requeued", "known"
 
 
 def add(
-    paths: "Sequence[str]" = (),
+    paths: Annotated[list[str] | None, Argument(metavar="PATH...", help="Files and folders.")] = None,
     *,
-    once: bool = False,
-    priority: str = "normal",
-    tag: "Sequence[str]" = (),
-    paths_from: str | None = None,
-    null: bool = False,
-    dry_run: bool = False,
-    force: bool = False,
-    after_upload: str = "keep",
-    wait: bool = False,
-    timeout: float | None = None,
-    as_json: bool = False,
+    once: Annotated[bool, Option("--once", help="Import folders without watching them.")] = False,
+    priority: Annotated[str, Option(help="urgent, normal or background.")] = "normal",
+    tag: Annotated[list[str] | None, Option(help="Tag in the library; may be given several times.")] = None,
+    paths_from: Annotated[
+        str | None, Option("--from", metavar="FILE", help="Read paths from FILE, one per line; - is standard input.")
+    ] = None,
+    null: Annotated[bool, Option("--null", help="Paths in that list end with a NUL character.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only print what would happen.")] = False,
+    force: Annotated[bool, Option("--force", help="Upload again what was deleted in the library.")] = False,
+    after_upload: Annotated[
+        str,
+        Option(
+            metavar="keep|trash|move:DIR",
+            help="What to do with a file after its upload, once the library has been verified to have it.",
+        ),
+    ] = "keep",
+    wait: Annotated[bool, Option("--wait", help="Wait until all files are finished.")] = False,
+    timeout: Annotated[float | None, Option(min=0, help="Maximum number of seconds for --wait.")] = None,
+    as_json: JsonOption = False,
 ) -> int:
-    """Add `paths` and the paths listed in the file `paths_from`."""
+    """Queue files; import folders and keep watching them."""
     if not paths and paths_from is None:
         raise RequestError("missing_argument", "no path was given", "sploot add PATH..., or --from - to read a list")
     if timeout is not None and not wait:
         raise RequestError("bad_option", "--timeout limits how long --wait may take", "give both options")
     if null and paths_from is None:
         raise RequestError("bad_option", "--null describes the list of --from", "give both options")
-    options = {"watch": not once, "priority": priority, "tags": [*tag], "force": force, "dry_run": dry_run}
+    options = {"watch": not once, "priority": priority, "tags": tag or [], "force": force, "dry_run": dry_run}
     client = open_client()
     total, code = _send_in_batches(
         client,
-        _all_paths(paths, paths_from, by_null=null),
+        _all_paths(paths or (), paths_from, by_null=null),
         {**options, "after_upload": parse_action(after_upload)},
         as_json=as_json,
     )
@@ -70,7 +79,7 @@ def add(
     return code
 
 
-def _all_paths(paths: "Iterable[str]", paths_from: str | None, *, by_null: bool) -> "Iterator[str]":
+def _all_paths(paths: Iterable[str], paths_from: str | None, *, by_null: bool) -> Iterator[str]:
     yield from map(absolute, paths)
     if paths_from is not None:
         from sploot.path_list import read_paths
@@ -79,8 +88,8 @@ def _all_paths(paths: "Iterable[str]", paths_from: str | None, *, by_null: bool)
 
 
 def _send_in_batches(
-    client: "Client", paths: "Iterable[str]", options: "Mapping[str, Any]", *, as_json: bool
-) -> "tuple[dict[str, Any], int]":
+    client: Client, paths: Iterable[str], options: Mapping[str, Any], *, as_json: bool
+) -> tuple[dict[str, Any], int]:
     """Send all `paths` as one import. Return the sum of the replies and the exit code.
 
     Of the paths in the replies, only the folders are kept unless the output is JSON: a list may have millions of files.
@@ -100,7 +109,7 @@ def _send_in_batches(
     return total, code
 
 
-def _batches(paths: "Iterable[str]") -> "Iterator[list[str]]":
+def _batches(paths: Iterable[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     size_bytes = 0
     for path in paths:
@@ -114,7 +123,7 @@ def _batches(paths: "Iterable[str]") -> "Iterator[list[str]]":
         yield batch
 
 
-def _report_outcomes(outcomes: "Iterable[dict[str, Any]]") -> int:
+def _report_outcomes(outcomes: Iterable[dict[str, Any]]) -> int:
     """Print what went wrong with single paths or below them; return the exit code."""
     code = exit_codes.DONE
     for each in outcomes:
@@ -125,50 +134,4 @@ def _report_outcomes(outcomes: "Iterable[dict[str, Any]]") -> int:
     return code
 
 
-def register(app: "Typer") -> None:
-    from typing import Annotated
-
-    import typer
-
-    from sploot.typer_options import JsonOption
-
-    @app.command("add")
-    def command(
-        *,
-        paths: Annotated[list[str] | None, typer.Argument(metavar="PATH...", help="Files and folders.")] = None,
-        once: Annotated[bool, typer.Option("--once", help="Import folders without watching them.")] = False,
-        priority: Annotated[str, typer.Option(help="urgent, normal or background.")] = "normal",
-        tag: Annotated[list[str] | None, typer.Option(help="Tag in the library; may be given several times.")] = None,
-        paths_from: Annotated[
-            str | None,
-            typer.Option("--from", metavar="FILE", help="Read paths from FILE, one per line; - is standard input."),
-        ] = None,
-        null: Annotated[bool, typer.Option("--null", help="Paths in that list end with a NUL character.")] = False,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would happen.")] = False,
-        force: Annotated[bool, typer.Option("--force", help="Upload again what was deleted in the library.")] = False,
-        after_upload: Annotated[
-            str,
-            typer.Option(
-                metavar="keep|trash|move:DIR",
-                help="What to do with a file after its upload, once the library has been verified to have it.",
-            ),
-        ] = "keep",
-        wait: Annotated[bool, typer.Option("--wait", help="Wait until all files are finished.")] = False,
-        timeout: Annotated[float | None, typer.Option(min=0, help="Maximum number of seconds for --wait.")] = None,
-        as_json: JsonOption = False,
-    ) -> int:
-        """Queue files; import folders and keep watching them."""
-        return add(
-            paths or (),
-            once=once,
-            priority=priority,
-            tag=tag or (),
-            paths_from=paths_from,
-            null=null,
-            dry_run=dry_run,
-            force=force,
-            after_upload=after_upload,
-            wait=wait,
-            timeout=timeout,
-            as_json=as_json,
-        )
+COMMANDS = {"add": add}

@@ -1,5 +1,7 @@
 """`sploot config`: read and change the configuration file."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -17,12 +19,13 @@ from splootd.errors import ConfigError, RequestError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typer import Typer
+    from sploot.typer_options import JsonOption
 
 ENVIRONMENT_VARIABLES = {"server": "SPLOOT_SERVER", "log_level": "SPLOOT_LOG_LEVEL"}
 
 
-def get_value(key: str, *, as_json: bool = False) -> int:
+def get_value(key: str, *, as_json: JsonOption = False) -> int:
+    """Print the value of one key."""
     with _as_usage_error():
         get_key(key, "the command line")
     value = _load_config().get(key)
@@ -33,8 +36,8 @@ def get_value(key: str, *, as_json: bool = False) -> int:
     return exit_codes.DONE
 
 
-def list_values(*, as_json: bool = False) -> int:
-    """Print every key with its value, the source of the value, its description and the allowed values."""
+def list_values(*, as_json: JsonOption = False) -> int:
+    """List all keys with their values and allowed values."""
     config, in_file = _load_config(), read_toml(_paths().config_file)
     rows = [
         {"key": name, "value": config.get(name), "source": _source(name, in_file), "allowed": key.allowed}
@@ -51,18 +54,19 @@ def list_values(*, as_json: bool = False) -> int:
 
 
 def print_path() -> int:
+    """Print the path of the configuration file."""
     print(_paths().config_file)
     return exit_codes.DONE
 
 
-def set_value(key: str, text: str) -> int:
-    """Validate and write one key, then restart a running daemon."""
+def set_value(key: str, value: str) -> int:
+    """Change one key and restart a running daemon."""
     paths = _paths()
     with _as_usage_error():
-        value = parse_value(key, text)
+        parsed = parse_value(key, value)
     read_toml(paths.config_file)  # an invalid file is not overwritten: the user must repair it first
-    write_value(paths.config_file, key, value)
-    print(f"{key} is now {value}.")
+    write_value(paths.config_file, key, parsed)
+    print(f"{key} is now {parsed}.")
     if os.environ.get(ENVIRONMENT_VARIABLES.get(key, "")):
         print_stderr(f"note: the environment variable {ENVIRONMENT_VARIABLES[key]} overrides it")
     if restart_if_running(paths):
@@ -119,30 +123,4 @@ def _load_config() -> Config:
     return Config.load(_paths().config_file, os.environ)
 
 
-def register(app: "Typer") -> None:
-    import typer
-
-    from sploot.typer_options import JsonOption
-
-    group = typer.Typer(help="Read and change the configuration.", no_args_is_help=True, rich_markup_mode=None)
-    app.add_typer(group, name="config")
-
-    @group.command("get")
-    def command_get(key: str, as_json: JsonOption = False) -> int:
-        """Print the value of one key."""
-        return get_value(key, as_json=as_json)
-
-    @group.command("set")
-    def command_set(key: str, value: str) -> int:
-        """Change one key and restart a running daemon."""
-        return set_value(key, value)
-
-    @group.command("list")
-    def command_list(as_json: JsonOption = False) -> int:
-        """List all keys with their values and allowed values."""
-        return list_values(as_json=as_json)
-
-    @group.command("path")
-    def command_path() -> int:
-        """Print the path of the configuration file."""
-        return print_path()
+COMMANDS = {"config get": get_value, "config set": set_value, "config list": list_values, "config path": print_path}

@@ -1,5 +1,7 @@
 """`sploot doctor`: run checks here and inside the daemon, and print the command that fixes each problem."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +22,23 @@ from splootd.protocol import Finding, Findings, RunDoctor, SelfTest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typer import Typer
+    from sploot.typer_options import Annotated, JsonOption, Option
 
 
-def doctor(*, self_test: bool = True, thorough: bool = False, as_json: bool = False, bundle: str | None = None) -> int:
-    """Print all findings and write them to `bundle`; exit code 4 if one of them is an error."""
+def doctor(
+    *,
+    self_test: Annotated[
+        bool, Option(help="Upload a tiny image to the library and delete it there permanently.")
+    ] = True,
+    thorough: Annotated[
+        bool, Option("--thorough", help="Read the whole queue database: about 5 s for a million files.")
+    ] = False,
+    bundle: Annotated[
+        str | None, Option(metavar="FILE", help="Write FILE for a bug report, without secrets and file names.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Check for problems and print the command that fixes each."""
     found = collect_findings(self_test=self_test, thorough=thorough)
     if as_json:
         print_json(encode(found))
@@ -110,26 +124,4 @@ def _check_service() -> Iterator[Finding]:
         yield Finding("lingering", "ok", message, f"loginctl enable-linger {get_user_name()}")
 
 
-def register(app: "Typer") -> None:
-    from typing import Annotated
-
-    import typer
-
-    from sploot.typer_options import JsonOption
-
-    @app.command("doctor")
-    def command(
-        self_test: Annotated[
-            bool, typer.Option(help="Upload a tiny image to the library and delete it there permanently.")
-        ] = True,
-        thorough: Annotated[
-            bool, typer.Option("--thorough", help="Read the whole queue database: about 5 s for a million files.")
-        ] = False,
-        bundle: Annotated[
-            str | None,
-            typer.Option(metavar="FILE", help="Write FILE for a bug report, without secrets and file names."),
-        ] = None,
-        as_json: JsonOption = False,
-    ) -> int:
-        """Check for problems and print the command that fixes each."""
-        return doctor(self_test=self_test, thorough=thorough, as_json=as_json, bundle=bundle)
+COMMANDS = {"doctor": doctor}

@@ -1,5 +1,7 @@
 """`sploot failed`: list failed files."""
 
+from __future__ import annotations
+
 from sploot import exit_codes, render
 from sploot.commands.list import NO_LIMIT, list_items, stream_items
 from sploot.terminal import get_style, print_stderr
@@ -7,12 +9,13 @@ from splootd.protocol import ListItems
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typer import Typer
+    from sploot.typer_options import JsonOption
 
 FAILED_SHOWN_MAX = 100
 
 
-def failed(*, as_json: bool = False) -> int:
+def failed(*, as_json: JsonOption = False) -> int:
+    """List failed files, each with its error."""
     if as_json:
         return list_items(state="failed", limit=NO_LIMIT, as_json=True)
     failed_items = list(stream_items(ListItems(state="failed", limit=FAILED_SHOWN_MAX)))
@@ -26,10 +29,4 @@ def failed(*, as_json: bool = False) -> int:
     return exit_codes.DONE
 
 
-def register(app: "Typer") -> None:
-    from sploot.typer_options import JsonOption
-
-    @app.command("failed")
-    def command(as_json: JsonOption = False) -> int:
-        """List failed files, each with its error."""
-        return failed(as_json=as_json)
+COMMANDS = {"failed": failed}

@@ -1,5 +1,7 @@
 """`sploot list`: list items."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,7 +19,7 @@ from splootd.protocol import ItemRow, ListItems
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typer import Typer
+    from sploot.typer_options import Annotated, JsonOption, Option
 
 NO_LIMIT = (1 << 63) - 1
 
@@ -51,12 +53,17 @@ def stream_items(request: ListItems) -> Iterator[ItemRow]:
 
 def list_items(
     *,
-    state: str | None = None,
-    folder: str | None = None,
-    error_code: str | None = None,
-    limit: int = 100,
-    as_json: bool = False,
+    state: Annotated[
+        str | None, Option(help="Only this state: pending, uploading, embedding, ready, failed, missing or skipped.")
+    ] = None,
+    folder: Annotated[str | None, Option(help="Only files of this watched folder.")] = None,
+    error_code: Annotated[
+        str | None, Option("--error", metavar="CODE", help="Only files that failed with this error code.")
+    ] = None,
+    limit: Annotated[int, Option(min=1, help="Maximum number of items.")] = 100,
+    as_json: JsonOption = False,
 ) -> int:
+    """List items, newest first."""
     request = ListItems(state, absolute(folder) if folder is not None else None, error_code, None, limit)
     if as_json:
         for line in stream_json_lines(request):
@@ -68,25 +75,4 @@ def list_items(
     return exit_codes.DONE
 
 
-def register(app: "Typer") -> None:
-    from typing import Annotated
-
-    import typer
-
-    from sploot.typer_options import JsonOption
-
-    @app.command("list")
-    def command(
-        state: Annotated[
-            str | None,
-            typer.Option(help="Only this state: pending, uploading, embedding, ready, failed, missing or skipped."),
-        ] = None,
-        folder: Annotated[str | None, typer.Option(help="Only files of this watched folder.")] = None,
-        error_code: Annotated[
-            str | None, typer.Option("--error", metavar="CODE", help="Only files that failed with this error code.")
-        ] = None,
-        limit: Annotated[int, typer.Option(min=1, help="Maximum number of items.")] = 100,
-        as_json: JsonOption = False,
-    ) -> int:
-        """List items, newest first."""
-        return list_items(state=state, folder=folder, error_code=error_code, limit=limit, as_json=as_json)
+COMMANDS = {"list": list_items}

@@ -1,5 +1,7 @@
 """`sploot login`: store a token, or the command that prints one."""
 
+from __future__ import annotations
+
 import sys
 
 from sploot.commands.change_request import request_and_print
@@ -8,12 +10,17 @@ from splootd.protocol import Login
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typer import Typer
+    from sploot.typer_options import Annotated, Option
 
 TOKEN_CHARS_MAX = 65_536
 
 
-def login(*, token_stdin: bool, token_command: str) -> int:
+def login(
+    *,
+    token_stdin: Annotated[bool, Option("--token-stdin", help="Read the token from standard input.")] = False,
+    token_command: Annotated[str, Option(metavar="CMD", help="Run CMD for a token whenever one is needed.")] = "",
+) -> int:
+    """Store a token for the server."""
     if token_command:
         return request_and_print(Login(token_command=token_command))
     if not token_stdin and not sys.stdin.isatty():
@@ -28,17 +35,4 @@ def login(*, token_stdin: bool, token_command: str) -> int:
     return request_and_print(Login(token=token.strip()))
 
 
-def register(app: "Typer") -> None:
-    from typing import Annotated
-
-    import typer
-
-    @app.command("login")
-    def command(
-        token_stdin: Annotated[bool, typer.Option("--token-stdin", help="Read the token from standard input.")] = False,
-        token_command: Annotated[
-            str, typer.Option(metavar="CMD", help="Run CMD for a token whenever one is needed.")
-        ] = "",
-    ) -> int:
-        """Store a token for the server."""
-        return login(token_stdin=token_stdin, token_command=token_command)
+COMMANDS = {"login": login}

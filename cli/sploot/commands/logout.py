@@ -3,17 +3,10 @@
 from sploot.commands.change_request import request_and_print
 from splootd.protocol import Logout
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typer import Typer
-
 
 def logout() -> int:
+    """Delete the stored token."""
     return request_and_print(Logout())
 
 
-def register(app: "Typer") -> None:
-    @app.command("logout")
-    def command() -> int:
-        """Delete the stored token."""
-        return logout()
+COMMANDS = {"logout": logout}

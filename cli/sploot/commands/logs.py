@@ -1,5 +1,7 @@
 """`sploot logs`: print the daemon's log, one readable line per JSON line. Works without a daemon."""
 
+from __future__ import annotations
+
 import json
 import os
 import select
@@ -16,7 +18,7 @@ from splootd.errors import RequestError, SplootError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typer import Typer
+    from sploot.typer_options import Annotated, Option
 
 TAIL_LINES = 200  # printed before the new ones
 POLL_INTERVAL_S = 0.5
@@ -24,7 +26,12 @@ LINE_CHARS_MAX = 1_000_000
 _HEADER_KEYS = ("timestamp", "level", "event", "part", "exception")
 
 
-def logs(*, follow: bool = False, level: str = "debug") -> int:
+def logs(
+    *,
+    follow: Annotated[bool, Option("--follow", "-f", help="Print new lines until interrupted.")] = False,
+    level: Annotated[str, Option(help="Lowest level: debug, info, warning, error or fatal.")] = "debug",
+) -> int:
+    """Print the daemon's log."""
     if level not in LOG_LEVELS:
         raise RequestError("bad_level", f"unknown log level {level!r}", f"use one of: {', '.join(LOG_LEVELS)}")
     file = Paths.from_environ(os.environ).log
@@ -86,15 +93,4 @@ def format_entry(line: str, min_level: int) -> str | None:
     return formatted + trace
 
 
-def register(app: "Typer") -> None:
-    from typing import Annotated
-
-    import typer
-
-    @app.command("logs")
-    def command(
-        follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until interrupted.")] = False,
-        level: Annotated[str, typer.Option(help="Lowest level: debug, info, warning, error or fatal.")] = "debug",
-    ) -> int:
-        """Print the daemon's log."""
-        return logs(follow=follow, level=level)
+COMMANDS = {"logs": logs}

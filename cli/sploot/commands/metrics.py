@@ -1,5 +1,7 @@
 """`sploot metrics`: print the daemon's metrics."""
 
+from __future__ import annotations
+
 import sys
 
 from sploot import exit_codes
@@ -10,10 +12,11 @@ from splootd.protocol import GetMetrics, GetReport, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typer import Typer
+    from sploot.typer_options import JsonOption
 
 
-def metrics(*, as_json: bool = False) -> int:
+def metrics(*, as_json: JsonOption = False) -> int:
+    """Print the daemon's metrics in Prometheus format. With --json, print a report."""
     if as_json:
         print_json(encode(open_client().request(GetReport(), Report)))
     else:
@@ -21,10 +24,4 @@ def metrics(*, as_json: bool = False) -> int:
     return exit_codes.DONE
 
 
-def register(app: "Typer") -> None:
-    from sploot.typer_options import JsonOption
-
-    @app.command("metrics")
-    def command(as_json: JsonOption = False) -> int:
-        """Print the daemon's metrics in Prometheus format. With --json, print a report."""
-        return metrics(as_json=as_json)
+COMMANDS = {"metrics": metrics}

@@ -1,5 +1,7 @@
 """`sploot restore`: replace the queue and the ledger with a backup."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
@@ -14,15 +16,14 @@ from splootd.errors import RequestError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typer import Typer
+    from sploot.typer_options import Annotated, Argument
 
 
-def restore(file: str) -> int:
-    """Stage the backup and restart the daemon, which applies it at its start.
-
-    `splootd --restore` checks the backup, not the running daemon, so that this works when the daemon cannot start.
-    """
+def restore(file: Annotated[str, Argument(metavar="FILE")]) -> int:
+    """Replace the queue and the ledger with a backup. The current ones are kept beside it."""
     paths = Paths.from_environ(os.environ)
+    # `splootd --restore` checks and stages the backup, not the running daemon, so that this works when the daemon
+    # cannot start. The daemon applies it at its next start.
     completed = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-P", "-m", "splootd", "--restore", absolute(file)],
         stdin=subprocess.DEVNULL,
@@ -41,12 +42,4 @@ def restore(file: str) -> int:
     return exit_codes.DONE
 
 
-def register(app: "Typer") -> None:
-    from typing import Annotated
-
-    import typer
-
-    @app.command("restore")
-    def command(file: Annotated[str, typer.Argument(metavar="FILE")]) -> int:
-        """Replace the queue and the ledger with a backup. The current ones are kept beside it."""
-        return restore(file)
+COMMANDS = {"restore": restore}

@@ -1,5 +1,7 @@
 """`sploot search`: search the library."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Sequence
@@ -16,10 +18,17 @@ from splootd.protocol import Hit, Hits, OpenUi, Search, UiUrl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typer import Typer
+    from sploot.typer_options import Annotated, Argument, JsonOption, Option
 
 
-def search(terms: list[str], *, limit: int = 10, open_nth: int | None = None, as_json: bool = False) -> int:
+def search(
+    terms: Annotated[list[str], Argument(metavar="TEXT...")],
+    *,
+    limit: Annotated[int, Option(min=1, max=100, help="Maximum number of matches.")] = 10,
+    open_nth: Annotated[int | None, Option("--open", metavar="N", help="Open match number N.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Search the library for TEXT, best match first."""
     query = " ".join(terms)
     if not query.strip():
         raise RequestError("missing_argument", "the search text is missing", "sploot search TEXT...")
@@ -68,19 +77,4 @@ def _open_hit(client: Client, hits: Sequence[Hit], nth: int) -> None:
         raise RequestError("no_opener", f"the match could not be opened: {failure}", f"open it yourself: {location}")
 
 
-def register(app: "Typer") -> None:
-    from typing import Annotated
-
-    import typer
-
-    from sploot.typer_options import JsonOption
-
-    @app.command("search")
-    def command(
-        terms: Annotated[list[str], typer.Argument(metavar="TEXT...")],
-        limit: Annotated[int, typer.Option(min=1, max=100, help="Maximum number of matches.")] = 10,
-        open_nth: Annotated[int | None, typer.Option("--open", metavar="N", help="Open match number N.")] = None,
-        as_json: JsonOption = False,
-    ) -> int:
-        """Search the library for TEXT, best match first."""
-        return search(terms, limit=limit, open_nth=open_nth, as_json=as_json)
+COMMANDS = {"search": search}

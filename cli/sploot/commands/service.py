@@ -1,5 +1,7 @@
 """`sploot service`: start the daemon at login, or no longer."""
 
+from __future__ import annotations
+
 import os
 
 from sploot import daemon_process, exit_codes
@@ -13,13 +15,13 @@ from splootd.config import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typer import Typer
+    from sploot.typer_options import JsonOption
 
 _MANAGER_NAMES = {"systemd": "systemd", "launchd": "launchd", "autostart": "the desktop"}
 
 
 def install() -> int:
-    """Write and load the service files, then restart the daemon as a service."""
+    """Start the daemon at login: with systemd, launchd or the desktop's autostart."""
     paths, service = Paths.from_environ(os.environ), backend.get_backend(os.environ)
     paths.create()
     for name in backend.ignored_variables(os.environ):
@@ -39,6 +41,7 @@ def install() -> int:
 
 
 def uninstall() -> int:
+    """Stop starting the daemon at login."""
     service = backend.get_backend(os.environ)
     if not any(file.exists() for file in service.files()):
         print("No service is installed.")
@@ -50,8 +53,8 @@ def uninstall() -> int:
     return exit_codes.DONE
 
 
-def status(*, as_json: bool = False) -> int:
-    """Print the state of the service; exit code 1 unless it is installed and enabled."""
+def status(*, as_json: JsonOption = False) -> int:
+    """Show whether the daemon starts at login; the exit code is 1 if it does not."""
     service = backend.get_backend(os.environ)
     state = get_service_state(service)
     if as_json:
@@ -93,25 +96,4 @@ def _render_state(service: ServiceBackend, state: dict[str, object]) -> list[str
     return lines
 
 
-def register(app: "Typer") -> None:
-    import typer
-
-    from sploot.typer_options import JsonOption
-
-    group = typer.Typer(help="Start the daemon at login.", no_args_is_help=True, rich_markup_mode=None)
-    app.add_typer(group, name="service")
-
-    @group.command("install")
-    def command_install() -> int:
-        """Start the daemon at login: with systemd, launchd or the desktop's autostart."""
-        return install()
-
-    @group.command("uninstall")
-    def command_uninstall() -> int:
-        """Stop starting the daemon at login."""
-        return uninstall()
-
-    @group.command("status")
-    def command_status(as_json: JsonOption = False) -> int:
-        """Show whether the daemon starts at login; the exit code is 1 if it does not."""
-        return status(as_json=as_json)
+COMMANDS = {"service install": install, "service uninstall": uninstall, "service status": status}

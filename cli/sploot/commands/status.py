@@ -3,6 +3,8 @@
 This is the command that runs most often, so it imports least: it reads the daemon's JSON without `splootd.protocol`.
 """
 
+from __future__ import annotations
+
 from types import SimpleNamespace
 
 from sploot import exit_codes, render
@@ -13,12 +15,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from typer import Typer
-
+    from sploot.typer_options import Annotated, JsonOption, Option
     from splootd.protocol import Status
 
 
-def status(*, exit_code: bool = False, follow: bool = False, as_json: bool = False) -> int:
+def status(
+    *,
+    exit_code: Annotated[
+        bool, Option("--exit-code", help="Exit with 0 if everything is ready, 1 if work is left, 4 if you need to act.")
+    ] = False,
+    follow: Annotated[bool, Option("--follow", "-f", help="Show every change until interrupted.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Show the daemon, server, folders and queue at a glance."""
     if follow:
         from sploot.commands.status_follow import follow_status  # imports the protocol
 
@@ -31,7 +40,7 @@ def status(*, exit_code: bool = False, follow: bool = False, as_json: bool = Fal
     return status_exit_code(status_from_json(data)) if exit_code else exit_codes.DONE
 
 
-def status_exit_code(status: "Status") -> int:
+def status_exit_code(status: Status) -> int:
     """Return the exit code of `status --exit-code`: done, work left, or an action by the user is required."""
     if status.actions_required:
         return exit_codes.NEEDS_USER
@@ -40,7 +49,7 @@ def status_exit_code(status: "Status") -> int:
     )
 
 
-def status_from_json(data: "dict[str, Any]") -> "Status":
+def status_from_json(data: dict[str, Any]) -> Status:
     """Return an object with the attributes of a Status, without importing the class."""
     parts = {name: SimpleNamespace(**data[name]) for name in ("daemon", "server", "rates")}
     rows = {name: [SimpleNamespace(**each) for each in data[name]] for name in ("folders", "actions_required")}
@@ -48,23 +57,4 @@ def status_from_json(data: "dict[str, Any]") -> "Status":
     return status
 
 
-def register(app: "Typer") -> None:
-    from typing import Annotated
-
-    import typer
-
-    from sploot.typer_options import JsonOption
-
-    @app.command("status")
-    def command(
-        exit_code: Annotated[
-            bool,
-            typer.Option(
-                "--exit-code", help="Exit with 0 if everything is ready, 1 if work is left, 4 if you need to act."
-            ),
-        ] = False,
-        follow: Annotated[bool, typer.Option("--follow", "-f", help="Show every change until interrupted.")] = False,
-        as_json: JsonOption = False,
-    ) -> int:
-        """Show the daemon, server, folders and queue at a glance."""
-        return status(exit_code=exit_code, follow=follow, as_json=as_json)
+COMMANDS = {"status": status}

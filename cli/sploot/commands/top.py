@@ -8,13 +8,9 @@ from sploot.terminal import supports_ansi
 from splootd.config import Paths
 from splootd.errors import RequestError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typer import Typer
-
 
 def top() -> int:
-    """Run the terminal UI until the user quits; RequestError without a terminal."""
+    """Show a live full-screen view of the uploads and the queue."""
     if not (sys.stdin.isatty() and supports_ansi(sys.stdout) and supports_ansi(sys.stderr)):
         raise RequestError("bad_terminal", "sploot top needs a terminal", "sploot status --follow")
     from sploot.tui.app import TopApp  # Textual takes a fifth of a second to import
@@ -28,8 +24,4 @@ def top() -> int:
     return exit_codes.DONE
 
 
-def register(app: "Typer") -> None:
-    @app.command("top")
-    def command() -> int:
-        """Show a live full-screen view of the uploads and the queue."""
-        return top()
+COMMANDS = {"top": top}

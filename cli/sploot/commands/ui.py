@@ -1,5 +1,7 @@
 """`sploot ui`: open the web UI."""
 
+from __future__ import annotations
+
 import sys
 
 from sploot import exit_codes
@@ -10,11 +12,16 @@ from splootd.protocol import OpenUi, UiUrl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typer import Typer
+    from sploot.typer_options import Annotated, JsonOption, Option
 
 
-def ui(*, open_browser: bool = True, reset: bool = False, as_json: bool = False) -> int:
-    """Print the URL of the web UI and open it in a browser."""
+def ui(
+    *,
+    open_browser: Annotated[bool, Option(" /--no-open", help="Only print the URL.")] = True,
+    reset: Annotated[bool, Option("--reset", help="Sign out all browsers that were connected before.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Open the web UI, with the queue and the library, in a browser."""
     address = open_client().request(OpenUi(reset), UiUrl)
     if as_json:
         print_json(encode(address))
@@ -35,20 +42,4 @@ def _open_in_browser(url: str) -> bool:
         return False
 
 
-def register(app: "Typer") -> None:
-    from typing import Annotated
-
-    import typer
-
-    from sploot.typer_options import JsonOption
-
-    @app.command("ui")
-    def command(
-        open_browser: Annotated[bool, typer.Option(" /--no-open", help="Only print the URL.")] = True,
-        reset: Annotated[
-            bool, typer.Option("--reset", help="Sign out all browsers that were connected before.")
-        ] = False,
-        as_json: JsonOption = False,
-    ) -> int:
-        """Open the web UI, with the queue and the library, in a browser."""
-        return ui(open_browser=open_browser, reset=reset, as_json=as_json)
+COMMANDS = {"ui": ui}

@@ -1,6 +1,6 @@
 """`sploot undo`: restore files that were moved or trashed after upload."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
 from sploot import exit_codes
 from sploot.daemon_connect import open_client
@@ -11,11 +11,17 @@ from splootd.protocol import Undo, UndoReply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typer import Typer
+    from sploot.typer_options import Annotated, Argument, JsonOption, Option
 
 
-def undo(ids: Sequence[int] = (), *, last: bool = False, as_json: bool = False) -> int:
-    undone = open_client().request(Undo(tuple(ids), last), UndoReply)
+def undo(
+    ids: Annotated[list[int] | None, Argument(metavar="ID...")] = None,
+    *,
+    last: Annotated[bool, Option("--last", help="Restore the file that was moved or trashed last.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Restore files that were moved or trashed after upload."""
+    undone = open_client().request(Undo(tuple(ids or ()), last), UndoReply)
     if as_json:
         print_json(encode(undone))
     not_restored = [each for each in undone.paths if each.outcome != "restored"]
@@ -27,18 +33,4 @@ def undo(ids: Sequence[int] = (), *, last: bool = False, as_json: bool = False) 
     return exit_codes.NOT_FOUND if not_restored else exit_codes.DONE
 
 
-def register(app: "Typer") -> None:
-    from typing import Annotated
-
-    import typer
-
-    from sploot.typer_options import JsonOption
-
-    @app.command("undo")
-    def command(
-        ids: Annotated[list[int] | None, typer.Argument(metavar="ID...")] = None,
-        last: Annotated[bool, typer.Option("--last", help="Restore the file that was moved or trashed last.")] = False,
-        as_json: JsonOption = False,
-    ) -> int:
-        """Restore files that were moved or trashed after upload."""
-        return undo(ids or [], last=last, as_json=as_json)
+COMMANDS = {"undo": undo}

@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -70,7 +71,7 @@ class DaemonLink:
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
-        self._requests: queue.Queue[_PendingRequest | None] = queue.Queue(PENDING_REQUESTS_MAX)
+        self._requests: queue.Queue[tuple[Request, type[Any], Future[Any]] | None] = queue.Queue(PENDING_REQUESTS_MAX)
         self._is_closed = threading.Event()
         self._on_update: Callable[[Update], None] = lambda _: None
         self._threads: list[threading.Thread] = []
@@ -94,25 +95,27 @@ class DaemonLink:
 
     async def request(self, request: Request, reply: type[T]) -> T:
         """Return the daemon's reply; SplootError if it rejects the request or is not reachable."""
-        loop = asyncio.get_running_loop()
-        reply_future: asyncio.Future[T] = loop.create_future()
+        future: Future[T] = Future()
         try:
-            self._requests.put_nowait(_PendingRequest(request, reply, loop, reply_future))
+            self._requests.put_nowait((request, reply, future))
         except queue.Full:
             raise SplootError("the daemon has not responded for a while", "sploot logs") from None
-        return await reply_future
+        return await asyncio.wrap_future(future)
 
     def _run_requests(self) -> None:
         """Send the queued requests one after another."""
         client: Client | None = None
         while (pending := self._requests.get()) is not None:
+            request, reply, future = pending
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 client = client or Client(self._connect_if_running, lambda _: None)
-                pending.resolve(client.request(pending.request, pending.reply), None)
+                future.set_result(client.request(request, reply))
             except ConnectionLostError:
-                pending.resolve(None, SplootError("the daemon closed the connection in the middle of a response"))
+                future.set_exception(SplootError("the daemon closed the connection in the middle of a response"))
             except SplootError as error:
-                pending.resolve(None, error)
+                future.set_exception(error)
         if client is not None:
             client.close()
 
@@ -171,27 +174,3 @@ class DaemonLink:
             if connection is not None:
                 connection.close()
                 return
-
-
-@dataclass(frozen=True, slots=True)
-class _PendingRequest:
-    request: Request
-    reply: type[Any]
-    loop: asyncio.AbstractEventLoop
-    future: "asyncio.Future[Any]"
-
-    def resolve(self, value: Any, error: Exception | None) -> None:
-        """Set the result on the event loop of the UI. asyncio futures are not thread-safe."""
-
-        def set_future() -> None:
-            if self.future.done():
-                return
-            if error is None:
-                self.future.set_result(value)
-            else:
-                self.future.set_exception(error)
-
-        try:
-            self.loop.call_soon_threadsafe(set_future)
-        except RuntimeError:  # the event loop is closed
-            return

@@ -22,19 +22,19 @@ def open_client() -> Client:
 
 
 def _connect() -> Connection:
-    connection = connect_if_running(find_socket(os.environ))
-    if connection is not None:
-        return connection
-    from splootd.config import Paths  # noqa: PLC0415 - see above
-
-    return connect_or_start(Paths.from_environ(os.environ))
+    return connect_if_running(find_socket(os.environ)) or connect_or_start(_get_paths())
 
 
 def _replace_older_daemon(version: str) -> bool:
     from sploot.daemon_process import replace_older_daemon  # noqa: PLC0415 - see above
-    from splootd.config import Paths  # noqa: PLC0415 - as above
 
-    return replace_older_daemon(Paths.from_environ(os.environ), version)
+    return replace_older_daemon(_get_paths(), version)
+
+
+def _get_paths() -> Paths:
+    from splootd.config import Paths  # noqa: PLC0415 - see above
+
+    return Paths.from_environ(os.environ)
 
 
 def connect_or_start(paths: Paths) -> Connection:

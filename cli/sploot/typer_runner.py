@@ -9,8 +9,10 @@ from sploot.typer_app import COMMANDS, build_app
 
 def run(arguments: list[str]) -> int:
     """Run the command given by `arguments` and return its exit code."""
+    # Building all commands takes noticeable time, so the named one is built alone if there is one.
+    app = build_app([name for name in COMMANDS if [name] == arguments[:1]] or COMMANDS)
     try:
-        code = _app_for_command(arguments)(arguments, prog_name="sploot", standalone_mode=False)
+        code = app(arguments, prog_name="sploot", standalone_mode=False)
     except typer.Abort:
         return exit_codes.INTERRUPTED
     except SystemExit as exit_error:
@@ -25,9 +27,3 @@ def run(arguments: list[str]) -> int:
         print_error(error.format_message(), "sploot --help")
         return exit_codes.USAGE
     return code if isinstance(code, int) else exit_codes.DONE
-
-
-def _app_for_command(arguments: list[str]) -> typer.Typer:
-    """Return an app with only the named command if there is one: building all of them takes noticeable time."""
-    name = arguments[0] if arguments else ""
-    return build_app((name,)) if name in COMMANDS else build_app()

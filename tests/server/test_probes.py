@@ -1,7 +1,6 @@
 """Probes and metrics for operators."""
 
 import asyncio
-import re
 import shutil
 
 import httpx
@@ -84,5 +83,16 @@ def test_a_time_is_counted_in_the_bucket_that_includes_it() -> None:
     metrics = Metrics()
     for took_s in (BUCKETS_S[0], BUCKETS_S[0] + 0.001, 100.0):
         metrics.record_request("GET", "/x", 200, took_s)
-    counts = re.findall(r'_bucket\{route="/x",le="[^"]+"\} (\d+)', metrics.render({}, 0))
-    assert [int(count) for count in counts] == [1] + [2] * (len(BUCKETS_S) - 1) + [3]
+    counts = [
+        sample.value
+        for family in text_string_to_metric_families(metrics.render({}, 0).decode())
+        for sample in family.samples
+        if sample.name.endswith("_bucket") and sample.labels["route"] == "/x"
+    ]
+    assert counts == [1] + [2] * (len(BUCKETS_S) - 1) + [3]
+
+
+def test_two_servers_in_one_process_count_separately() -> None:
+    busy, idle = Metrics(), Metrics()
+    busy.record_request("GET", "/x", 200, 0.1)
+    assert (b"/x" in busy.render({}, 0), b"/x" in idle.render({}, 0)) == (True, False)

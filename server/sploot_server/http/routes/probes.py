@@ -55,8 +55,8 @@ class ProbeRoutes:
         )
 
     async def metrics(self, request: Request) -> Response:
-        text = self._metrics.render(await self._stores.jobs.count_by_state(), len(self._hub))
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4", headers=NO_STORE)
+        body = self._metrics.render(await self._stores.jobs.count_by_state(), len(self._hub))
+        return PlainTextResponse(body, media_type="text/plain; version=0.0.4", headers=NO_STORE)
 
 
 async def _is_usable(name: str, check: HealthCheck) -> bool:

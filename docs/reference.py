@@ -197,7 +197,7 @@ def _library_api() -> Iterator[str]:
         for method, operation in item.items():
             if method != "parameters":
                 asked = (f"`{each['name']}`" for each in operation.get("parameters", ()) if each["in"] == "query")
-                answers = ", ".join(operation["responses"])
+                answers = ", ".join(sorted(operation["responses"]))
                 yield _row(f"`{method.upper()} {path}`", operation["summary"], ", ".join(asked), answers)
 
 

@@ -55,6 +55,7 @@ def test_the_wheel_brings_units_and_types(sources: list[Path], tmp_path: Path):
         "splootd/units/systemd/splootd.socket.in",
         "splootd/units/launchd/splootd.plist.in",
         "sploot/py.typed",
+        "sploot_server/http/openapi/openapi.yaml",
     } <= names
     assert not [name for name in names if name.startswith(("tests/", "cli/", "server/"))]
 

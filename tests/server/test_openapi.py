@@ -3,8 +3,8 @@
 SPLOOT_TEST_EXAMPLES sets the number of generated requests per operation.
 """
 
-import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,10 +15,16 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as openapi_checks
+from sploot_server import __version__
 from sploot_server.app import create_app
 from sploot_server.config import Config
+from sploot_server.domain.entities import EmbeddingState
 from sploot_server.http.openapi import PATH, document
 from sploot_server.http.push.endpoints import SSE_PATH
+from sploot_server.http.routes.batch import BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, CHECKS_MAX
+from sploot_server.http.routes.embeddings import STATUS_IDS_MAX
+from sploot_server.http.routes.local_import import UPLOAD_BY_PATH_FILES_MAX
+from sploot_server.http.routes.search import OFFSET_MAX, QUERY_CHARS_MAX
 from sploot_server.http.tus.headers import PATH as RESUMABLE
 from starlette.routing import Route
 from toy_library import FakeEmbedder, ServerProcess, picture
@@ -52,6 +58,37 @@ async def test_the_document_lists_exactly_the_routes(config: Config, embedder: F
     assert named == served
 
 
+def test_the_document_states_the_version_and_the_limits_of_the_code() -> None:
+    schemas = document()["components"]["schemas"]
+    limits = {
+        (name, field): limit
+        for name, schema in schemas.items()
+        for field, each in schema["properties"].items()
+        for key, limit in each.items()
+        if name.endswith("Request") and key in {"maxItems", "maxLength", "maximum"} and field != "threshold"
+    }
+    assert limits == {
+        ("CheckBatchRequest", "checksums"): CHECKS_MAX,
+        ("StatusesRequest", "assetIds"): STATUS_IDS_MAX,
+        ("UploadByPathRequest", "files"): UPLOAD_BY_PATH_FILES_MAX,
+        ("SearchRequest", "query"): QUERY_CHARS_MAX,
+        ("SearchRequest", "offset"): OFFSET_MAX,
+    }
+    assert schemas["Embedding"]["properties"]["status"] == {"enum": list(EmbeddingState)}
+    assert document()["info"]["version"] == __version__
+    numbers = {
+        path: [int(number) for number in re.findall(r"\d+", item["post"]["summary"])]
+        for path, item in document()["paths"].items()
+        if path.startswith("/api/upload/")
+    }
+    assert numbers == {
+        "/api/upload/check": [],
+        "/api/upload/check/batch": [CHECKS_MAX],
+        "/api/upload/bundle": [BUNDLE_FILES_MAX, BUNDLE_BYTES_MAX],
+        "/api/upload/files": [UPLOAD_BY_PATH_FILES_MAX],
+    }
+
+
 def test_the_document_is_valid_openapi() -> None:
     """Validate it with the schema published by the OpenAPI project."""
     assert document()["openapi"].startswith("3.1")
@@ -60,7 +97,7 @@ def test_the_document_is_valid_openapi() -> None:
 
 async def test_the_document_is_served(client: httpx.AsyncClient) -> None:
     answer = await client.get(PATH)
-    assert (answer.json(), answer.headers["content-type"]) == (json.loads(json.dumps(document())), "application/json")
+    assert (answer.json(), answer.headers["content-type"]) == (document(), "application/json")
 
 
 @dataclass

@@ -13,5 +13,6 @@ class OpenApiRoutes:
     def routes(self) -> list[BaseRoute]:
         return [Route(openapi.PATH, self.document, methods=["GET"])]
 
-    async def document(self, request: Request) -> Response:
+    def document(self, request: Request) -> Response:
+        """Return the document. Starlette calls this on a thread, because reading the file takes a while."""
         return JSONResponse(openapi.document())

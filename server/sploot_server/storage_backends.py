@@ -7,19 +7,18 @@ from functools import partial
 from typing import Any
 
 from sploot_server.auth.accounts import AccountStore
-from sploot_server.auth.sqlite import SqliteAccounts
 from sploot_server.config import Config, ConfigError
 from sploot_server.domain.entities import BackendUnavailable
 from sploot_server.library.service import now_ms
 from sploot_server.pubsub.broker import Broker, EventRelay
 from sploot_server.storage.blobs.files import BlobStore, FileBlobs
-from sploot_server.storage.interfaces import AssetStore, CompletionLog, JobStore, SearchStore, ShareStore
+from sploot_server.storage.completion_log import CompletionLog
+from sploot_server.storage.interfaces import AssetStore, JobStore, SearchStore
+from sploot_server.storage.shares import ShareStore
 from sploot_server.storage.sqlite.assets import SqliteAssets
 from sploot_server.storage.sqlite.database import Database
-from sploot_server.storage.sqlite.embedding_log import SqliteCompletionLog
 from sploot_server.storage.sqlite.jobs import SqliteJobs
 from sploot_server.storage.sqlite.search import SqliteSearch
-from sploot_server.storage.sqlite.shares import SqliteShares
 
 POLL_INTERVAL_S = 5.0  # for completions whose events were lost: Redis does not store what it publishes
 
@@ -70,19 +69,19 @@ async def open_stores(config: Config, *, owns_data: bool = True) -> AsyncIterato
 async def _open_sqlite(config: Config, blobs: BlobStore) -> AsyncIterator[Stores]:
     database = Database(config.data / "library.db")
     database.open()
-    assets, completions = SqliteAssets(database), SqliteCompletionLog(database)
+    assets, completions = SqliteAssets(database), CompletionLog(database)
 
     async def check() -> None:
         await completions.last_seq()
 
     try:
         yield Stores(
-            accounts=SqliteAccounts(database),
+            accounts=AccountStore(database),
             assets=assets,
             jobs=SqliteJobs(database),
             search=SqliteSearch(database),
             completions=completions,
-            shares=SqliteShares(database),
+            shares=ShareStore(database),
             blobs=blobs,
             broker=Broker(),
             checks={"database": check, "blobs": blobs.check_writable},
@@ -94,22 +93,14 @@ async def _open_sqlite(config: Config, blobs: BlobStore) -> AsyncIterator[Stores
 @contextlib.asynccontextmanager
 async def _open_postgres(config: Config, url: str, blobs: BlobStore) -> AsyncIterator[Stores]:
     try:
-        from sploot_server.auth.postgres import PostgresAccounts  # noqa: PLC0415 - an extra
         from sploot_server.pubsub.postgres import connect_postgres  # noqa: PLC0415 - an extra
-        from sploot_server.storage.postgres import (  # noqa: PLC0415 - an extra
-            assets,
-            database,
-            embedding_log,
-            jobs,
-            search,
-            shares,
-        )
+        from sploot_server.storage.postgres import assets, database, jobs, search  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigError(f"--database needs {error.name}; run `pip install 'sploot[scale]'`.") from error
     postgres = database.PostgresDatabase(url)
     await postgres.open()
     job_store = jobs.PostgresJobs(postgres)
-    completions = embedding_log.PostgresCompletionLog(postgres)
+    completions = CompletionLog(postgres)
     # Needed beside Redis too: triggers in the database publish completions and new jobs of every process.
     postgres_relay = EventRelay(partial(connect_postgres, postgres))
     relay = postgres_relay if config.events is None else _redis_relay(config.events)
@@ -124,12 +115,12 @@ async def _open_postgres(config: Config, url: str, blobs: BlobStore) -> AsyncIte
 
     try:
         yield Stores(
-            accounts=PostgresAccounts(postgres),
+            accounts=AccountStore(postgres),
             assets=assets.PostgresAssets(postgres),
             jobs=job_store,
             search=search.PostgresSearch(postgres),
             completions=completions,
-            shares=shares.PostgresShares(postgres),
+            shares=ShareStore(postgres),
             blobs=blobs,
             broker=broker,
             checks={"database": check, "blobs": blobs.check_writable},

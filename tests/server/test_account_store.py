@@ -9,8 +9,6 @@ from pathlib import Path
 import postgres
 import pytest
 from sploot_server.auth.accounts import AccountStore, Scope, Token, User
-from sploot_server.auth.postgres import PostgresAccounts
-from sploot_server.auth.sqlite import SqliteAccounts
 from sploot_server.domain.entities import NewAsset, new_id
 from sploot_server.storage.interfaces import AssetStore
 from sploot_server.storage.postgres.assets import PostgresAssets
@@ -32,7 +30,7 @@ class Stores:
 async def sqlite(folder: Path) -> AsyncIterator[Stores]:
     database = Database(folder / "library.db")
     database.open()
-    yield Stores(SqliteAccounts(database), SqliteAssets(database))
+    yield Stores(AccountStore(database), SqliteAssets(database))
     await database.close()
 
 
@@ -40,7 +38,7 @@ async def sqlite(folder: Path) -> AsyncIterator[Stores]:
 async def in_postgres(folder: Path) -> AsyncIterator[Stores]:
     database = PostgresDatabase(await postgres.empty_database())
     await database.open()
-    yield Stores(PostgresAccounts(database), PostgresAssets(database))
+    yield Stores(AccountStore(database), PostgresAssets(database))
     await database.close()
 
 

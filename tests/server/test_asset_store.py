@@ -16,15 +16,14 @@ from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis, Vector
 from sploot_server.domain.entities import AssetQuery, EmbeddingState, NewAsset, new_id
 from sploot_server.domain.text_match import normalize, trigrams
 from sploot_server.inference.installed_encoders import E5_WEIGHT
-from sploot_server.storage.interfaces import AssetFilter, AssetStore, Candidate, CompletionLog, JobStore, SearchStore
+from sploot_server.storage.completion_log import CompletionLog
+from sploot_server.storage.interfaces import AssetFilter, AssetStore, Candidate, JobStore, SearchStore
 from sploot_server.storage.postgres.assets import PostgresAssets
 from sploot_server.storage.postgres.database import PostgresDatabase
-from sploot_server.storage.postgres.embedding_log import PostgresCompletionLog
 from sploot_server.storage.postgres.jobs import PostgresJobs
 from sploot_server.storage.postgres.search import PostgresSearch
 from sploot_server.storage.sqlite.assets import SqliteAssets
 from sploot_server.storage.sqlite.database import Database
-from sploot_server.storage.sqlite.embedding_log import SqliteCompletionLog
 from sploot_server.storage.sqlite.jobs import SqliteJobs
 from sploot_server.storage.sqlite.search import SqliteSearch
 
@@ -60,7 +59,7 @@ class Stores:
 async def sqlite(folder: Path) -> AsyncIterator[Stores]:
     database = Database(folder / "library.db")
     database.open()
-    yield Stores(SqliteAssets(database), SqliteJobs(database), SqliteSearch(database), SqliteCompletionLog(database))
+    yield Stores(SqliteAssets(database), SqliteJobs(database), SqliteSearch(database), CompletionLog(database))
     await database.close()
 
 
@@ -69,7 +68,7 @@ async def in_postgres(folder: Path) -> AsyncIterator[Stores]:
     database = PostgresDatabase(await postgres.empty_database())
     await database.open()
     jobs = PostgresJobs(database)
-    yield Stores(PostgresAssets(database), jobs, PostgresSearch(database), PostgresCompletionLog(database))
+    yield Stores(PostgresAssets(database), jobs, PostgresSearch(database), CompletionLog(database))
     jobs.close()
     await database.close()
 

@@ -22,7 +22,7 @@ from sploot_server.admin.export_import import (
     LibraryImporter,
     export_library,
 )
-from sploot_server.auth.sqlite import SqliteAccounts
+from sploot_server.auth.accounts import AccountStore
 from sploot_server.config import Config
 from sploot_server.domain.entities import Asset
 from sploot_server.library.embedding_jobs import EmbeddingQueue
@@ -288,7 +288,7 @@ async def test_an_import_does_not_take_over_assets_of_another_user(exported: Pat
     await importer.run()
     assert importer.imported == 2
     assert len(await opened.all()) == 2
-    assert await SqliteAccounts(opened.database).count_assets("anna") == 2
+    assert await AccountStore(opened.database).count_assets("anna") == 2
     await opened.database.close()
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import asyncpg
 import postgres
 import pytest
-from sploot_server.auth.postgres import PostgresAccounts
-from sploot_server.auth.sqlite import SqliteAccounts
+from sploot_server.auth.accounts import AccountStore
 from sploot_server.domain.entities import AssetQuery
 from sploot_server.storage.interfaces import DatabaseError
 from sploot_server.storage.postgres import database as in_postgres
@@ -44,7 +43,7 @@ NEXT_POSTGRES = "ALTER TABLE users ADD COLUMN email text; CREATE INDEX users_by_
 FAILING = "CREATE TABLE half_done (x integer); INSERT INTO no_such_table VALUES (1)"
 
 
-async def check(assets: SqliteAssets | PostgresAssets, accounts: SqliteAccounts | PostgresAccounts) -> None:
+async def check(assets: SqliteAssets | PostgresAssets, accounts: AccountStore) -> None:
     """Assert that all rows are intact: the live asset, the deleted one, the tag, the user and the token."""
     page = await assets.list(AssetQuery(limit=9))
     (kept,) = page.assets
@@ -91,7 +90,7 @@ async def test_a_library_in_sqlite_is_migrated_with_all_rows(
         database = Database(path)
         database.open()
         if path.stem == "library":
-            await check(SqliteAssets(database), SqliteAccounts(database))
+            await check(SqliteAssets(database), AccountStore(database))
         foreign_keys = await database.write(lambda connection: connection.execute("PRAGMA foreign_keys").fetchone()[0])
         assert foreign_keys == 1
         await database.close()
@@ -185,7 +184,7 @@ async def test_a_library_in_postgresql_is_migrated_with_all_rows(
         database = PostgresDatabase(url)
         await database.open()
         if not shapes:
-            await check(PostgresAssets(database), PostgresAccounts(database))
+            await check(PostgresAssets(database), AccountStore(database))
         [row] = await database.fetch("SELECT max(version) AS version FROM sploot_schema")
         assert row["version"] == len(scripts)
         shapes.append([tuple(row) for row in await database.fetch(SHAPE)])

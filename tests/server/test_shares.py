@@ -10,13 +10,12 @@ import pytest
 from live_library import LiveLibrary, live_library
 from PIL import Image
 from sploot_server.domain.entities import NewAsset, new_id
-from sploot_server.storage.interfaces import AssetStore, ShareStore
+from sploot_server.storage.interfaces import AssetStore
 from sploot_server.storage.postgres.assets import PostgresAssets
 from sploot_server.storage.postgres.database import PostgresDatabase
-from sploot_server.storage.postgres.shares import PostgresShares
+from sploot_server.storage.shares import ShareStore
 from sploot_server.storage.sqlite.assets import SqliteAssets
 from sploot_server.storage.sqlite.database import Database
-from sploot_server.storage.sqlite.shares import SqliteShares
 
 GPS, ARTIST, ORIENTATION = 0x8825, 0x013B, 0x0112
 ON_ITS_SIDE = 6
@@ -28,12 +27,12 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     if request.param == "sqlite":
         database = Database(tmp_path / "library.db")
         database.open()
-        yield SqliteAssets(database, "anna"), SqliteShares(database)
+        yield SqliteAssets(database, "anna"), ShareStore(database)
         await database.close()
     else:
         shared = PostgresDatabase(await postgres.empty_database())
         await shared.open()
-        yield PostgresAssets(shared, "anna"), PostgresShares(shared)
+        yield PostgresAssets(shared, "anna"), ShareStore(shared)
         await shared.close()
 
 

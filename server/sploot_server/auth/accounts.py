@@ -1,9 +1,10 @@
-"""Users, tokens and the interface of the account store. A user owns the assets added with their tokens."""
+"""Users, tokens and their store, the same in both databases. A user owns the assets added with their tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+
+from sploot_server.storage.rows import Row, SqlDatabase
 
 
 class Scope(StrEnum):
@@ -45,51 +46,90 @@ class AccountError(Exception):
     """The command cannot be done; the message is shown to the user."""
 
 
-class AccountStore(Protocol):
+class AccountStore:
     """Store of users and tokens. Every call returns after its change is durable."""
+
+    def __init__(self, database: SqlDatabase) -> None:
+        self._database = database
 
     async def add_user(self, user: User) -> bool:
         """Add a user; return False if the name is in use."""
+        added = await self._database.execute(
+            "INSERT INTO users (id, name, folded_name, created_at) VALUES ($1, $2, $3, $4) "
+            "ON CONFLICT (folded_name) DO NOTHING RETURNING id",
+            values=(user.id, user.name, user.name.casefold(), user.created_at_ms),
+        )
+        return bool(added)
 
-    async def get_user(self, name: str) -> User | None: ...
+    async def get_user(self, name: str) -> User | None:
+        rows = await self._database.fetch("SELECT * FROM users WHERE folded_name = $1", name.casefold())
+        return _user_from_row(rows[0]) if rows else None
 
     async def list_users(self) -> Sequence[User]:
         """Return all users, ordered by name."""
+        return [_user_from_row(row) for row in await self._database.fetch("SELECT * FROM users ORDER BY folded_name")]
 
     async def remove_user(self, user_id: str) -> None:
         """Remove a user and their tokens, but not their assets."""
+        await self._database.execute("DELETE FROM users WHERE id = $1", values=(user_id,))
 
     async def adopt_unowned_assets(self, user_id: str) -> int:
         """Give the assets and tags without an owner to a user without assets.
 
         Return the number of assets, deleted ones included.
         """
+        adopted = await self._database.execute(
+            "UPDATE tags SET owner = $1 WHERE owner = ''",
+            "UPDATE assets SET owner = $1 WHERE owner = '' RETURNING row",
+            values=(user_id,),
+        )
+        return len(adopted)
 
     async def count_assets(self, owner: str) -> int:
         """Return the number of assets of an owner, deleted ones included."""
+        [row] = await self._database.fetch("SELECT count(*) AS assets FROM assets WHERE owner = $1", owner)
+        return int(row["assets"])
 
-    async def add_token(self, token: Token) -> None: ...
+    async def add_token(self, token: Token) -> None:
+        scopes = " ".join(sorted(token.scopes))
+        await self._database.execute(
+            'INSERT INTO tokens (id, "user", name, digest, scopes, created_at, expires_at) '
+            "VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            values=(
+                *(token.id, token.user_id, token.name, token.digest, scopes),
+                *(token.created_at_ms, token.expires_at_ms),
+            ),
+        )
 
-    async def get_token(self, token_id: str) -> Token | None: ...
+    async def get_token(self, token_id: str) -> Token | None:
+        rows = await self._database.fetch("SELECT * FROM tokens WHERE id = $1", token_id)
+        return _token_from_row(rows[0]) if rows else None
 
     async def list_tokens(self) -> Sequence[Token]:
         """Return all tokens, invalid ones included, ordered by creation time."""
+        rows = await self._database.fetch("SELECT * FROM tokens ORDER BY created_at, id")
+        return [_token_from_row(row) for row in rows]
 
     async def has_tokens(self) -> bool:
         """Return True if any token exists, valid or not."""
+        return bool(await self._database.fetch("SELECT 1 FROM tokens LIMIT 1"))
 
     async def revoke_token(self, token_id: str, *, now_ms: int) -> bool:
         """Revoke a token; keep the time of an earlier revocation. Return False if the token does not exist."""
+        revoked = "UPDATE tokens SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1 RETURNING id"
+        return bool(await self._database.execute(revoked, values=(token_id, now_ms)))
 
-    async def record_token_use(self, token_id: str, *, now_ms: int) -> None: ...
+    async def record_token_use(self, token_id: str, *, now_ms: int) -> None:
+        used = "UPDATE tokens SET last_used_at = $2 WHERE id = $1"
+        await self._database.execute(used, values=(token_id, now_ms))
 
 
-def user_from_row(row: Any) -> User:
+def _user_from_row(row: Row) -> User:
     """Convert a row of `users`."""
     return User(row["id"], row["name"], row["created_at"])
 
 
-def token_from_row(row: Any) -> Token:
+def _token_from_row(row: Row) -> Token:
     """Convert a row of `tokens`."""
     return Token(
         id=row["id"],

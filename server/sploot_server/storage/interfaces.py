@@ -1,4 +1,4 @@
-"""The storage interfaces; `sqlite/` and `postgres/` implement them."""
+"""The storage interfaces that differ between the databases; `sqlite/` and `postgres/` implement them."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -94,39 +94,6 @@ class AssetStore(Protocol):
 
     async def is_referenced(self, checksum: str) -> bool:
         """Return whether any owner has this content, deleted or not: its bytes must then be kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """An embedding that became ready or failed, and its number in the sequence of completions."""
-
-    seq: int
-    asset_id: str
-    owner: str
-    embedding: Embedding
-
-
-class CompletionLog(Protocol):
-    """The sequence in which embeddings completed. Its numbers become visible in order: no reader can miss one."""
-
-    async def last_seq(self) -> tuple[str, int]:
-        """Return the unique id of this library and the last assigned number; 0 if there is none."""
-
-    async def list_after(self, seq: int, limit: int, owner: str | None = None) -> Sequence[Completion]:
-        """Return the first `limit` completions of live assets after `seq`; of all owners if `owner` is None."""
-
-
-class ShareStore(Protocol):
-    """Stores share links, which show an image to anyone who has the link; the slug is the secret part of the URL."""
-
-    async def create_link(self, asset_id: str, owner: str, slug: str, *, now_ms: int) -> str | None:
-        """Return the asset's existing slug, else `slug` after storing it; None if no live asset has this id."""
-
-    async def revoke_link(self, asset_id: str, owner: str) -> None:
-        """Revoke the asset's link, if it has one; a later link gets another slug."""
-
-    async def get_shared_asset(self, slug: str) -> Asset | None:
-        """Return the live asset of this link."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""Rows of the view `asset_details` to domain values, and its sort orders: the same in both databases."""
+"""What both databases share: statements, rows of the view `asset_details` as domain values, and its sort orders."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sploot_server.domain.entities import Asset, Embedding, EmbeddingState, Tag
@@ -17,6 +17,16 @@ class Row(Protocol):
     """A row of either database driver, indexed by column name."""
 
     def __getitem__(self, column: str, /) -> Any: ...
+
+
+class SqlDatabase(Protocol):
+    """Either database, for statements that are valid in both. Their parameters are `$1`, `$2` and so on."""
+
+    async def fetch(self, statement: str, *values: Any) -> Sequence[Row]:
+        """Run one statement that only reads, and return its rows."""
+
+    async def execute(self, *statements: str, values: Sequence[Any]) -> Sequence[Row]:
+        """Run statements with the same values in one transaction; return the rows of the last once it is durable."""
 
 
 def asset_from_row(row: Row) -> Asset:

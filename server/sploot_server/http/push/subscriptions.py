@@ -16,7 +16,8 @@ from sploot_server.domain.entities import Embedding, EmbeddingState
 from sploot_server.http import serializers
 from sploot_server.library.service import Library, now_ms
 from sploot_server.pubsub.broker import Broker
-from sploot_server.storage.interfaces import CompletionLog, OwnedEmbedding
+from sploot_server.storage.completion_log import CompletionLog
+from sploot_server.storage.interfaces import OwnedEmbedding
 
 SUBSCRIBERS_MAX = 200
 SUBSCRIBERS_PER_USER_MAX = 50  # applies to libraries with accounts

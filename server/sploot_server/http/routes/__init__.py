@@ -17,7 +17,7 @@ from sploot_server.http.routes.shares import ShareRoutes
 from sploot_server.http.routes.uploads import UploadRoutes
 from sploot_server.library.search import Search
 from sploot_server.library.service import Library
-from sploot_server.storage.interfaces import ShareStore
+from sploot_server.storage.shares import ShareStore
 
 
 def build_routes(config: Config, library: Library, search: Search, shares: ShareStore) -> list[BaseRoute]:

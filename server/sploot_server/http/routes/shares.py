@@ -16,7 +16,7 @@ from sploot_server.http.routes.images import IMAGE_HEADERS, thumbnail_response
 from sploot_server.http.routes.params import get_owner
 from sploot_server.library.service import Library, now_ms
 from sploot_server.library.thumbnails import SHARED_PX
-from sploot_server.storage.interfaces import ShareStore
+from sploot_server.storage.shares import ShareStore
 
 SLUG_BYTES = 16  # of randomness; the slug is the only protection of a shared image
 SHARED_IMAGE_HEADERS = {

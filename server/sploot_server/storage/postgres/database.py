@@ -73,6 +73,11 @@ class PostgresDatabase:
             rows: list[Any] = await self._pool.fetch(statement, *map(_replace_nul, values))
             return rows
 
+    async def execute(self, *statements: str, values: Sequence[Any]) -> list[Any]:
+        """Run statements with the same values in one transaction; return the rows of the last once it is durable."""
+        async with self.transaction() as transaction:
+            return [await transaction.fetch(each, *values) for each in statements][-1]
+
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator["Transaction"]:
         """Open a transaction that commits at the end of the block. Raises BackendUnavailable."""

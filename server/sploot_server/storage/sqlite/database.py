@@ -75,6 +75,14 @@ class Database:
         """Run `query` on the reading connection; it sees the effects of every completed `write`."""
         return await self._loop.run_in_executor(self._reader, query, self._read_connection)
 
+    async def fetch(self, statement: str, *values: Any) -> list[sqlite3.Row]:
+        """Run one statement that only reads, and return its rows. Its parameters are `$1`, `$2` and so on."""
+        return await self.read(lambda connection: _fetch(connection, statement, values))
+
+    async def execute(self, *statements: str, values: Sequence[Any]) -> list[sqlite3.Row]:
+        """Run statements with the same values in one transaction; return the rows of the last once it is durable."""
+        return await self.write(lambda connection: [_fetch(connection, each, values) for each in statements][-1])
+
     async def close(self) -> None:
         """Finish the queued writes, checkpoint the WAL and close both connections."""
         self._write_queue.put(None)
@@ -142,6 +150,11 @@ def _resolve_futures(group: Sequence[_WriteOperation], results: Sequence[Any]) -
             operation.future.set_exception(result)
         else:
             operation.future.set_result(result)
+
+
+def _fetch(connection: sqlite3.Connection, statement: str, values: Sequence[Any]) -> list[sqlite3.Row]:
+    # SQLite takes `$1` for the parameter with the name 1.
+    return connection.execute(statement, {str(number): value for number, value in enumerate(values, 1)}).fetchall()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

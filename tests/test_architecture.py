@@ -57,7 +57,7 @@ SAME_NAME = {
     "server": "the HTTP servers of control API and web UI",
     "client": "the clients of the Sploot API and of the control API",
     "database": "one per database system",
-    "assets": "one per database system, and their routes",
+    "assets": "what all database systems share, one per system, and their routes",
     "jobs": "one per database system",
     "undo": "the same subject in the pipeline, control API and command",
     "backup": "the same subject in control API and command",

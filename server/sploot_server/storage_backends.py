@@ -11,9 +11,10 @@ from sploot_server.config import Config, ConfigError
 from sploot_server.domain.entities import BackendUnavailable
 from sploot_server.library.service import now_ms
 from sploot_server.pubsub.broker import Broker, EventRelay
+from sploot_server.storage.assets import AssetStore
 from sploot_server.storage.blobs.files import BlobStore, FileBlobs
 from sploot_server.storage.completion_log import CompletionLog
-from sploot_server.storage.interfaces import AssetStore, JobStore, SearchStore
+from sploot_server.storage.interfaces import JobStore, SearchStore
 from sploot_server.storage.shares import ShareStore
 from sploot_server.storage.sqlite.assets import SqliteAssets
 from sploot_server.storage.sqlite.database import Database

@@ -10,7 +10,7 @@ import postgres
 import pytest
 from sploot_server.auth.accounts import AccountStore, Scope, Token, User
 from sploot_server.domain.entities import NewAsset, new_id
-from sploot_server.storage.interfaces import AssetStore
+from sploot_server.storage.assets import AssetStore
 from sploot_server.storage.postgres.assets import PostgresAssets
 from sploot_server.storage.postgres.database import PostgresDatabase
 from sploot_server.storage.sqlite.assets import SqliteAssets

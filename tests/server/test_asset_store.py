@@ -16,8 +16,9 @@ from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis, Vector
 from sploot_server.domain.entities import AssetQuery, EmbeddingState, NewAsset, new_id
 from sploot_server.domain.text_match import normalize, trigrams
 from sploot_server.inference.installed_encoders import E5_WEIGHT
+from sploot_server.storage.assets import AssetStore
 from sploot_server.storage.completion_log import CompletionLog
-from sploot_server.storage.interfaces import AssetFilter, AssetStore, Candidate, JobStore, SearchStore
+from sploot_server.storage.interfaces import AssetFilter, Candidate, JobStore, SearchStore
 from sploot_server.storage.postgres.assets import PostgresAssets
 from sploot_server.storage.postgres.database import PostgresDatabase
 from sploot_server.storage.postgres.jobs import PostgresJobs

@@ -10,7 +10,7 @@ import pytest
 from live_library import LiveLibrary, live_library
 from PIL import Image
 from sploot_server.domain.entities import NewAsset, new_id
-from sploot_server.storage.interfaces import AssetStore
+from sploot_server.storage.assets import AssetStore
 from sploot_server.storage.postgres.assets import PostgresAssets
 from sploot_server.storage.postgres.database import PostgresDatabase
 from sploot_server.storage.shares import ShareStore

@@ -30,8 +30,9 @@ from sploot_server.domain.sniff import sniff
 from sploot_server.library.embedding_jobs import EmbeddingQueue
 from sploot_server.library.thumbnails import Thumbnails
 from sploot_server.pubsub.broker import Broker
+from sploot_server.storage.assets import AssetStore
 from sploot_server.storage.blobs.files import BlobStore, UploadSink
-from sploot_server.storage.interfaces import AssetStore, OwnedEmbedding
+from sploot_server.storage.interfaces import OwnedEmbedding
 
 FINAL_STATES = (EmbeddingState.READY, EmbeddingState.FAILED)
 GENERATE_S_MAX = 10.0  # then the response reports that the job is in the queue

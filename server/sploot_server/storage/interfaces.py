@@ -1,22 +1,11 @@
 """The storage interfaces that differ between the databases; `sqlite/` and `postgres/` implement them."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis, Vectors
-from sploot_server.domain.entities import (
-    AddResult,
-    Asset,
-    AssetPage,
-    AssetQuery,
-    AssetWithText,
-    Embedding,
-    NewAsset,
-    Tag,
-    TagCount,
-)
+from sploot_server.domain.entities import Asset, Embedding
 
 
 class DatabaseError(Exception):
@@ -29,71 +18,6 @@ class OwnedEmbedding:
 
     owner: str
     embedding: Embedding | None
-
-
-class AssetStore(Protocol):
-    """Stores assets, their tags and the state of their embeddings. A write is durable when its call returns.
-
-    All methods but the last three are scoped to one owner: other owners' assets do not exist for them. The owner of a
-    library without accounts is ''. An asset is live until it is deleted; it keeps its row until it is purged.
-    """
-
-    def for_owner(self, owner: str) -> "AssetStore":
-        """Return the same store, scoped to this owner."""
-
-    async def add(self, new: NewAsset, *, now_ms: int) -> AddResult:
-        """Add content; restore it under its old id if it was deleted; return the live asset if it has one.
-
-        Add the tags in every case. Concurrent calls with the same checksum create one asset.
-        """
-
-    async def add_all(self, new: Sequence[NewAsset], *, now_ms: int) -> Sequence[AddResult]:
-        """Call `add` for each asset."""
-
-    async def find_by_checksum(self, checksum: str) -> Asset | None:
-        """Return the live asset with this content."""
-
-    async def find_by_checksums(self, checksums: Sequence[str]) -> Mapping[str, Asset]:
-        """Return the live assets with these contents by checksum, with one statement."""
-
-    async def get(self, asset_id: str) -> Asset | None:
-        """Return the live asset with this id."""
-
-    async def list(self, query: AssetQuery) -> AssetPage: ...
-
-    async def edit(self, asset_id: str, *, favorite: bool | None, tags: Sequence[str] | None, now_ms: int) -> bool:
-        """Change what is not None; `tags` replaces all tags. Return False if no live asset has this id."""
-
-    async def delete(self, asset_id: str, *, now_ms: int) -> bool:
-        """Delete an asset; adding its content again restores it. Idempotent; return False if the id is unknown."""
-
-    async def purge(self, asset_id: str) -> str | None:
-        """Remove an asset permanently, deleted or not; return its checksum, or None if the id is unknown."""
-
-    async def get_checksum(self, asset_id: str) -> str | None:
-        """Return the checksum of an asset, deleted or not."""
-
-    async def list_tags(self) -> Sequence[TagCount]: ...
-
-    async def add_tags(
-        self, asset_id: str, *, names: Sequence[str], tag_ids: Sequence[str], now_ms: int
-    ) -> Sequence[Tag] | None:
-        """Add tags by name (created if new) and by id (unknown ids are ignored); None if no live asset has this id."""
-
-    async def get_embeddings(self, asset_ids: Sequence[str]) -> Mapping[str, Embedding]:
-        """Return the embeddings of the live assets among `asset_ids`."""
-
-    async def list_after(self, row: int, limit: int) -> Sequence[AssetWithText]:
-        """Return assets with a higher row in that order, deleted ones included."""
-
-    async def get_owned_embeddings(self, asset_ids: Sequence[str]) -> Mapping[str, OwnedEmbedding]:
-        """Return the existing assets among `asset_ids`, of all owners, deleted ones included."""
-
-    def content_lock(self, checksum: str) -> AbstractAsyncContextManager[None]:
-        """Lock a content against other processes that add or purge it; they must take the lock, too."""
-
-    async def is_referenced(self, checksum: str) -> bool:
-        """Return whether any owner has this content, deleted or not: its bytes must then be kept."""
 
 
 @dataclass(frozen=True, slots=True)

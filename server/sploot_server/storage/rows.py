@@ -1,16 +1,9 @@
-"""What both databases share: statements, rows of the view `asset_details` as domain values, and its sort orders."""
+"""What both databases share: statements, and rows of the view `asset_details` as domain values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sploot_server.domain.entities import Asset, Embedding, EmbeddingState, Tag
-
-SORT_ORDERS: Mapping[tuple[str, bool], str] = {
-    ("createdAt", True): "created_at DESC, row DESC",
-    ("createdAt", False): "created_at, row",
-    ("updatedAt", True): "updated_at DESC, row DESC",
-    ("updatedAt", False): "updated_at, row",
-}
 
 
 class Row(Protocol):

@@ -9,6 +9,7 @@ the next transaction, each in a savepoint of its own, and every caller gets its 
 
 import asyncio
 import contextlib
+import json
 import queue
 import sqlite3
 import threading
@@ -153,8 +154,12 @@ def _resolve_futures(group: Sequence[_WriteOperation], results: Sequence[Any]) -
 
 
 def _fetch(connection: sqlite3.Connection, statement: str, values: Sequence[Any]) -> list[sqlite3.Row]:
-    # SQLite takes `$1` for the parameter with the name 1.
-    return connection.execute(statement, {str(number): value for number, value in enumerate(values, 1)}).fetchall()
+    """Run a statement. SQLite takes `$1` for the parameter with the name 1; a list becomes JSON, for `json_each`."""
+    parameters = {
+        str(number): json.dumps(value) if isinstance(value, list | tuple) else value
+        for number, value in enumerate(values, 1)
+    }
+    return connection.execute(statement, parameters).fetchall()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

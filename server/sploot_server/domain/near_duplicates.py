@@ -6,7 +6,8 @@ the one below? Many memes share a template and hence a dHash, so their texts mus
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sploot_server.domain.text_match import content_words, fold_text, match_score, normalize
 
@@ -58,6 +59,15 @@ def is_near_duplicate(dhash: bytes, text: str, other_dhash: bytes, other_text: s
     return (
         _numbers(text) == _numbers(other_text) and _all_words_in(words, other_text) and _all_words_in(other_words, text)
     )
+
+
+def choose_duplicate_group(row: int, dhash: bytes, text: str, candidates: Iterable[Any]) -> int:
+    """Return the group of the nearest near-duplicate among `candidates`, rows of both databases; `row` if none is."""
+    near_duplicates = [
+        other for other in candidates if is_near_duplicate(dhash, text, other["dhash"], other["text"] or "")
+    ]
+    nearest = min(near_duplicates, key=lambda other: hamming_distance(dhash, other["dhash"]), default=None)
+    return row if nearest is None else int(nearest["duplicate_group"])
 
 
 def _is_uniform(dhash: bytes) -> bool:

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Sequence
 
 from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis
-from sploot_server.domain.near_duplicates import bands, hamming_distance, is_near_duplicate
+from sploot_server.domain.near_duplicates import bands, choose_duplicate_group
 from sploot_server.domain.text_match import normalize, trigrams
 from sploot_server.storage.postgres.database import NEAR_DUPLICATE_LOCK, PostgresDatabase, Transaction
 
@@ -62,11 +62,7 @@ async def _index_dhash(transaction: Transaction, row: int, owner: str, dhash: by
     # Without the lock, two near-duplicates completed by concurrent transactions would not see each other.
     await transaction.fetch("SELECT pg_advisory_xact_lock($1, hashtext($2))", NEAR_DUPLICATE_LOCK, owner)
     candidates = await transaction.fetch(SELECT_CANDIDATES, dhash_bands, owner, CANDIDATES_MAX)
-    near_duplicates = [
-        other for other in candidates if is_near_duplicate(dhash, text, other["dhash"], other["text"] or "")
-    ]
-    nearest = min(near_duplicates, key=lambda other: hamming_distance(dhash, other["dhash"]), default=None)
-    duplicate_group = row if nearest is None else nearest["duplicate_group"]
+    duplicate_group = choose_duplicate_group(row, dhash, text, candidates)
     await transaction.fetch(
         "INSERT INTO image_hashes (asset, dhash, duplicate_group, dhash_bands) VALUES ($1, $2, $3, $4)",
         *(row, dhash, duplicate_group, dhash_bands),

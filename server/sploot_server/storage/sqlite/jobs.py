@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis
-from sploot_server.domain.near_duplicates import bands, hamming_distance, is_near_duplicate
+from sploot_server.domain.near_duplicates import bands, choose_duplicate_group
 from sploot_server.domain.text_match import normalize, trigrams
 from sploot_server.storage.interfaces import Job
 from sploot_server.storage.sqlite.database import Database
@@ -20,14 +20,12 @@ class SqliteJobs:
         self._database = database
 
     async def release_stale(self, model: EmbeddingModel, *, now_ms: int) -> int:
-        def run(connection: sqlite3.Connection) -> int:
-            return connection.execute(
-                "UPDATE embeddings SET state = 'pending', due_at = ?, completed_at = NULL, ready_seq = NULL, dim = 0 "
-                "WHERE state = 'processing' OR (state = 'ready' AND model <> ?)",
-                (now_ms, model.name),
-            ).rowcount
-
-        return await self._database.write(run)
+        released = await self._database.execute(
+            "UPDATE embeddings SET state = 'pending', due_at = $1, completed_at = NULL, ready_seq = NULL, dim = 0 "
+            "WHERE state = 'processing' OR (state = 'ready' AND model <> $2) RETURNING asset",
+            values=(now_ms, model.name),
+        )
+        return len(released)
 
     async def claim(self, limit: int, *, now_ms: int) -> Sequence[Job]:
         def run(connection: sqlite3.Connection) -> Sequence[Job]:
@@ -50,51 +48,36 @@ class SqliteJobs:
         await self._database.write(lambda connection: _complete(connection, job, analysis, model, now_ms))
 
     async def fail(self, job: Job, error_message: str, *, now_ms: int) -> None:
-        def run(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "UPDATE embeddings SET state = 'failed', error_message = ?, attempts = attempts + 1, "
-                "completed_at = ?, urgent = 0 WHERE asset = ? AND state = 'processing'",
-                (error_message, now_ms, job.row),
-            )
-
-        await self._database.write(run)
+        await self._database.execute(
+            "UPDATE embeddings SET state = 'failed', error_message = $1, attempts = attempts + 1, "
+            "completed_at = $2, urgent = 0 WHERE asset = $3 AND state = 'processing'",
+            values=(error_message, now_ms, job.row),
+        )
 
     async def reschedule(self, job: Job, *, due_ms: int) -> None:
-        def run(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "UPDATE embeddings SET state = 'pending', due_at = ?, attempts = attempts + 1 "
-                "WHERE asset = ? AND state = 'processing'",
-                (due_ms, job.row),
-            )
-
-        await self._database.write(run)
+        await self._database.execute(
+            "UPDATE embeddings SET state = 'pending', due_at = $1, attempts = attempts + 1 "
+            "WHERE asset = $2 AND state = 'processing'",
+            values=(due_ms, job.row),
+        )
 
     async def next_due_ms(self) -> int | None:
-        def run(connection: sqlite3.Connection) -> int | None:
-            due: int | None = connection.execute(
-                "SELECT min(due_at) FROM embeddings WHERE state = 'pending'"
-            ).fetchone()[0]
-            return due
-
-        return await self._database.read(run)
+        [row] = await self._database.fetch("SELECT min(due_at) AS due FROM embeddings WHERE state = 'pending'")
+        due: int | None = row["due"]
+        return due
 
     async def count_by_state(self) -> Mapping[str, int]:
-        def run(connection: sqlite3.Connection) -> Mapping[str, int]:
-            return dict(connection.execute("SELECT state, count(*) FROM embeddings GROUP BY state").fetchall())
-
-        return await self._database.read(run)
+        rows = await self._database.fetch("SELECT state, count(*) AS count FROM embeddings GROUP BY state")
+        return {row["state"]: row["count"] for row in rows}
 
     async def requeue(self, asset_id: str, *, now_ms: int) -> bool:
-        def run(connection: sqlite3.Connection) -> bool:
-            changed = connection.execute(
-                "UPDATE embeddings SET urgent = 1, due_at = ?, attempts = 0, error_message = NULL, "
-                "completed_at = NULL, state = iif(state = 'failed', 'pending', state) WHERE state <> 'ready' "
-                "AND asset = (SELECT row FROM assets WHERE id = ? AND deleted_at IS NULL)",
-                (now_ms, asset_id),
-            )
-            return changed.rowcount > 0
-
-        return await self._database.write(run)
+        changed = await self._database.execute(
+            "UPDATE embeddings SET urgent = 1, due_at = $1, attempts = 0, error_message = NULL, "
+            "completed_at = NULL, state = iif(state = 'failed', 'pending', state) WHERE state <> 'ready' "
+            "AND asset = (SELECT row FROM assets WHERE id = $2 AND deleted_at IS NULL) RETURNING asset",
+            values=(now_ms, asset_id),
+        )
+        return bool(changed)
 
 
 def _complete(
@@ -145,11 +128,7 @@ def _index_dhash(connection: sqlite3.Connection, row: int, dhash: bytes, text: s
         "GROUP BY b.asset ORDER BY count(*) DESC LIMIT ?",
         (bands_json, row, CANDIDATES_MAX),
     ).fetchall()
-    near_duplicates = [
-        other for other in candidates if is_near_duplicate(dhash, text, other["dhash"], other["text"] or "")
-    ]
-    nearest = min(near_duplicates, key=lambda other: hamming_distance(dhash, other["dhash"]), default=None)
-    duplicate_group = row if nearest is None else nearest["duplicate_group"]
+    duplicate_group = choose_duplicate_group(row, dhash, text, candidates)
     connection.execute(
         "INSERT INTO image_hashes (asset, dhash, duplicate_group) VALUES (?, ?, ?)", (row, dhash, duplicate_group)
     )

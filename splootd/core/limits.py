@@ -1,7 +1,7 @@
 """Upload limits of a server, and its additions to the Sploot API."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -12,6 +12,10 @@ class Limits:
     bytes_max: int
     types: frozenset[str]
     features: Mapping[str, Any] = field(default_factory=dict)
+
+    def without(self, feature: str) -> "Limits":
+        """Return these limits for a client that does not use `feature`."""
+        return replace(self, features={name: value for name, value in self.features.items() if name != feature})
 
     @property
     def has_reliable_embedding_states(self) -> bool:

@@ -34,6 +34,10 @@ class Permit:
     """A permit to claim and upload one item."""
 
 
+class PermitRevoked(Exception):
+    """The permit became invalid between the claim and the upload."""
+
+
 class AdmissionController:
     """Grants permits, and adapts to the results that are reported to it.
 
@@ -48,6 +52,7 @@ class AdmissionController:
         self.is_paused = False
         self.suspend_reason: str | None = None  # why uploads are suspended, as a clause of a message
         self.slowdown_reason: str | None = None  # what slows uploads down, as a message
+        self.is_draining = False  # the daemon stops: no permit is valid any more
         self._clock = clock
         self._token_changed = credentials.token_changed
         self._signed_out_snapshot: asyncio.Event | None = None  # set once the token has changed since the 401
@@ -87,7 +92,17 @@ class AdmissionController:
     def is_valid(self, permit: Permit) -> bool:
         """Return whether `permit` may still be used. A pause or an open breaker also stops uploads in progress."""
         is_open = self.breaker.state is CircuitState.CLOSED or self._probe is permit
-        return is_open and not self._is_send_blocked and self._wait_s(self._clock.monotonic()) == 0
+        return (
+            is_open
+            and not self.is_draining
+            and not self._is_send_blocked
+            and self._wait_s(self._clock.monotonic()) == 0
+        )
+
+    def check(self, permit: Permit) -> None:
+        """Raise PermitRevoked unless `permit` is valid."""
+        if not self.is_valid(permit):
+            raise PermitRevoked
 
     def is_probe(self, permit: Permit) -> bool:
         """Return whether `permit` is the probe of the half-open breaker."""

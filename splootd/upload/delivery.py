@@ -1,4 +1,4 @@
-"""Deliver one content: look it up by hash, upload it, and look it up again if the outcome is unknown.
+"""Deliver contents: known? -> on the server? -> send. A content whose outcome is unknown is looked up again.
 
 If the server supports it, lookups and small files of several upload workers share requests.
 """
@@ -6,35 +6,41 @@ If the server supports it, lookups and small files of several upload workers sha
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from splootd.clock import Clock
 from splootd.core.error_code import ErrorCode
+from splootd.core.item import Version
 from splootd.core.limits import Limits
-from splootd.errors import ConnectionLost, InternalServerError, InvalidResponse, Rejected, ServerError
-from splootd.file_reader import Content
-from splootd.metrics.collector import Transfer
+from splootd.errors import ItemError, Rejected, ServerError
+from splootd.file_reader import stat_version
+from splootd.metrics import MetricsCollector
 from splootd.remote.client import SplootClient
-from splootd.remote.responses import ExistingAsset, StoredAsset
-from splootd.remote.upload_body import FormPart
+from splootd.remote.responses import ExistingAsset
+from splootd.store.completion import Accepted
+from splootd.store.ledger import Ledger, LedgerEntry
+from splootd.text import display_name
+from splootd.upload.admission import AdmissionController, Permit
+from splootd.upload.choose_transport import TransportKind, choose_transport
 from splootd.upload.request_batcher import RequestBatcher
-from splootd.upload.transports.tus import TUS_BYTES_MIN, TusClient, get_tus_path
+from splootd.upload.transports.bundle import BundleTransport
+from splootd.upload.transports.by_path import PathTransport
+from splootd.upload.transports.single import SingleTransport
+from splootd.upload.transports.transport import (
+    UNKNOWN_OUTCOME_ERRORS,
+    SharedRequestFailed,
+    Transport,
+    UploadResult,
+)
+from splootd.upload.transports.tus import TusTransport
+from splootd.upload.upload_job import AttemptResult, Changed, Failed, Removed, UploadJob
 from splootd.weighted_semaphore import WeightedSemaphore
 
 LIMITS_TTL_S = 3_600.0
+CHECK_CACHE_TTL_S = 10.0  # a content that the library reported within this time is not looked up again
 RESOLVE_TIMEOUT_S = 20.0  # for the lookup that resolves an unknown outcome
 KNOWN_TAGS_MAX = 10_000
-BUNDLE_FILE_BYTES_MAX = 64 * 1024  # up to this size sending a file costs less than its request
-BUNDLE_BYTES_MAX = 1024 * 1024  # of files per request, so that urgent files never wait long for a connection
-BUNDLE_FAILURES_MAX = 3  # consecutive; then a proxy on the way probably rejects such requests
-FORM_OVERHEAD_BYTES_MAX = 8 * 1024  # of the form, per file
-
-# After one of these the server may have stored the file: the response was lost, or it was sent after the commit. The
-# file must not be sent again before a lookup by hash.
-_UNKNOWN_OUTCOME_ERRORS = (ConnectionLost, InternalServerError, InvalidResponse)
 
 
 class ServerUnavailable(ServerError):
@@ -44,94 +50,158 @@ class ServerUnavailable(ServerError):
 
 
 @dataclass(frozen=True, slots=True)
-class UploadResult:
-    """A content that is now in the library, with the number of bytes sent for it."""
+class _Lookup:
+    """A content to look up, while `permit` is valid; None: in any case."""
 
-    asset_id: str
-    is_duplicate: bool
-    has_embedding: bool
-    sent_bytes: int
-
-
-class StartTransfer(Protocol):
-    """Registers one upload as in progress. `shares_request`: its connection is already counted for another upload."""
-
-    def __call__(self, *, shares_request: bool = False) -> AbstractContextManager[Transfer]: ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class UploadJob:
-    """A content to upload. `check_admission` raises while uploads are held back; the lowest `priority` goes first."""
-
-    content: Content
-    tags: Sequence[str]
-    priority: int
-    check_admission: Callable[[], None]
-    start_transfer: StartTransfer
-
-
-def create_form_parts(jobs: Sequence[UploadJob], transfers: contextlib.ExitStack) -> list[FormPart]:
-    """Create the parts of one request, each registered as in progress until `transfers` is closed."""
-    files: list[FormPart] = []
-    for job in jobs:
-        transfer = transfers.enter_context(job.start_transfer(shares_request=bool(files)))
-        files.append(FormPart(job.content, job.tags, transfer.record_progress))
-    return files
-
-
-class _BundleFailed(Exception):
-    """The bundle request failed, so the outcome of each of its files is unknown."""
-
-    def __init__(self, error: ServerError) -> None:
-        self.error = error
+    sha256: bytes
+    permit: Permit | None
 
 
 class Delivery:
     """Delivers contents as Sploot requires. The caller must never deliver the same content twice at the same time.
 
-    An InternalServerError, ConnectionLost or InvalidResponse raised here concerns the content, because the server
+    An InternalServerError, ConnectionLost or InvalidResponse in a result concerns the content, because the server
     answered the lookup that followed; ServerUnavailable means that it did not. At most `upload_slots` requests carry
     contents at the same time.
     """
 
     def __init__(
-        self, client: SplootClient, clock: Clock, upload_slots: WeightedSemaphore, tus_client: TusClient
+        self,
+        client: SplootClient,
+        ledger: Ledger,
+        admission: AdmissionController,
+        *,
+        clock: Clock,
+        metrics: MetricsCollector,
+        upload_slots: WeightedSemaphore,
     ) -> None:
         self._client = client
-        self._tus_client = tus_client
+        self._ledger = ledger
+        self._admission = admission
         self._clock = clock
+        self._metrics = metrics
         self._upload_slots = upload_slots
+        self.by_path = PathTransport(client, upload_slots, admission, metrics, clock)
+        self._bundle = BundleTransport(client, upload_slots, admission, metrics)
+        self._transports: dict[TransportKind, Transport] = {
+            TransportKind.BY_PATH: self.by_path,
+            TransportKind.BUNDLE: self._bundle,
+            TransportKind.TUS: TusTransport(client, ledger, admission, metrics, clock),
+            TransportKind.SINGLE: SingleTransport(client, metrics),
+        }
         self._limits: Limits | None = None
         self._limits_until = -math.inf  # monotonic
         self._limits_lock = asyncio.Lock()
         self._known_tags: set[str] = set()
         self._new_tags_lock = asyncio.Lock()
-        self._bundle_failures = 0  # consecutive, since the limits were fetched
         self._check_batcher = RequestBatcher(
-            client.check_batch, acquire_slot=contextlib.nullcontext, get_batch_size=self._get_check_batch_size
+            self._check_batch,
+            acquire_slot=contextlib.nullcontext,
+            get_batch_size=self._get_check_batch_size,
+            check_admission=self._check_lookup,
         )
-        self._bundle_batchers: dict[
-            int, RequestBatcher[UploadJob, StoredAsset]
-        ] = {}  # by priority, so that urgent files never wait for others
 
-    async def limits(self) -> Limits:
-        """Return the server's limits, cached for LIMITS_TTL_S.
+    async def limits(self, permit: Permit) -> Limits:
+        """Return the server's limits, cached for LIMITS_TTL_S. Raises PermitRevoked.
 
         This is the first request of a run, and it is sent alone: two concurrent requests can make Sploot fail to
-        create the row of a new user.
+        create the row of a new user. If it fails, the waiting callers lose their permits.
         """
         async with self._limits_lock:
+            self._admission.check(permit)
             if self._limits is None or self._clock.monotonic() >= self._limits_until:
                 try:
                     self._limits = await self._client.limits()
-                except _UNKNOWN_OUTCOME_ERRORS as error:
+                except UNKNOWN_OUTCOME_ERRORS as error:
                     raise _server_unavailable(error) from error
                 self._limits_until = self._clock.monotonic() + LIMITS_TTL_S
-                self._bundle_failures = 0
+                self._bundle.enable()
             return self._limits
 
+    async def deliver(self, job: UploadJob) -> AttemptResult:
+        """Ensure that the library has the content, unless it was removed from there."""
+        leased, sha256 = job.leased, job.content.sha256
+        known = None if leased.item.force else await self._ledger.get(sha256)
+        if known is not None and self._was_just_seen(known):
+            self._metrics.record_item(0)
+            return Accepted(leased, known.asset_id, sha256, duplicate=True, embedded=known.was_embedded)
+        try:
+            result = await (self._find_or_send(job) if known is None else self._find_in_slot(job))
+        except ItemError as error:
+            return Failed(leased, error, sha256)
+        self._admission.record_success()
+        if result is None:
+            return Removed(leased, sha256)
+        if known is None:
+            (confirmed,) = await self._confirm([(job, result)])
+            return confirmed
+        self._metrics.record_item(0)
+        return _accepted(job, result)
+
+    async def deliver_by_path(self, jobs: Sequence[UploadJob]) -> Sequence[AttemptResult]:
+        """Deliver new contents that were only hashed. A job without a result must be delivered with its data."""
+        try:
+            outcomes = await self.by_path.send(jobs)
+        except SharedRequestFailed:
+            return []
+        except ItemError as error:
+            return [Failed(job.leased, error, job.content.sha256) for job in jobs]
+        uploaded = [(job, each) for job, each in zip(jobs, outcomes, strict=True) if isinstance(each, UploadResult)]
+        if uploaded:
+            self._admission.record_success()
+        return await self._confirm(uploaded)
+
+    def _was_just_seen(self, known: LedgerEntry) -> bool:
+        if known.removed_at is not None or known.last_seen_at is None:
+            return False
+        return 0 <= self._clock.now() - known.last_seen_at < CHECK_CACHE_TTL_S
+
+    @property
+    def _has_batch_check(self) -> bool:
+        return self._limits is not None and self._limits.check_batch_max > 0
+
+    async def _find_or_send(self, job: UploadJob) -> UploadResult:
+        async with self._new_tags_serialized(job.tags):
+            if self._has_batch_check:
+                if existing := await self._find(job):
+                    return existing
+                if self._choose_transport(job) is TransportKind.BUNDLE:
+                    try:
+                        return await self._send(job, TransportKind.BUNDLE)
+                    except SharedRequestFailed as failed:
+                        if result := await self._resolve_unknown_outcome(job, failed.error):
+                            return result
+            async with self._acquire_slot(job):
+                if not self._has_batch_check:
+                    with self._metrics.utilization.track("sending"):
+                        if existing := await self._find(job):
+                            return existing
+                return await self._send(job, self._choose_transport(job, allow_bundle=False))
+
+    def _choose_transport(self, job: UploadJob, *, allow_bundle: bool = True) -> TransportKind:
+        assert self._limits is not None
+        limits = self._limits if allow_bundle and not self._bundle.is_disabled else self._limits.without("bundle")
+        return choose_transport(job.content, limits)
+
+    async def _send(self, job: UploadJob, kind: TransportKind) -> UploadResult:
+        """Send the content and return its result, after a lookup if the outcome is unknown."""
+        try:
+            (outcome,) = await self._transports[kind].send([job])
+            if isinstance(outcome, ServerError):
+                raise outcome
+        except Rejected:
+            self._limits_until = -math.inf  # the limits may have changed: fetch them again
+            raise
+        except UNKNOWN_OUTCOME_ERRORS as error:
+            if result := await self._resolve_unknown_outcome(job, error):
+                return result
+            raise
+        if not outcome.is_duplicate and len(self._known_tags) < KNOWN_TAGS_MAX:
+            self._known_tags.update(job.tags)  # Sploot ignores the tags of a duplicate
+        return outcome
+
     @contextlib.asynccontextmanager
-    async def with_new_tags_serialized(self, tags: Sequence[str]) -> AsyncIterator[None]:
+    async def _new_tags_serialized(self, tags: Sequence[str]) -> AsyncIterator[None]:
         """Allow only one upload with new tags at a time: two that create the same tag make Sploot reject one."""
         async with contextlib.AsyncExitStack() as held_lock:
             if not self._known_tags.issuperset(tags):
@@ -140,123 +210,23 @@ class Delivery:
                     await held_lock.aclose()
             yield
 
-    async def deliver(self, job: UploadJob) -> UploadResult:
-        """Ensure that the library has the content."""
-        if not self._has_batch_check:
-            async with self._acquire_slot(job):
-                with job.start_transfer() as transfer:
-                    return await self._find(job) or await self._upload(job, transfer)
-        if existing := await self._find(job):
-            return existing
-        if not self._fits_in_bundle(job):
-            return await self._upload_single(job)
-        try:
-            return await self._finish_upload(job, self._upload_bundled(job))
-        except _BundleFailed as failed:
-            return await self._resolve_unknown_outcome(job, failed.error) or await self._upload_single(job)
-
-    async def find(self, job: UploadJob) -> UploadResult | None:
-        """Look the content up in the library. Raises ServerUnavailable if even that fails."""
-        if self._has_batch_check:
-            return await self._find(job)
-        async with self._acquire_slot(job):
-            return await self._find(job)
-
-    @property
-    def _has_batch_check(self) -> bool:
-        return self._limits is not None and self._limits.check_batch_max > 0
-
-    def _fits_in_bundle(self, job: UploadJob) -> bool:
-        """Return whether the content can be uploaded in a bundle."""
-        limits, size = self._limits, job.content.size
-        if limits is None or not limits.bundle_files_max or self._bundle_failures >= BUNDLE_FAILURES_MAX:
-            return False
-        return (
-            job.content.data is not None
-            and size <= BUNDLE_FILE_BYTES_MAX
-            and size + FORM_OVERHEAD_BYTES_MAX <= limits.bundle_bytes_max
-        )
-
     @contextlib.asynccontextmanager
     async def _acquire_slot(self, job: UploadJob) -> AsyncIterator[None]:
         async with self._upload_slots.reserve(1, rank=job.priority):
-            job.check_admission()
+            self._admission.check(job.permit)
             yield
 
-    async def _upload_single(self, job: UploadJob) -> UploadResult:
-        async with self._acquire_slot(job):
-            with job.start_transfer() as transfer:
-                return await self._upload(job, transfer)
-
-    async def _upload(self, job: UploadJob, transfer: Transfer) -> UploadResult:
-        content, tags, on_progress = job.content, job.tags, transfer.record_progress
-        if (path := self._get_tus_path(content)) is None:
-            return await self._finish_upload(job, self._client.upload(content, tags=tags, on_progress=on_progress))
-        upload = self._tus_client.upload(
-            content, path, tags=tags, transfer=transfer, check_admission=job.check_admission
-        )
-        return replace(await self._finish_upload(job, upload), sent_bytes=transfer.sent_bytes)
-
-    def _get_tus_path(self, content: Content) -> str | None:
-        """Return the path of the tus endpoint if the content is to be uploaded in chunks.
-
-        Large files are, and all videos: they are searched by their original name, which only tus transmits.
-        """
-        is_chunked = content.size >= TUS_BYTES_MIN or content.mime.startswith("video/")
-        return get_tus_path(self._limits) if self._limits and is_chunked else None
-
-    async def _finish_upload(self, job: UploadJob, upload: Awaitable[StoredAsset]) -> UploadResult:
-        """Await an upload and return its result, after a lookup if the outcome is unknown."""
-        try:
-            stored = await upload
-        except Rejected:
-            self._limits_until = -math.inf  # the limits may have changed: fetch them again
-            raise
-        except _UNKNOWN_OUTCOME_ERRORS as error:
-            if result := await self._resolve_unknown_outcome(job, error):
-                return result
-            raise
-        if not stored.is_duplicate and len(self._known_tags) < KNOWN_TAGS_MAX:
-            self._known_tags.update(job.tags)  # Sploot ignores the tags of a duplicate
-        return UploadResult(stored.asset_id, stored.is_duplicate, has_embedding=False, sent_bytes=job.content.size)
-
-    async def _upload_bundled(self, job: UploadJob) -> StoredAsset:
-        """Upload the content in one request with other small contents that wait."""
-        batcher = self._bundle_batchers.get(job.priority)
-        if batcher is None:
-            batcher = self._bundle_batchers[job.priority] = RequestBatcher(
-                self._send_bundle,
-                acquire_slot=lambda: self._upload_slots.reserve(1, rank=job.priority),
-                get_batch_size=self._get_bundle_size,
-            )
-        return await batcher.submit(job, check_admission=job.check_admission)
-
-    async def _send_bundle(self, jobs: Sequence[UploadJob]) -> Sequence[StoredAsset | Exception]:
-        with contextlib.ExitStack() as transfers:
-            files = create_form_parts(jobs, transfers)
-            try:
-                results = await self._client.upload_bundle(files)
-            except _UNKNOWN_OUTCOME_ERRORS as error:
-                self._bundle_failures += 1
-                return [_BundleFailed(error)] * len(jobs)
-            self._bundle_failures = 0
-            return results
+    async def _find_in_slot(self, job: UploadJob) -> UploadResult | None:
+        """As `_find`; a lookup that is a request of its own holds an upload slot."""
+        async with contextlib.nullcontext() if self._has_batch_check else self._acquire_slot(job):
+            return await self._find(job)
 
     async def _find(self, job: UploadJob) -> UploadResult | None:
-        found = await self._check(job.content, check_admission=job.check_admission)
+        """Look the content up in the library. Raises ServerUnavailable if even that fails."""
+        found = await self._look_up(_Lookup(job.content.sha256, job.permit))
         if found is None:
             return None
         return UploadResult(found.asset_id, is_duplicate=True, has_embedding=self._has_embedding(found), sent_bytes=0)
-
-    async def _check(
-        self, content: Content, *, check_admission: Callable[[], None] = lambda: None
-    ) -> ExistingAsset | None:
-        try:
-            if self._has_batch_check:
-                return await self._check_batcher.submit(content.sha256, check_admission=check_admission)
-            return await self._client.check(content.sha256)
-        except _UNKNOWN_OUTCOME_ERRORS as error:
-            raise _server_unavailable(error) from error
 
     async def _resolve_unknown_outcome(self, job: UploadJob, error: ServerError) -> UploadResult | None:
         """Look up whether an upload with an unknown outcome was stored; None if it was not.
@@ -265,7 +235,7 @@ class Delivery:
         """
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-                found = await self._check(job.content)
+                found = await self._look_up(_Lookup(job.content.sha256, None))
         except TimeoutError:
             title = f"{error.title}, and the server has not responded since"
             raise ServerUnavailable(title, failure_id=error.failure_id) from error
@@ -276,24 +246,60 @@ class Delivery:
             found.asset_id, is_duplicate=False, has_embedding=has_embedding, sent_bytes=job.content.size
         )
 
+    async def _look_up(self, lookup: _Lookup) -> ExistingAsset | None:
+        try:
+            if self._has_batch_check:
+                return await self._check_batcher.submit(lookup)
+            return await self._client.check(lookup.sha256)
+        except UNKNOWN_OUTCOME_ERRORS as error:
+            raise _server_unavailable(error) from error
+
+    async def _check_batch(self, lookups: Sequence[_Lookup]) -> Sequence[ExistingAsset | None]:
+        return await self._client.check_batch([lookup.sha256 for lookup in lookups])
+
+    def _check_lookup(self, lookup: _Lookup) -> None:
+        if lookup.permit is not None:
+            self._admission.check(lookup.permit)
+
+    def _get_check_batch_size(self, waiting: Sequence[_Lookup]) -> int:
+        return min(len(waiting), self._limits.check_batch_max if self._limits else 1)
+
     def _has_embedding(self, found: ExistingAsset) -> bool:
         """Return whether the asset has an embedding for certain. Sploot also says so of a failed one."""
         return found.has_embedding and self._limits is not None and self._limits.has_reliable_embedding_states
 
-    def _get_check_batch_size(self, waiting: Sequence[bytes]) -> int:
-        return min(len(waiting), self._limits.check_batch_max if self._limits else 1)
+    async def _confirm(self, uploaded: Sequence[tuple[UploadJob, UploadResult]]) -> Sequence[AttemptResult]:
+        """Accept uploaded contents, except those whose files changed in the meantime.
 
-    def _get_bundle_size(self, waiting: Sequence[UploadJob]) -> int:
-        """Return how many of the first jobs fit into one bundle."""
-        files_max = self._limits.bundle_files_max if self._limits else 1
-        left = min(BUNDLE_BYTES_MAX, self._limits.bundle_bytes_max if self._limits else 0)
-        count = 0
-        for job in waiting[:files_max]:
-            left -= job.content.size + FORM_OVERHEAD_BYTES_MAX
-            if left < 0:
-                break
-            count += 1
-        return max(1, count)
+        A file that is gone by now is accepted: its content is in the library.
+        """
+        if not uploaded:
+            return []
+        versions = await asyncio.to_thread(_stat_versions, [job.content.path for job, _ in uploaded])
+        results: list[AttemptResult] = []
+        for (job, result), version in zip(uploaded, versions, strict=True):
+            self._metrics.record_item(result.sent_bytes)
+            if version is None or version == job.content.version:
+                results.append(_accepted(job, result))
+            else:
+                error_message = f"{display_name(job.content.path)} changed during the upload; its new version follows"
+                results.append(Changed(job.leased, version, error_message))
+        return results
+
+
+def _accepted(job: UploadJob, result: UploadResult) -> Accepted:
+    return Accepted(job.leased, result.asset_id, job.content.sha256, result.is_duplicate, result.has_embedding)
+
+
+def _stat_versions(paths: Sequence[bytes]) -> list[Version | None]:
+    """Return the current version of each file, or None if there is no readable file."""
+    versions: list[Version | None] = []
+    for path in paths:
+        try:
+            versions.append(stat_version(path))
+        except ItemError:
+            versions.append(None)
+    return versions
 
 
 def _server_unavailable(error: ServerError) -> ServerUnavailable:

@@ -17,8 +17,9 @@ class RequestBatcher(Generic[A, R]):
     """Sends concurrent calls as batches, with at most `requests_max` requests in progress.
 
     `acquire_slot` is held during a request; calls that arrive while it is awaited still join the batch.
-    `get_batch_size` returns how many of the waiting calls, from the first one on, fit into one request. `send` returns
-    one result or exception per call; an exception that it raises itself is raised in all calls of the batch.
+    `get_batch_size` returns how many of the waiting calls, from the first one on, fit into one request.
+    `check_admission` is called for each just before the request is sent; an exception from it is raised in that call.
+    `send` returns one result or exception per call; an exception that it raises itself is raised in all calls.
     """
 
     def __init__(
@@ -27,11 +28,13 @@ class RequestBatcher(Generic[A, R]):
         *,
         acquire_slot: Callable[[], AbstractAsyncContextManager[object]],
         get_batch_size: Callable[[Sequence[A]], int],
+        check_admission: Callable[[A], None] = lambda _: None,
         requests_max: int = 1,
     ) -> None:
         self._send = send
         self._acquire_slot = acquire_slot
         self._get_batch_size = get_batch_size
+        self._check_admission = check_admission
         self._requests_max = requests_max
         self._waiting: list[_Call[A, R]] = []
         self._requests: dict[asyncio.Task[None], list[_Call[A, R]]] = {}
@@ -39,12 +42,9 @@ class RequestBatcher(Generic[A, R]):
     def __repr__(self) -> str:
         return f"RequestBatcher({len(self._waiting)} waiting, {len(self._requests)} in progress)"
 
-    async def submit(self, argument: A, *, check_admission: Callable[[], None] = lambda: None) -> R:
-        """Return the result for `argument`.
-
-        `check_admission` is called just before the request is sent; an exception from it is raised here.
-        """
-        call: _Call[A, R] = _Call(argument, check_admission)
+    async def submit(self, argument: A) -> R:
+        """Return the result for `argument`."""
+        call: _Call[A, R] = _Call(argument)
         self._waiting.append(call)
         self._start_request()
         try:
@@ -78,10 +78,21 @@ class RequestBatcher(Generic[A, R]):
 
     def _next_batch(self) -> list["_Call[A, R]"]:
         """Remove the next batch from the queue: the first calls that are still admitted, as many as fit."""
-        ready = [call for call in self._waiting if call.is_ready()]
+        ready = [call for call in self._waiting if self._is_ready(call)]
         count = self._get_batch_size([call.argument for call in ready])
         self._waiting = ready[count:]
         return ready[:count]
+
+    def _is_ready(self, call: "_Call[A, R]") -> bool:
+        """Return whether the call may be sent. If admission is refused, the call fails with that exception."""
+        if call.result.done():
+            return False
+        try:
+            self._check_admission(call.argument)
+        except Exception as error:  # noqa: BLE001 - raised again in the call
+            call.resolve(error)
+            return False
+        return True
 
     async def _send_batch(self, batch: Sequence["_Call[A, R]"]) -> None:
         try:
@@ -105,21 +116,9 @@ class RequestBatcher(Generic[A, R]):
 class _Call(Generic[A, R]):
     """One waiting call and its result."""
 
-    def __init__(self, argument: A, check_admission: Callable[[], None]) -> None:
+    def __init__(self, argument: A) -> None:
         self.argument = argument
         self.result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._check_admission = check_admission
-
-    def is_ready(self) -> bool:
-        """Return whether the call may be sent. If admission is refused, the call fails with that exception."""
-        if self.result.done():
-            return False
-        try:
-            self._check_admission()
-        except Exception as error:  # noqa: BLE001 - raised again in the call
-            self.resolve(error)
-            return False
-        return True
 
     def resolve(self, result: R | Exception) -> None:
         if self.result.done():

@@ -28,7 +28,7 @@ from splootd.store.ledger import Ledger
 from splootd.store.queue import Queue
 from splootd.text import display_name, printable
 from splootd.upload.admission import AdmissionController
-from splootd.upload.delivery import UploadResult
+from splootd.upload.upload_job import AttemptResult, Changed, Crashed, Failed, Released, Removed
 
 UNKNOWN_OUTCOME_CODES = frozenset(
     {
@@ -73,31 +73,50 @@ class ResultHandler:
         self._metrics = metrics
         self._settle_s = settle_s
 
-    async def accept(self, leased: Leased, result: UploadResult, sha256: bytes) -> None:
-        """Record an item whose content is in the library."""
-        is_duplicate = result.is_duplicate and leased.item.error_code not in UNKNOWN_OUTCOME_CODES
-        with self._metrics.utilization.track("writing"):
-            await _write_with_retry(
-                lambda: self._queue.accept(
-                    leased,
-                    asset_id=result.asset_id,
-                    sha256=sha256,
-                    duplicate=is_duplicate,
-                    embedded=result.has_embedding,
-                    now=self._clock.now(),
-                )
-            )
+    async def record(self, *results: AttemptResult) -> None:
+        """Record how attempts ended. Nothing else writes the results of uploads."""
+        if accepted := [each for each in results if isinstance(each, Accepted)]:
+            await self._accept(accepted)
+        await asyncio.gather(*(self._end(each) for each in results if not isinstance(each, Accepted)))
 
-    async def accept_batch(self, batch: Sequence[Accepted]) -> None:
-        """Record a batch of items whose contents are in the library."""
+    async def _accept(self, batch: Sequence[Accepted]) -> None:
         completed = [
             replace(each, duplicate=each.duplicate and each.leased.item.error_code not in UNKNOWN_OUTCOME_CODES)
             for each in batch
         ]
         with self._metrics.utilization.track("writing"):
-            await _write_with_retry(lambda: self._queue.accept_batch(completed, now=self._clock.now()))
+            await _write_with_retry(lambda: self._write_accepted(completed))
 
-    async def skip_removed(self, leased: Leased, sha256: bytes) -> None:
+    async def _write_accepted(self, batch: Sequence[Accepted]) -> None:
+        now = self._clock.now()
+        if len(batch) > 1:
+            await self._queue.accept_batch(batch, now=now)
+            return
+        (only,) = batch
+        await self._queue.accept(
+            only.leased,
+            asset_id=only.asset_id,
+            sha256=only.sha256,
+            duplicate=only.duplicate,
+            embedded=only.embedded,
+            now=now,
+        )
+
+    async def _end(self, result: AttemptResult) -> None:
+        match result:
+            case Removed(leased, sha256):
+                await self._skip_removed(leased, sha256)
+            case Changed(leased, version, error_message):
+                await self._snooze_changed(leased, version, error_message)
+            case Released(leased, error_message, next_at):
+                await self._snooze(leased, ErrorCode.INTERRUPTED, error_message, next_at=next_at)
+            case Failed(leased, error, sha256):
+                await self._handle_error(leased, error, sha256)
+            case Crashed(leased, error):
+                title = f"internal error while uploading {display_name(leased.item.path)} ({printable(repr(error))})"
+                await self._retry(leased, _InternalError(title, "please report it, with the log"))
+
+    async def _skip_removed(self, leased: Leased, sha256: bytes) -> None:
         """Skip an item that was removed from the library, and record the removal in the ledger."""
         await _write_with_retry(lambda: self._ledger.mark_removed(sha256, now=self._clock.now()))
         name = display_name(leased.item.path)
@@ -108,24 +127,15 @@ class ResultHandler:
             )
         )
 
-    async def release(self, leased: Leased, error_message: str) -> None:
-        """Return the item to the queue. The attempt does not count, and it may be claimed again without delay."""
-        await self._snooze(leased, ErrorCode.INTERRUPTED, error_message, next_at=None)
-
-    async def snooze_truncated(self, leased: Leased, until: float) -> None:
-        """Snooze a truncated file until `until`. After that it is uploaded as it is."""
-        error_message = f"{display_name(leased.item.path)} is incomplete: it may still be being written"
-        await self._snooze(leased, ErrorCode.INTERRUPTED, error_message, next_at=until)
-
-    async def snooze_changed(self, leased: Leased, version: Version, error_message: str) -> None:
+    async def _snooze_changed(self, leased: Leased, version: Version, error_message: str) -> None:
         """Snooze a file that has changed since it was claimed, until its new version has settled."""
         await self._snooze(
             leased, ErrorCode.INTERRUPTED, error_message, next_at=self._clock.now() + self._settle_s, version=version
         )
 
-    async def handle_error(self, leased: Leased, error: ItemError, *, content: bytes | None = None) -> None:
-        """Handle the error that ended an attempt. `content` is the SHA-256 of the file, if it was known by then."""
-        refunded = self._report_to_admission(leased, error, content or token_bytes(8))
+    async def _handle_error(self, leased: Leased, error: ItemError, sha256: bytes | None = None) -> None:
+        """Handle the error that ended an attempt. `sha256` is that of the file, if it was known by then."""
+        refunded = self._report_to_admission(leased, error, sha256 or token_bytes(8))
         self._metrics.errors[error.error_code] += 1
         action = RETRY_POLICY[error.error_code].action
         if action is RetryAction.RETRY and leased.item.id in refunded:
@@ -133,11 +143,6 @@ class ResultHandler:
         await self._apply_action(leased, error, action)
         if other_ids := refunded - {leased.item.id}:
             await _write_with_retry(lambda: self._queue.refund_attempts(other_ids, now=self._clock.now()))
-
-    async def internal_error(self, leased: Leased, error: Exception) -> None:
-        """Handle an unexpected exception. The attempt counts, so that a bug cannot repeat for ever."""
-        title = f"internal error while uploading {display_name(leased.item.path)} ({printable(repr(error))})"
-        await self._retry(leased, _InternalError(title, "please report it, with the log"))
 
     async def _apply_action(self, leased: Leased, error: ItemError, action: RetryAction) -> None:
         error_code, error_message, now = error.error_code, format_error(error), self._clock.now()
@@ -183,9 +188,9 @@ class ResultHandler:
         try:
             version = await stat_version_in_thread(leased.item.path)
         except ItemError as error:
-            await self.handle_error(leased, error)
+            await self._handle_error(leased, error)
         else:
-            await self.snooze_changed(leased, version, error_message)
+            await self._snooze_changed(leased, version, error_message)
 
     async def _snooze(
         self,

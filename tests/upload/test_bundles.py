@@ -27,7 +27,8 @@ from splootd.core import timetable
 from splootd.core.circuit_breaker import FAILURE_THRESHOLD, RESET_TIMEOUT_S
 from splootd.core.item import SHARDS, Priority, State
 from splootd.remote.bandwidth_limiter import BandwidthLimiter
-from splootd.upload.delivery import BUNDLE_BYTES_MAX, BUNDLE_FAILURES_MAX, BUNDLE_FILE_BYTES_MAX
+from splootd.upload.choose_transport import BUNDLE_FILE_BYTES_MAX
+from splootd.upload.transports.bundle import BUNDLE_BYTES_MAX, BUNDLE_FAILURES_MAX
 from splootd.upload.uploader import BATCH_SIZE_MAX
 
 FAILED = reply_with(500, {"error": "Upload failed"})

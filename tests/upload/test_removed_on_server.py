@@ -14,7 +14,7 @@ from watch_fixtures import FAST_SCHEDULE
 from splootd.config import Config
 from splootd.core.item import Item, Priority, State
 from splootd.store.ledger import LedgerEntry
-from splootd.upload.uploader import CHECK_CACHE_TTL_S
+from splootd.upload.delivery import CHECK_CACHE_TTL_S
 from splootd.watch.importer import Importer
 from splootd.watch.watcher import Watcher
 

@@ -115,15 +115,17 @@ async def test_a_failed_request_is_raised_in_all_its_calls_and_in_no_other() -> 
 
 
 async def test_a_call_that_is_no_longer_admitted_raises_and_the_others_are_sent() -> None:
+    def hold_back(number: int) -> None:
+        if number == 1:
+            raise PermissionError
+
     backend = Backend()
-    batcher = create_batcher(backend)
+    batcher = RequestBatcher(
+        backend.send, acquire_slot=contextlib.nullcontext, get_batch_size=len, check_admission=hold_back
+    )
     first = asyncio.create_task(batcher.submit(0))
     await _quiet()
-
-    def hold_back() -> None:
-        raise PermissionError
-
-    stopped = asyncio.create_task(batcher.submit(1, check_admission=hold_back))
+    stopped = asyncio.create_task(batcher.submit(1))
     going = asyncio.create_task(batcher.submit(2))
     backend.release.set()
     assert await asyncio.gather(first, going) == [0, 20]

@@ -17,12 +17,15 @@ from splootd.clock import Clock
 from splootd.core.limits import Limits
 from splootd.errors import ConnectionLost, FileError, InvalidResponse, Rejected, ServerError, StoreFull
 from splootd.file_reader import SEND_BYTES, Content
-from splootd.metrics.collector import Transfer
+from splootd.metrics import MetricsCollector, Transfer
 from splootd.remote.client import SplootClient
 from splootd.remote.responses import StoredAsset, parse_stored_asset
 from splootd.remote.status_mapping import HttpResponse, error_for, error_for_upload
 from splootd.store.ledger import Ledger
 from splootd.text import display_name
+from splootd.upload.admission import AdmissionController
+from splootd.upload.transports.transport import UploadResult, start_transfer
+from splootd.upload.upload_job import UploadJob
 
 TUS_BYTES_MIN = 8 << 20  # below this, sending the whole file again is faster than the round trips of its chunks
 CHUNK_BYTES_MIN, CHUNK_BYTES_MAX = SEND_BYTES, 8 << 20
@@ -51,6 +54,39 @@ def get_tus_path(limits: Limits) -> str | None:
     feature = limits.features.get("resumable")
     path = feature.get("path") if isinstance(feature, dict) else None
     return path if isinstance(path, str) and _is_path(path) else None
+
+
+class TusTransport:
+    """Sends one content in chunks. The caller holds an upload slot."""
+
+    def __init__(
+        self,
+        client: SplootClient,
+        ledger: Ledger,
+        admission: AdmissionController,
+        metrics: MetricsCollector,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._admission = admission
+        self._metrics = metrics
+        self._tus_client = TusClient(client, ledger, clock)
+
+    async def send(self, jobs: Sequence[UploadJob]) -> Sequence[UploadResult]:
+        (job,) = jobs
+        limits = self._client.last_limits
+        path = get_tus_path(limits) if limits else None
+        assert path is not None
+        with start_transfer(self._metrics, job) as transfer:
+            stored = await self._tus_client.upload(
+                job.content,
+                path,
+                tags=job.tags,
+                transfer=transfer,
+                check_admission=lambda: self._admission.check(job.permit),
+            )
+            sent_bytes = transfer.sent_bytes
+        return [UploadResult(stored.asset_id, stored.is_duplicate, has_embedding=False, sent_bytes=sent_bytes)]
 
 
 class TusClient:

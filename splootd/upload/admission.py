@@ -13,17 +13,9 @@ from typing import Literal
 from splootd.clock import Clock
 from splootd.core.circuit_breaker import CircuitBreaker, CircuitState
 from splootd.credentials import Credentials
-from splootd.errors import (
-    ConnectionLost,
-    ItemError,
-    RateLimited,
-    ResourceExhausted,
-    ServerError,
-    Unauthenticated,
-    Unreachable,
-)
+from splootd.errors import ItemError, RateLimited, Rejected, Unauthenticated, Unreachable
 from splootd.event_bus import WakeSignal
-from splootd.upload.failure_attribution import FailureAttribution
+from splootd.upload.failure_attribution import FailureAttribution, Fault, Verdict
 
 SIGNED_OUT_RETRY_S = 900.0  # then retry without the user: a failed token command may work again
 
@@ -41,9 +33,8 @@ class PermitRevoked(Exception):
 class AdmissionController:
     """Grants permits, and adapts to the results that are reported to it.
 
-    A worker calls `acquire` before it uploads and `record_success`, `record_failure` or `record_content_failure`
-    afterwards. `changed` is notified after every change. Waiters sleep until that signal or until the next known
-    time: nothing polls.
+    A worker calls `acquire` before it uploads and `record_success` or `record_error` afterwards. `changed` is notified
+    after every change. Waiters sleep until that signal or until the next known time: nothing polls.
     """
 
     def __init__(self, clock: Clock, credentials: Credentials) -> None:
@@ -61,7 +52,6 @@ class AdmissionController:
         self._can_probe_now = False  # the next probe need not wait for the reset timeout
         self._probe: Permit | None = None
         self._attribution = FailureAttribution()
-        self._opened_by_content_failures = False
         self._last_error: ItemError | None = None
         self._is_control_failing = False  # the last control request failed
 
@@ -116,49 +106,27 @@ class AdmissionController:
         self._attribution.record_success()
         self.changed.notify()
 
-    def record_failure(self, error: ItemError, *, item_id: int, content: bytes) -> Collection[int]:
-        """Record a failure of the server or of this machine. Return the items whose attempts are refunded.
-
-        Only a connection that broke while the content was sent may be the fault of that content. Other failures are
-        counted by `failure_id`, so that a request with many files counts as one failure.
-        """
-        now = self._clock.monotonic()
-        self._last_error = error
+    def record_error(self, error: ItemError, *, item_id: int, content: bytes) -> Collection[int]:
+        """Record a failed attempt with a content. Return the items whose attempts are refunded."""
         match error:
-            case Unauthenticated():
-                self._signed_out_snapshot = self._token_changed.snapshot()
-            case RateLimited():
-                self._retry_after_until = max(self._retry_after_until, now + error.retry_after_s)
-            case ResourceExhausted():
-                return self._items_to_refund(self.breaker.trip(now), item_id)
-            case ServerError():
-                failure = self._attribution.add_server_failure(
-                    content if isinstance(error, ConnectionLost) else error.failure_id, item_id
-                )
-                return self._items_to_refund(self.breaker.record_failure(failure, now), item_id)
-        self.changed.notify()
-        return frozenset()
-
-    def record_content_failure(self, error: ItemError, *, item_id: int, content: bytes) -> Collection[int]:
-        """Record that the server failed on this content but answered a control request. Return the items to refund.
-
-        The content is at fault if others were uploaded after its first failure. The server is at fault if one content
-        after another fails in this way.
-        """
-        if self.breaker.state is not CircuitState.CLOSED and not self._opened_by_content_failures:
-            self.breaker.record_success()  # the server was unreachable before, and now it responds
+            case Rejected():  # the server works: it has examined the file
+                self.record_success()
+                return frozenset()
+            case Unauthenticated() | RateLimited():
+                self._hold_back(error)
+                return frozenset()
+        verdict = self._attribution.attribute(error, item_id=item_id, content=content, circuit=self.breaker.state)
+        if verdict.server_responds:
+            self.breaker.record_success()
             self._probe = self._last_error = None
-        is_probe = self.breaker.state is CircuitState.HALF_OPEN
-        if self._attribution.add_content_failure(content, item_id, is_probe=is_probe):
+        if verdict.fault is Fault.FILE:
+            return frozenset()
+        self.changed.notify()
+        if verdict.fault is Fault.CONTENT:
             # The attempt counts against the file. As a probe it proves nothing, so `acquire` releases the probe.
             return frozenset()
-        if not is_probe and not self._attribution.is_server_suspect:
-            self.changed.notify()
-            return frozenset()
         self._last_error = error
-        self.breaker.trip(self._clock.monotonic())
-        self._on_breaker_opened(by_content_failures=True)
-        return {item_id, *self._attribution.take_content_failures()}
+        return self._stop_at_breaker(verdict, item_id)
 
     def control_ok(self) -> None:
         """Record that a control request succeeded."""
@@ -169,7 +137,7 @@ class AdmissionController:
     def control_failed(self, error: ItemError) -> None:
         """Record a failed control request. It holds back uploads only for a rate limit or a missing sign-in."""
         if isinstance(error, Unauthenticated | RateLimited):
-            self.record_failure(error, item_id=0, content=b"")
+            self._hold_back(error)
         else:
             self._last_error = error
             self._is_control_failing = True
@@ -271,20 +239,27 @@ class AdmissionController:
         """Return the seconds until any request may be sent: 0 for now, infinity for until the next change."""
         return math.inf if self.is_signed_out or self._is_server_down else max(0.0, self._retry_after_until - now)
 
-    def _items_to_refund(self, contents: Collection[int], item_id: int) -> Collection[int]:
-        """Return the items to refund if the breaker is open after a failure of the server."""
+    def _hold_back(self, error: Unauthenticated | RateLimited) -> None:
+        """Hold back all requests until the user signs in, or until the rate limit ends."""
+        self._last_error = error
+        if isinstance(error, RateLimited):
+            until = self._clock.monotonic() + error.retry_after_s
+            self._retry_after_until = max(self._retry_after_until, until)
+        else:
+            self._signed_out_snapshot = self._token_changed.snapshot()
         self.changed.notify()
+
+    def _stop_at_breaker(self, verdict: Verdict, item_id: int) -> Collection[int]:
+        """Count a failure that is not the fault of a file. Return the items to refund if the breaker is open now."""
+        now = self._clock.monotonic()
+        is_counted = verdict.fault is Fault.SERVER
+        contents = self.breaker.record_failure(verdict.failure, now) if is_counted else self.breaker.trip(now)
         if self.breaker.state is CircuitState.CLOSED:
             return frozenset()
-        self._on_breaker_opened(by_content_failures=False)
-        return {item_id, *self._attribution.take_server_failures(contents)}
-
-    def _on_breaker_opened(self, *, by_content_failures: bool) -> None:
-        self.changed.notify()
         if self._probe is not None:
             self._probe = None
             self._can_probe_now = False  # the probe was used
-        self._opened_by_content_failures = by_content_failures
+        return {item_id, *self._attribution.take_refunds(verdict, contents)}
 
     def _to_wall_clock(self, monotonic: float) -> float:
         return self._clock.now() + monotonic - self._clock.monotonic()

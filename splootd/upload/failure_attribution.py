@@ -1,8 +1,18 @@
-"""Decide whether failures are the fault of one content or of the server."""
+"""Decide whose fault a failure was: the file's, the server's or this machine's. The admission controller acts on it."""
 
+import enum
 from collections.abc import Collection
+from dataclasses import dataclass
 
-from splootd.core.circuit_breaker import FAILURE_THRESHOLD
+from splootd.core.circuit_breaker import FAILURE_THRESHOLD, CircuitState
+from splootd.errors import (
+    ConnectionLost,
+    InternalServerError,
+    InvalidResponse,
+    ItemError,
+    ResourceExhausted,
+    ServerError,
+)
 
 PROBES_MAX = 20
 """Consecutive probes that may fail while the server answers every control request. After that each failure counts
@@ -38,14 +48,39 @@ class FailureGroups:
         self._items.clear()
 
 
+class Fault(enum.Enum):
+    """Whose fault a failure was."""
+
+    FILE = enum.auto()  # the server was not involved
+    CONTENT = enum.auto()  # the server failed on this content and answered control requests: the attempt counts
+    CONTENTS = enum.auto()  # so many contents failed in this way that the server is the likely cause
+    SERVER = enum.auto()  # the server failed as a whole, or the connection to it
+    MACHINE = enum.auto()  # this machine is out of a resource
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The fault of one failure. `failure` is its number for the circuit breaker: equal numbers count once."""
+
+    fault: Fault
+    failure: int = 0
+    server_responds: bool = False  # it was unreachable before
+
+
 class FailureAttribution:
-    """Groups failures by content, and finds the contents that fail although the server works."""
+    """Groups failures by content, and finds the contents that fail although the server works.
+
+    A content is at fault if others were uploaded after its first failure. The server is at fault if one content after
+    another fails. Of a connection that broke while a content was sent, each content counts; other failures of the
+    server are counted by `failure_id`, so that a request with many files counts as one failure.
+    """
 
     def __init__(self) -> None:
         self._server_failures = FailureGroups()  # the server failed as a whole
         self._content_failures = FailureGroups()  # the server failed on these and answered control requests
         self._known_bad: set[int] = set()  # failed before other contents succeeded
         self._failed_probes = 0  # consecutive, while the server answered control requests
+        self._opened_by_contents = False  # what opened the circuit breaker
 
     def record_success(self) -> None:
         """Record an uploaded item: contents that failed before it are bad themselves."""
@@ -55,28 +90,35 @@ class FailureAttribution:
             self._known_bad.update(self._content_failures.contents())
         self._content_failures.clear()
 
-    def add_server_failure(self, content: bytes, item_id: int) -> int:
-        """Record a failure of the server and return the number of `content`."""
-        return self._server_failures.add(content, item_id)
+    def attribute(self, error: ItemError, *, item_id: int, content: bytes, circuit: CircuitState) -> Verdict:
+        """Record a failed attempt with a content and return whose fault it was."""
+        match error:
+            case InternalServerError() | InvalidResponse():
+                return self._attribute_content_failure(item_id, content, circuit)
+            case ResourceExhausted():
+                return Verdict(Fault.MACHINE)
+            case ServerError():
+                key = content if isinstance(error, ConnectionLost) else error.failure_id
+                return Verdict(Fault.SERVER, self._server_failures.add(key, item_id))
+        return Verdict(Fault.FILE)
 
-    def add_content_failure(self, content: bytes, item_id: int, *, is_probe: bool) -> bool:
-        """Record a failure on one content. Return whether the content is at fault, so that the attempt counts."""
+    def take_refunds(self, verdict: Verdict, contents: Collection[int]) -> set[int]:
+        """Return the items whose attempts are refunded because `verdict` opened the circuit breaker, and forget them.
+
+        `contents` are the numbers of the failures that the breaker had counted.
+        """
+        self._opened_by_contents = verdict.fault is Fault.CONTENTS
+        if self._opened_by_contents:
+            return self._content_failures.pop(self._content_failures.contents())
+        return self._server_failures.pop(contents)
+
+    def _attribute_content_failure(self, item_id: int, content: bytes, circuit: CircuitState) -> Verdict:
+        responds = circuit is not CircuitState.CLOSED and not self._opened_by_contents
+        is_probe = circuit is CircuitState.HALF_OPEN and not responds
         number = self._content_failures.add(content, item_id)
         self._failed_probes += is_probe
         if number in self._known_bad or self._failed_probes > PROBES_MAX:
             self._content_failures.pop([number])
-            return True
-        return False
-
-    @property
-    def is_server_suspect(self) -> bool:
-        """Whether so many different contents failed that the server is the likely cause."""
-        return len(self._content_failures) >= FAILURE_THRESHOLD
-
-    def take_server_failures(self, contents: Collection[int]) -> set[int]:
-        """Forget the server failures of `contents` and return their items, whose attempts are refunded."""
-        return self._server_failures.pop(contents)
-
-    def take_content_failures(self) -> set[int]:
-        """Forget all content failures and return their items, whose attempts are refunded."""
-        return self._content_failures.pop(self._content_failures.contents())
+            return Verdict(Fault.CONTENT, server_responds=responds)
+        is_server_suspect = is_probe or len(self._content_failures) >= FAILURE_THRESHOLD
+        return Verdict(Fault.CONTENTS if is_server_suspect else Fault.CONTENT, server_responds=responds)

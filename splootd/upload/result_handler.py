@@ -13,12 +13,7 @@ from splootd.core.item import Leased, Version
 from splootd.core.retry_policy import RETRY_POLICY, BackoffClass, RetryAction
 from splootd.errors import (
     FileError,
-    InternalServerError,
-    InvalidResponse,
     ItemError,
-    Rejected,
-    ResourceExhausted,
-    ServerError,
     StoreFull,
 )
 from splootd.file_reader import stat_version_in_thread
@@ -135,7 +130,7 @@ class ResultHandler:
 
     async def _handle_error(self, leased: Leased, error: ItemError, sha256: bytes | None = None) -> None:
         """Handle the error that ended an attempt. `sha256` is that of the file, if it was known by then."""
-        refunded = self._report_to_admission(leased, error, sha256 or token_bytes(8))
+        refunded = set(self._admission.record_error(error, item_id=leased.item.id, content=sha256 or token_bytes(8)))
         self._metrics.errors[error.error_code] += 1
         action = RETRY_POLICY[error.error_code].action
         if action is RetryAction.RETRY and leased.item.id in refunded:
@@ -216,19 +211,6 @@ class ResultHandler:
 
     def _delay_s(self, attempts: int, backoff_class: BackoffClass) -> float:
         return delay_s(attempts=attempts, backoff_class=backoff_class, chance=random.random())
-
-    def _report_to_admission(self, leased: Leased, error: ItemError, content: bytes) -> set[int]:
-        """Report the error to the admission controller. Return the items whose attempts are refunded."""
-        match error:
-            case Rejected():  # the server works: it has examined the file
-                self._admission.record_success()
-                return set()
-            case InternalServerError() | InvalidResponse():
-                return set(self._admission.record_content_failure(error, item_id=leased.item.id, content=content))
-            case ServerError() | ResourceExhausted():
-                return set(self._admission.record_failure(error, item_id=leased.item.id, content=content))
-            case _:
-                return set()
 
 
 def format_error(error: ItemError) -> str:

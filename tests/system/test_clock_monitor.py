@@ -151,7 +151,7 @@ async def test_after_suspend_an_open_breaker_probes_immediately(harness: ClockHa
 
 
 async def test_a_rate_limit_that_ended_during_suspend_is_over(harness: ClockHarness) -> None:
-    harness.pipeline.admission.record_failure(RateLimited("wait", retry_after_s=HOUR_S), item_id=1, content=b"x")
+    harness.pipeline.admission.record_error(RateLimited("wait", retry_after_s=HOUR_S), item_id=1, content=b"x")
     assert harness.pipeline.admission.state == "rate_limited"
     harness.clock.set_s = 2 * HOUR_S
     assert await harness.check()

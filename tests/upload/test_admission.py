@@ -63,7 +63,7 @@ class Workers:
         refunded: set[int] = set()
         for number in range(count):
             refunded |= set(
-                self.admission.record_failure(ConnectionLost("broke"), item_id=number, content=b"%08d" % number)
+                self.admission.record_error(ConnectionLost("broke"), item_id=number, content=b"%08d" % number)
             )
         return refunded
 
@@ -98,7 +98,7 @@ async def test_five_different_contents_open_the_breaker_and_are_refunded(workers
 
 async def test_copies_of_one_content_are_refunded_together(workers: Workers) -> None:
     for item_id in (100, 101):
-        workers.admission.record_failure(ConnectionLost("broke"), item_id=item_id, content=b"00000000")
+        workers.admission.record_error(ConnectionLost("broke"), item_id=item_id, content=b"00000000")
     assert workers.fail() == {0, 1, 2, 3, 4, 100, 101}
 
 
@@ -110,13 +110,13 @@ async def test_a_success_between_failures_resets_the_count(workers: Workers) -> 
 
 async def test_a_late_failure_of_an_open_breaker_is_refunded_too(workers: Workers) -> None:
     workers.fail()
-    assert set(workers.admission.record_failure(ConnectionLost("broke"), item_id=9, content=b"99999999")) == {9}
+    assert set(workers.admission.record_error(ConnectionLost("broke"), item_id=9, content=b"99999999")) == {9}
 
 
 async def test_an_unreachable_server_needs_no_different_contents(workers: Workers) -> None:
     """Nothing was sent, so the one waiting file cannot be at fault."""
     for _ in range(5):
-        workers.admission.record_failure(Unreachable("refused"), item_id=1, content=b"same....")
+        workers.admission.record_error(Unreachable("refused"), item_id=1, content=b"same....")
     assert workers.admission.breaker.state == "open"
 
 
@@ -167,8 +167,8 @@ async def test_an_open_breaker_revokes_permits_but_not_the_probe(workers: Worker
 
 
 async def test_a_rate_limit_holds_all_workers_until_it_ends(workers: Workers) -> None:
-    workers.admission.record_failure(RateLimited("wait", retry_after_s=120), item_id=1, content=b"")
-    workers.admission.record_failure(RateLimited("wait", retry_after_s=10), item_id=2, content=b"")
+    workers.admission.record_error(RateLimited("wait", retry_after_s=120), item_id=1, content=b"")
+    workers.admission.record_error(RateLimited("wait", retry_after_s=10), item_id=2, content=b"")
     await workers.start()
     assert workers.admission.state == "rate_limited"
     assert workers.admission.retry_at == pytest.approx(workers.clock.now() + 120, abs=1)
@@ -180,7 +180,7 @@ async def test_a_rate_limit_holds_all_workers_until_it_ends(workers: Workers) ->
 
 
 async def test_signed_out_waits_for_the_user_and_resumes_with_a_new_token(workers: Workers) -> None:
-    workers.admission.record_failure(Unauthenticated("signed out"), item_id=1, content=b"")
+    workers.admission.record_error(Unauthenticated("signed out"), item_id=1, content=b"")
     await workers.start()
     assert (workers.admitted, workers.admission.state, workers.admission.retry_at) == (0, "signed_out", None)
     await workers.later(10_000)
@@ -196,7 +196,7 @@ async def test_signed_out_is_retried_after_a_while_without_the_user(
     """The token command may have failed because there was no network."""
     assert SIGNED_OUT_RETRY_S >= 600
     monkeypatch.setattr("splootd.upload.admission.SIGNED_OUT_RETRY_S", 0.0)
-    workers.admission.record_failure(Unauthenticated("signed out"), item_id=1, content=b"")
+    workers.admission.record_error(Unauthenticated("signed out"), item_id=1, content=b"")
     async with asyncio.timeout(30), workers.admission.acquire():
         assert not workers.admission.is_signed_out
 
@@ -218,7 +218,7 @@ async def test_control_requests_ignore_a_pause_and_an_open_breaker(workers: Work
     workers.admission.pause()
     workers.fail()
     await workers.admission.wait_until_reachable()
-    workers.admission.record_failure(RateLimited("wait", retry_after_s=120), item_id=1, content=b"")
+    workers.admission.record_error(RateLimited("wait", retry_after_s=120), item_id=1, content=b"")
     asking = asyncio.create_task(workers.admission.wait_until_reachable())
     await workers.settle()
     assert not asking.done()
@@ -257,7 +257,7 @@ async def test_server_up_before_the_failures_makes_no_probe_due(workers: Workers
 
 
 async def test_exhausted_resources_trip_the_breaker(workers: Workers) -> None:
-    assert set(workers.admission.record_failure(ResourceExhausted("no files left"), item_id=7, content=b"")) == {7}
+    assert set(workers.admission.record_error(ResourceExhausted("no files left"), item_id=7, content=b"")) == {7}
     await workers.start()
     assert workers.admitted == 0
 
@@ -265,26 +265,26 @@ async def test_exhausted_resources_trip_the_breaker(workers: Workers) -> None:
 async def test_content_failures_of_many_contents_trip_the_breaker_and_are_refunded(workers: Workers) -> None:
     error = InternalServerError("500")
     for number in range(FAILURE_THRESHOLD - 1):
-        assert not workers.admission.record_content_failure(error, item_id=number, content=b"%08d" % number)
-    assert set(workers.admission.record_content_failure(error, item_id=99, content=b"99999999")) == {
+        assert not workers.admission.record_error(error, item_id=number, content=b"%08d" % number)
+    assert set(workers.admission.record_error(error, item_id=99, content=b"99999999")) == {
         *range(FAILURE_THRESHOLD - 1),
         99,
     }
     assert workers.admission.breaker.state == "open"
     workers.clock.ahead_s += RESET_TIMEOUT_S
     async with workers.admission.acquire():
-        assert set(workers.admission.record_content_failure(error, item_id=100, content=b"a100....")) == {100}
+        assert set(workers.admission.record_error(error, item_id=100, content=b"a100....")) == {100}
         assert workers.admission.breaker.state == "open"
 
 
 async def test_a_content_that_failed_while_others_succeeded_does_not_trip_the_breaker(workers: Workers) -> None:
     error = InternalServerError("500")
     for number in range(FAILURE_THRESHOLD - 1):
-        workers.admission.record_content_failure(error, item_id=number, content=b"%08d" % number)
+        workers.admission.record_error(error, item_id=number, content=b"%08d" % number)
     workers.admission.record_success()
     for number in range(FAILURE_THRESHOLD - 1):
-        assert not workers.admission.record_content_failure(error, item_id=number, content=b"%08d" % number)
-    assert not workers.admission.record_content_failure(error, item_id=99, content=b"99999999")
+        assert not workers.admission.record_error(error, item_id=number, content=b"%08d" % number)
+    assert not workers.admission.record_error(error, item_id=99, content=b"99999999")
     assert workers.admission.breaker.state == "closed"
 
 
@@ -292,22 +292,22 @@ async def test_a_server_that_fails_only_on_uploads_counts_against_the_files_in_t
     """Otherwise a folder that contains only removed images would wait for ever."""
     error = InternalServerError("500")
     for number in range(FAILURE_THRESHOLD):
-        workers.admission.record_content_failure(error, item_id=number, content=b"%08d" % number)
+        workers.admission.record_error(error, item_id=number, content=b"%08d" % number)
     for probe in range(PROBES_MAX):
         workers.clock.ahead_s += RESET_TIMEOUT_S
         async with workers.admission.acquire():
-            assert workers.admission.record_content_failure(error, item_id=probe, content=b"%08d" % probe) == {probe}
+            assert workers.admission.record_error(error, item_id=probe, content=b"%08d" % probe) == {probe}
     workers.clock.ahead_s += RESET_TIMEOUT_S
     for probe in range(3):
         async with workers.admission.acquire():
-            assert not workers.admission.record_content_failure(error, item_id=probe, content=b"%08d" % probe)
+            assert not workers.admission.record_error(error, item_id=probe, content=b"%08d" % probe)
 
 
 async def test_a_content_failure_of_an_unreachable_server_closes_the_breaker(workers: Workers) -> None:
     workers.fail()
     workers.clock.ahead_s += RESET_TIMEOUT_S
     async with workers.admission.acquire():
-        assert not workers.admission.record_content_failure(InternalServerError("500"), item_id=1, content=b"1.......")
+        assert not workers.admission.record_error(InternalServerError("500"), item_id=1, content=b"1.......")
     assert workers.admission.breaker.state == "closed"
 
 

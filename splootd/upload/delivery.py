@@ -126,7 +126,7 @@ class Delivery:
             self._metrics.record_item(0)
             return Accepted(leased, known.asset_id, sha256, duplicate=True, embedded=known.was_embedded)
         try:
-            result = await (self._find_or_send(job) if known is None else self._find_in_slot(job))
+            result = await self._find_or_send(job, is_known=known is not None)
         except ItemError as error:
             return Failed(leased, error, sha256)
         self._admission.record_success()
@@ -160,28 +160,33 @@ class Delivery:
     def _has_batch_check(self) -> bool:
         return self._limits is not None and self._limits.check_batch_max > 0
 
-    async def _find_or_send(self, job: UploadJob) -> UploadResult:
-        async with self._new_tags_serialized(job.tags):
-            if self._has_batch_check:
-                if existing := await self._find(job):
-                    return existing
-                if self._choose_transport(job) is TransportKind.BUNDLE:
-                    try:
-                        return await self._send(job, TransportKind.BUNDLE)
-                    except SharedRequestFailed as failed:
-                        if result := await self._resolve_unknown_outcome(job, failed.error):
-                            return result
-            async with self._acquire_slot(job):
-                if not self._has_batch_check:
-                    with self._metrics.utilization.track("sending"):
-                        if existing := await self._find(job):
-                            return existing
-                return await self._send(job, self._choose_transport(job, allow_bundle=False))
+    async def _find_or_send(self, job: UploadJob, *, is_known: bool) -> UploadResult | None:
+        """Look the content up and send it if it is new. A known content without an asset was removed: None.
 
-    def _choose_transport(self, job: UploadJob, *, allow_bundle: bool = True) -> TransportKind:
+        A lookup that is a request of its own shares the slot of the upload.
+        """
+        tags = () if is_known else job.tags
+        async with self._new_tags_serialized(tags), contextlib.AsyncExitStack() as slot:
+            if not self._has_batch_check:
+                await slot.enter_async_context(self._acquire_slot(job))
+            if (existing := await self._find(job)) or is_known:
+                return existing
+            limits = self._usable_limits
+            while True:
+                kind = choose_transport(job.content, limits)
+                if self._has_batch_check and kind is not TransportKind.BUNDLE:
+                    await slot.enter_async_context(self._acquire_slot(job))
+                try:
+                    return await self._send(job, kind)
+                except SharedRequestFailed as failed:
+                    if result := await self._resolve_unknown_outcome(job, failed.error):
+                        return result
+                    limits = limits.without("bundle")
+
+    @property
+    def _usable_limits(self) -> Limits:
         assert self._limits is not None
-        limits = self._limits if allow_bundle and not self._bundle.is_disabled else self._limits.without("bundle")
-        return choose_transport(job.content, limits)
+        return self._limits.without("bundle") if self._bundle.is_disabled else self._limits
 
     async def _send(self, job: UploadJob, kind: TransportKind) -> UploadResult:
         """Send the content and return its result, after a lookup if the outcome is unknown."""
@@ -216,11 +221,6 @@ class Delivery:
             self._admission.check(job.permit)
             yield
 
-    async def _find_in_slot(self, job: UploadJob) -> UploadResult | None:
-        """As `_find`; a lookup that is a request of its own holds an upload slot."""
-        async with contextlib.nullcontext() if self._has_batch_check else self._acquire_slot(job):
-            return await self._find(job)
-
     async def _find(self, job: UploadJob) -> UploadResult | None:
         """Look the content up in the library. Raises ServerUnavailable if even that fails."""
         found = await self._look_up(_Lookup(job.content.sha256, job.permit))
@@ -241,16 +241,15 @@ class Delivery:
             raise ServerUnavailable(title, failure_id=error.failure_id) from error
         if found is None:
             return None
-        has_embedding = self._has_embedding(found)
-        return UploadResult(
-            found.asset_id, is_duplicate=False, has_embedding=has_embedding, sent_bytes=job.content.size
-        )
+        sent_bytes, has_embedding = job.content.size, self._has_embedding(found)
+        return UploadResult(found.asset_id, is_duplicate=False, sent_bytes=sent_bytes, has_embedding=has_embedding)
 
     async def _look_up(self, lookup: _Lookup) -> ExistingAsset | None:
         try:
             if self._has_batch_check:
                 return await self._check_batcher.submit(lookup)
-            return await self._client.check(lookup.sha256)
+            with self._metrics.utilization.track("sending"):
+                return await self._client.check(lookup.sha256)
         except UNKNOWN_OUTCOME_ERRORS as error:
             raise _server_unavailable(error) from error
 

@@ -187,10 +187,12 @@ class Uploader:
                 alone += await self._upload_by_path(parts[0], permit)
                 parts.popleft()
         except PermitRevoked:
-            await self._release([*alone, *itertools.chain(*parts)], PERMIT_REVOKED_MESSAGE)
+            left = [*alone, *itertools.chain(*parts)]
+            await self._result_handler.record(*(Released(each, PERMIT_REVOKED_MESSAGE) for each in left))
             return []
         except asyncio.CancelledError:
-            await self._release([*alone, *itertools.chain(*parts)], DAEMON_STOPPED_MESSAGE)
+            left = [*alone, *itertools.chain(*parts)]
+            await self._result_handler.record(*(Released(each, DAEMON_STOPPED_MESSAGE) for each in left))
             raise
         except StoreError:
             raise
@@ -203,9 +205,9 @@ class Uploader:
         try:
             await self._upload(leased, permit)
         except PermitRevoked:
-            await self._release([leased], PERMIT_REVOKED_MESSAGE)
+            await self._result_handler.record(Released(leased, PERMIT_REVOKED_MESSAGE))
         except asyncio.CancelledError:
-            await self._release([leased], DAEMON_STOPPED_MESSAGE)
+            await self._result_handler.record(Released(leased, DAEMON_STOPPED_MESSAGE))
             raise
         except ItemError as error:
             await self._result_handler.record(Failed(leased, error))
@@ -214,9 +216,6 @@ class Uploader:
         except Exception as error:  # noqa: BLE001 - a bug met by one file must not stop the others
             self._log.exception("internal error during upload", item=leased.item.id, path=leased.item.path)
             await self._result_handler.record(Crashed(leased, error))
-
-    async def _release(self, batch: Sequence[Leased], error_message: str) -> None:
-        await self._result_handler.record(*(Released(leased, error_message) for leased in batch))
 
     async def _upload(self, leased: Leased, permit: Permit) -> None:
         """Take one item through the steps: read -> known? -> on the server? -> send -> record."""

@@ -103,5 +103,5 @@ class SharedRequestTransport(abc.ABC):
 
 def _to_result(job: UploadJob, response: StoredAsset | ServerError) -> UploadResult | ServerError:
     if isinstance(response, StoredAsset):
-        return UploadResult(response.asset_id, response.is_duplicate, has_embedding=False, sent_bytes=job.content.size)
+        return UploadResult(response.asset_id, response.is_duplicate, sent_bytes=job.content.size)
     return response

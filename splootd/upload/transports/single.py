@@ -19,4 +19,4 @@ class SingleTransport:
         (job,) = jobs
         with start_transfer(self._metrics, job) as transfer:
             stored = await self._client.upload(job.content, tags=job.tags, on_progress=transfer.record_progress)
-        return [UploadResult(stored.asset_id, stored.is_duplicate, has_embedding=False, sent_bytes=job.content.size)]
+        return [UploadResult(stored.asset_id, stored.is_duplicate, sent_bytes=job.content.size)]

@@ -20,8 +20,8 @@ class UploadResult:
 
     asset_id: str
     is_duplicate: bool
-    has_embedding: bool
     sent_bytes: int
+    has_embedding: bool = False
 
 
 class SharedRequestFailed(Exception):

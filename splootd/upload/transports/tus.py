@@ -76,7 +76,8 @@ class TusTransport:
         (job,) = jobs
         limits = self._client.last_limits
         path = get_tus_path(limits) if limits else None
-        assert path is not None
+        if path is None:
+            raise InvalidResponse("the server no longer accepts uploads in chunks")
         with start_transfer(self._metrics, job) as transfer:
             stored = await self._tus_client.upload(
                 job.content,
@@ -86,7 +87,7 @@ class TusTransport:
                 check_admission=lambda: self._admission.check(job.permit),
             )
             sent_bytes = transfer.sent_bytes
-        return [UploadResult(stored.asset_id, stored.is_duplicate, has_embedding=False, sent_bytes=sent_bytes)]
+        return [UploadResult(stored.asset_id, stored.is_duplicate, sent_bytes=sent_bytes)]
 
 
 class TusClient:

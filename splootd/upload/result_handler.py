@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from secrets import token_bytes
+from typing import ParamSpec
 
 from splootd.clock import Clock
 from splootd.core.backoff import delay_s, has_exhausted_attempts
@@ -40,6 +41,8 @@ _ATTEMPTS_EXHAUSTED_HINT = (
     "other requests to the server succeed, so this file is the likely cause. It may have been removed from the library"
     " before; if not, `sploot retry`"
 )
+
+P = ParamSpec("P")
 
 STORE_FULL_RETRY_S = 5.0  # between two attempts to record a result
 
@@ -80,22 +83,19 @@ class ResultHandler:
             for each in batch
         ]
         with self._metrics.utilization.track("writing"):
-            await _write_with_retry(lambda: self._write_accepted(completed))
-
-    async def _write_accepted(self, batch: Sequence[Accepted]) -> None:
-        now = self._clock.now()
-        if len(batch) > 1:
-            await self._queue.accept_batch(batch, now=now)
-            return
-        (only,) = batch
-        await self._queue.accept(
-            only.leased,
-            asset_id=only.asset_id,
-            sha256=only.sha256,
-            duplicate=only.duplicate,
-            embedded=only.embedded,
-            now=now,
-        )
+            if len(completed) > 1:
+                await _write_with_retry(self._queue.accept_batch, completed, now=self._clock.now())
+                return
+            (only,) = completed
+            await _write_with_retry(
+                self._queue.accept,
+                only.leased,
+                asset_id=only.asset_id,
+                sha256=only.sha256,
+                duplicate=only.duplicate,
+                embedded=only.embedded,
+                now=self._clock.now(),
+            )
 
     async def _end(self, result: AttemptResult) -> None:
         match result:
@@ -113,13 +113,11 @@ class ResultHandler:
 
     async def _skip_removed(self, leased: Leased, sha256: bytes) -> None:
         """Skip an item that was removed from the library, and record the removal in the ledger."""
-        await _write_with_retry(lambda: self._ledger.mark_removed(sha256, now=self._clock.now()))
-        name = display_name(leased.item.path)
+        name, now = display_name(leased.item.path), self._clock.now()
         error_message = f"{name} was removed from the library: to upload it again, use `sploot add --force`"
+        await _write_with_retry(self._ledger.mark_removed, sha256, now=now)
         await _write_with_retry(
-            lambda: self._queue.skip(
-                leased, error_code=ErrorCode.REMOVED, error_message=error_message, now=self._clock.now()
-            )
+            self._queue.skip, leased, error_code=ErrorCode.REMOVED, error_message=error_message, now=now
         )
 
     async def _snooze_changed(self, leased: Leased, version: Version, error_message: str) -> None:
@@ -137,7 +135,7 @@ class ResultHandler:
             action = RetryAction.SNOOZE
         await self._apply_action(leased, error, action)
         if other_ids := refunded - {leased.item.id}:
-            await _write_with_retry(lambda: self._queue.refund_attempts(other_ids, now=self._clock.now()))
+            await _write_with_retry(self._queue.refund_attempts, other_ids, now=self._clock.now())
 
     async def _apply_action(self, leased: Leased, error: ItemError, action: RetryAction) -> None:
         error_code, error_message, now = error.error_code, format_error(error), self._clock.now()
@@ -150,32 +148,24 @@ class ResultHandler:
                 await self._snooze(
                     leased, error_code, error_message, next_at=self._get_snooze_until(leased.item.attempts, error_code)
                 )
-            case RetryAction.DISCARD:
-                await _write_with_retry(
-                    lambda: self._queue.discard(leased, error_code=error_code, error_message=error_message, now=now)
-                )
-            case RetryAction.SKIP:
-                await _write_with_retry(
-                    lambda: self._queue.skip(leased, error_code=error_code, error_message=error_message, now=now)
-                )
+            case RetryAction.DISCARD | RetryAction.SKIP:
+                write = self._queue.discard if action is RetryAction.DISCARD else self._queue.skip
+                await _write_with_retry(write, leased, error_code=error_code, error_message=error_message, now=now)
             case RetryAction.FILE_MISSING:
-                await _write_with_retry(lambda: self._queue.file_missing(leased, error_message=error_message, now=now))
+                await _write_with_retry(self._queue.file_missing, leased, error_message=error_message, now=now)
 
     async def _retry(self, leased: Leased, error: ItemError) -> None:
-        attempts, now = leased.item.attempts + 1, self._clock.now()
+        error_code, error_message, now = error.error_code, format_error(error), self._clock.now()
+        attempts = leased.item.attempts + 1
         if has_exhausted_attempts(attempts=attempts, priority=leased.item.priority):
             advice = error.hint if isinstance(error, _InternalError) else _ATTEMPTS_EXHAUSTED_HINT
             error_message = f"{error.title}, in each of {attempts} attempts: {advice}"
-            await _write_with_retry(
-                lambda: self._queue.discard(leased, error_code=error.error_code, error_message=error_message, now=now)
-            )
+            discard = self._queue.discard
+            await _write_with_retry(discard, leased, error_code=error_code, error_message=error_message, now=now)
             return
-        next_at = now + self._delay_s(attempts, RETRY_POLICY[error.error_code].backoff_class)
-        error_message = format_error(error)
+        next_at = now + self._delay_s(attempts, RETRY_POLICY[error_code].backoff_class)
         await _write_with_retry(
-            lambda: self._queue.retry(
-                leased, error_code=error.error_code, error_message=error_message, next_at=next_at, now=now
-            )
+            self._queue.retry, leased, error_code=error_code, error_message=error_message, next_at=next_at, now=now
         )
 
     async def _recheck_file(self, leased: Leased, error_message: str) -> None:
@@ -196,11 +186,14 @@ class ResultHandler:
         next_at: float | None,
         version: Version | None = None,
     ) -> None:
-        now = self._clock.now()
         await _write_with_retry(
-            lambda: self._queue.snooze(
-                leased, error_code=error_code, error_message=error_message, next_at=next_at, now=now, version=version
-            )
+            self._queue.snooze,
+            leased,
+            error_code=error_code,
+            error_message=error_message,
+            next_at=next_at,
+            now=self._clock.now(),
+            version=version,
         )
 
     def _get_snooze_until(self, attempts: int, error_code: ErrorCode) -> float | None:
@@ -218,14 +211,14 @@ def format_error(error: ItemError) -> str:
     return f"{error.title}: {error.hint}" if error.hint else error.title
 
 
-async def _write_with_retry(write: Callable[[], Awaitable[object]]) -> None:
+async def _write_with_retry(write: Callable[P, Awaitable[object]], *args: P.args, **values: P.kwargs) -> None:
     """Record a result, and retry while the disk is full.
 
     Giving up would leave the item leased: it would stay in `uploading` until the next start of the daemon.
     """
     while True:
         try:
-            await write()
+            await write(*args, **values)
         except StoreFull:
             await asyncio.sleep(STORE_FULL_RETRY_S)
         else:

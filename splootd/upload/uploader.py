@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import itertools
 import random
 from collections import deque
 from collections.abc import Sequence
+from itertools import chain
 
 from splootd.clock import Clock
 from splootd.core.item import SHARDS, Leased
@@ -186,19 +186,18 @@ class Uploader:
             while parts:
                 alone += await self._upload_by_path(parts[0], permit)
                 parts.popleft()
-        except PermitRevoked:
-            left = [*alone, *itertools.chain(*parts)]
-            await self._result_handler.record(*(Released(each, PERMIT_REVOKED_MESSAGE) for each in left))
+        except (PermitRevoked, asyncio.CancelledError) as error:
+            is_stopped = isinstance(error, asyncio.CancelledError)
+            error_message = DAEMON_STOPPED_MESSAGE if is_stopped else PERMIT_REVOKED_MESSAGE
+            await self._result_handler.record(*(Released(each, error_message) for each in chain(alone, *parts)))
+            if is_stopped:
+                raise
             return []
-        except asyncio.CancelledError:
-            left = [*alone, *itertools.chain(*parts)]
-            await self._result_handler.record(*(Released(each, DAEMON_STOPPED_MESSAGE) for each in left))
-            raise
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - each remaining item records its own error
             self._log.warning("batch failed, uploading one by one", error=str(error))
-        return [*alone, *itertools.chain(*parts)]
+        return [*chain(alone, *parts)]
 
     async def _process_item(self, leased: Leased, permit: Permit) -> None:
         """Upload one item and record its result, also after an unexpected exception."""

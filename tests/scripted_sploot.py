@@ -105,6 +105,7 @@ class ScriptedSploot:
         self.embeds_immediately = True
         self.bytes_max = BYTES_MAX
         self.connections = self.connections_max = self.uploads = self.uploads_max = 0
+        self.in_progress = self.in_progress_max = 0  # requests, each on a connection of its own
         self._scripts: dict[str, deque[Handler]] = defaultdict(deque)
         self._handlers: set[asyncio.Task[None]] = set()
         self._arrived = asyncio.Event()
@@ -177,6 +178,8 @@ class ScriptedSploot:
         is_upload = route in ("upload", "bundle")
         self.uploads += is_upload
         self.uploads_max = max(self.uploads_max, self.uploads)
+        self.in_progress += 1
+        self.in_progress_max = max(self.in_progress_max, self.in_progress)
         try:
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             request = Request(route, method, target, headers, body)
@@ -186,6 +189,7 @@ class ScriptedSploot:
             reply = await (script.popleft() if script else self.always.get(route, self.act))(request)
         finally:
             self.uploads -= is_upload
+            self.in_progress -= 1
         writer.write(reply.encoded())
         await writer.drain()
         return reply.cut is None
@@ -317,6 +321,10 @@ def reply_with(*arguments: Any, **options: Any) -> Handler:
 async def disconnect(_: Request) -> Reply:
     """Disconnect without handling the request."""
     raise Disconnect
+
+
+lose_response = reply_with(200, {}, cut=0)
+"""Disconnect after the head of a response, so that the request was certainly received."""
 
 
 def store_then(server: ScriptedSploot, after: Handler) -> Handler:

@@ -223,7 +223,7 @@ def patched_io(
     with (
         mock.patch("aiosqlite.connect", connect),
         mock.patch("splootd.credentials._run_token_command", run),
-        mock.patch("splootd.remote.connection_pool.create_transport", client),
+        mock.patch("splootd.remote.connection_pool.create_client", client),
         mock.patch("splootd.store.upsert.shard_for", lambda path: shard_for(path.rpartition(b"/")[2])),
     ):
         yield

@@ -109,7 +109,8 @@ async def _check_connection(context: Context) -> Sequence[Finding]:
     """Check TLS and the clock skew. A local server needs neither."""
     if context.config.is_local:
         return []
-    result = await probe(context.config.server, context.clock)
+    async with context.client.control_slot():
+        result = await probe(context.config.server, context.clock)
     findings = []
     if result.tls_version is None:
         message = "the connection is not encrypted"

@@ -23,7 +23,7 @@ from splootd.credentials import Credentials
 from splootd.embeddings.push_subscriptions import PushState, PushSubscriptions
 from splootd.errors import InternalServerError, InvalidResponse, RateLimited
 from splootd.logs import get_logger
-from splootd.remote.connection_pool import RotatingPool, ssl_context_for
+from splootd.remote.connection_pool import RotatingPool, create_ssl_context
 from splootd.remote.responses import parse_embedding_update, parse_error_message
 from splootd.remote.sse import ServerSentEvent, SSEStream, open_stream
 from splootd.remote.status_mapping import HttpResponse, error_for
@@ -114,7 +114,7 @@ class PushClient:
         """Connect. Raises PushUnsupported if the response is not a WebSocket handshake."""
         options: dict[str, Any] = {"unix": True, "path": str(self._socket)} if self._socket else {}
         if self._base.startswith("https:"):
-            options["ssl"] = ssl_context_for(self._base)
+            options["ssl"] = create_ssl_context()
         try:
             return await _ConnectWithoutRedirects(
                 f"ws{self._base.removeprefix('http')}{WEBSOCKET_PATH}",
@@ -154,13 +154,7 @@ class PushClient:
 
     async def _run_sse(self) -> None:
         """Receive the updates of all assets of the user. Asset ids in the URL would limit their number."""
-        pool = RotatingPool(
-            self._base,
-            socket=self._socket,
-            ssl_context=ssl_context_for(self._base),
-            connections_max=1,
-            read_s=STREAM_READ_TIMEOUT_S,
-        )
+        pool = RotatingPool(self._base, socket=self._socket, connections_max=1, read_s=STREAM_READ_TIMEOUT_S)
         try:
             headers = await self._authorization_header()
             async with open_stream(pool, SSE_PATH, headers=headers, last_event_id=self._last_event_id) as stream:

@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,12 +16,14 @@ from splootd.clock import Clock
 from splootd.core.limits import Limits
 from splootd.core.timetable import Timetable
 from splootd.credentials import Credentials
-from splootd.errors import InvalidResponse, ServerError, Unauthenticated
+from splootd.errors import ConnectionLost, InvalidResponse, ServerError, Unauthenticated
 from splootd.file_reader import Content
 from splootd.metrics.api_calls import ApiCalls
 from splootd.remote.bandwidth_limiter import BandwidthLimiter
-from splootd.remote.connection_pool import Response, RotatingPool, ssl_context_for
+from splootd.remote.connection_pool import RotatingPool, create_ssl_context
+from splootd.remote.content_coding import decode_bounded
 from splootd.remote.exception_mapping import map_exceptions
+from splootd.remote.http11_connection import StaleConnection
 from splootd.remote.instrumentation import instrument
 from splootd.remote.responses import (
     EmbeddingReport,
@@ -56,6 +59,7 @@ class _ApiRequest:
     headers: Mapping[str, str]
     body: RequestBody
     deadline_s: float  # for the whole exchange, response included
+    is_repeatable: bool = True
 
 
 class SplootClient:
@@ -82,17 +86,9 @@ class SplootClient:
         self._is_local = socket is not None
         self._name = "the local server" if socket else printable(httpx.URL(url).host)
         base = "http://library" if socket else url
-        ssl_context = ssl_context_for(base)
-        self._upload_pool = RotatingPool(
-            base,
-            socket=socket,
-            ssl_context=ssl_context,
-            connections_max=self.upload_connections_max,
-            read_s=READ_TIMEOUT_S,
-        )
-        self._control_pool = RotatingPool(
-            base, socket=socket, ssl_context=ssl_context, connections_max=1, read_s=CONTROL_READ_TIMEOUT_S
-        )
+        create_pool = partial(RotatingPool, base, socket=socket, get_ssl_context=cache(create_ssl_context))
+        self._upload_pool = create_pool(connections_max=self.upload_connections_max, read_s=READ_TIMEOUT_S)
+        self._control_pool = create_pool(connections_max=1, read_s=CONTROL_READ_TIMEOUT_S)
 
     def __repr__(self) -> str:
         return f"SplootClient({self._name})"
@@ -136,7 +132,13 @@ class SplootClient:
         Never send `sync_embeddings`: Sploot loses the image if the embedding fails.
         """
         form = await build_form([FormPart(content, tags, on_progress)], self.bandwidth_limiter)
-        response = await self._send_authenticated(self._upload_pool, _create_upload_request("/api/upload", form))
+        request = _create_upload_request("/api/upload", form)
+        try:
+            response = await self._send_authenticated(self._upload_pool, request)
+        except ConnectionLost as lost:
+            if not isinstance(lost.__cause__, StaleConnection) or await self.check(content.sha256):
+                raise  # an unknown outcome, which the caller resolves
+            response = await self._send_authenticated(self._upload_pool, request)
         if error := error_for_upload(response, display_name(content.path)):
             raise error
         on_progress(content.size)
@@ -148,7 +150,8 @@ class SplootClient:
     ) -> HttpResponse:
         """Send one request of a resumable upload, with a body of `size` bytes, and return any response."""
         deadline_s = READ_TIMEOUT_S + size / UPLOAD_BYTES_PER_S_MIN
-        return await self._send_authenticated(self._upload_pool, _ApiRequest(method, path, headers, body, deadline_s))
+        request = _ApiRequest(method, path, headers, body, deadline_s, is_repeatable=method == "HEAD")
+        return await self._send_authenticated(self._upload_pool, request)
 
     @instrument
     async def upload_bundle(self, files: Sequence[FormPart]) -> list[StoredAsset | ServerError]:
@@ -170,7 +173,8 @@ class SplootClient:
         """Have a local server read files by path, at most `Limits.upload_by_path_max`; return the result of each."""
         body = json.dumps({"files": [describe_path(each) for each in files]}).encode()
         deadline_s = READ_TIMEOUT_S + sum(each.content.size for each in files) / UPLOAD_BYTES_PER_S_MIN
-        request = _ApiRequest("POST", "/api/upload/files", {"content-type": "application/json"}, body, deadline_s)
+        headers = {"content-type": "application/json"}
+        request = _ApiRequest("POST", "/api/upload/files", headers, body, deadline_s, is_repeatable=False)
         return _parse_stored(
             files,
             parse_bundle_results(
@@ -226,6 +230,13 @@ class SplootClient:
         """Delete an asset permanently."""
         await self._get_json(self._control_pool, "DELETE", f"/api/assets/{quote(asset_id, safe='')}?permanent=true")
 
+    @contextlib.asynccontextmanager
+    async def control_slot(self) -> AsyncIterator[None]:
+        """Hold the place of the control requests, for a connection that is opened without this client."""
+        with map_exceptions(self._name):
+            async with self._control_pool.slot():
+                yield
+
     @instrument
     async def health(self) -> None:
         """Check that the server responds."""
@@ -253,7 +264,7 @@ class SplootClient:
         return await self._send_authenticated(pool, _ApiRequest(method, path, headers, body, pool.read_s))
 
     @contextlib.asynccontextmanager
-    async def stream(self, path: str, headers: Mapping[str, str]) -> AsyncIterator[Response]:
+    async def stream(self, path: str, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
         """Request `path` and yield the head of the response, whose body may be large and is still to be read.
 
         It uses a connection of the uploads, so that it never blocks a control request.
@@ -285,14 +296,13 @@ class SplootClient:
         return None if token == rejected else token
 
     async def _send_once(self, pool: RotatingPool, request: "_ApiRequest", token: str | None) -> HttpResponse:
-        body = request.body if isinstance(request.body, bytes) else request.body()
         with map_exceptions(self._name):
-            headers = {**request.headers, **_authorization_header(token)}
-            async with (
-                asyncio.timeout(request.deadline_s),
-                pool.stream(request.method, request.path, headers=headers, content=body) as response,
-            ):
-                return HttpResponse(response.status_code, response.headers, await _read_bounded(response))
+            try:
+                return await _exchange(pool, request, token)
+            except StaleConnection:
+                if not request.is_repeatable:
+                    raise
+                return await _exchange(pool, request, token)
 
 
 def _authorization_header(token: str | None) -> dict[str, str]:
@@ -303,23 +313,34 @@ def _authorization_header(token: str | None) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-async def _read_bounded(response: Response) -> bytes:
-    body = bytearray()
-    if response.headers.get("content-encoding", "identity") != "identity":
+async def _exchange(pool: RotatingPool, request: _ApiRequest, token: str | None) -> HttpResponse:
+    headers = {**request.headers, **_authorization_header(token)}
+    body = request.body if isinstance(request.body, bytes) else request.body()
+    async with (
+        asyncio.timeout(request.deadline_s),
+        pool.stream(request.method, request.path, headers=headers, content=body) as response,
+    ):
+        return HttpResponse(response.status_code, response.headers, await _read_bounded(response))
+
+
+async def _read_bounded(response: httpx.Response) -> bytes:
+    """Read the body, of which at most RESPONSE_BYTES_MAX are accepted, compressed or not."""
+    coding = response.headers.get("content-encoding", "identity")
+    try:
+        body = await decode_bounded(response.aiter_raw(), coding, RESPONSE_BYTES_MAX)
+    except ValueError as error:
+        detail = f"the server's response cannot be decoded: {error}"
+        raise InvalidResponse(detail, status=response.status_code) from error
+    if len(body) > RESPONSE_BYTES_MAX:
         raise InvalidResponse(
-            "the server sent a compressed response, which was not requested", status=response.status_code
+            f"the server's response is larger than {format_size(RESPONSE_BYTES_MAX)}", status=response.status_code
         )
-    async for piece in response.aiter_raw():
-        body += piece
-        if len(body) > RESPONSE_BYTES_MAX:
-            raise InvalidResponse(
-                f"the server's response is larger than {format_size(RESPONSE_BYTES_MAX)}", status=response.status_code
-            )
-    return bytes(body)
+    return body
 
 
 def _create_upload_request(path: str, form: Form) -> _ApiRequest:
-    return _ApiRequest("POST", path, form.headers, form.body, READ_TIMEOUT_S + form.size / UPLOAD_BYTES_PER_S_MIN)
+    deadline_s = READ_TIMEOUT_S + form.size / UPLOAD_BYTES_PER_S_MIN
+    return _ApiRequest("POST", path, form.headers, form.body, deadline_s, is_repeatable=False)
 
 
 def _parse_stored(files: Sequence[FormPart], results: Sequence[Mapping[str, Any]]) -> list[StoredAsset | ServerError]:

@@ -4,15 +4,15 @@ import asyncio
 import base64
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.request import getproxies
 
 import httpx
 
-from splootd.remote import http11_connection
+from splootd.remote.http11_connection import HTTP11Connection
 
 CONNECT_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0  # without one byte being accepted
@@ -22,62 +22,72 @@ while a request is on its way to it (RFC 9112, 9.5); an upload lost in this way 
 HAPPY_EYEBALLS_DELAY_S = 0.25  # then also try the next address of the host (RFC 8305)
 DEFAULT_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "splootd"}
 
-
-class Response(Protocol):
-    """The head of a response, header names in lower case, and its body as it arrives."""
-
-    @property
-    def status_code(self) -> int: ...
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    def aiter_raw(self) -> AsyncIterator[bytes]: ...
-
-
-class HTTPTransport(Protocol):
-    """Sends requests to one server. It follows no redirects: the token is for this host only."""
-
-    def stream(
-        self, method: str, path: str, /, *, headers: Mapping[str, str], content: Any
-    ) -> AbstractAsyncContextManager[Response]: ...
-
-    async def aclose(self) -> None: ...
+create_ssl_context = httpx.create_ssl_context
 
 
 class RotatingPool:
     """A connection pool that can be replaced by a fresh one at any time.
 
-    It holds at most `connections_max` connections to the server at `base_url`, over TCP or a Unix socket. Raises the
-    exceptions of httpx.
+    At most `connections_max` requests to the server at `base_url` are in progress, over TCP or a Unix socket, also
+    during a rotation; further ones wait in order of arrival. Raises the exceptions of httpx.
     """
 
     def __init__(
-        self, base_url: str, *, socket: Path | None, ssl_context: ssl.SSLContext, connections_max: int, read_s: float
+        self,
+        base_url: str,
+        *,
+        socket: Path | None,
+        connections_max: int,
+        read_s: float,
+        get_ssl_context: Callable[[], ssl.SSLContext] = create_ssl_context,
     ) -> None:
         self.base_url = base_url
         self.read_s = read_s
         self._socket = socket
-        self._ssl_context = ssl_context
+        self._get_ssl_context = get_ssl_context
         self._connections_max = connections_max
-        self._generation = self._create_generation()
+        self._slots = asyncio.Semaphore(connections_max)
+        self._generation: _Generation | None = None
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, method: str, path: str, *, headers: Mapping[str, str], content: Any
-    ) -> AsyncIterator[Response]:
+        self, method: str, path: str, *, headers: Mapping[str, str], content: bytes | AsyncGenerator[bytes, None]
+    ) -> AsyncIterator[httpx.Response]:
         """Send one request and yield the head of the response, whose body is still to be read.
 
-        `content` is bytes, or an iterator of bytes with the total size given by the header content-length.
+        An iterator as `content` needs the header content-length. It follows no redirects: the token is for this host.
         """
-        generation = self._generation
-        generation.active_requests += 1
+        async with self.slot():
+            generation = self._generation = self._generation or self._create_generation()
+            generation.active_requests += 1
+            try:
+                request = _build_request(generation.client, method, path, headers, content)
+                response = await generation.client.send(request, stream=True)
+                try:
+                    yield response
+                finally:
+                    await response.aclose()
+            finally:
+                if not isinstance(content, bytes):
+                    await content.aclose()
+                generation.active_requests -= 1
+                await self._close_if_unused(generation)
+
+    @contextlib.asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold the place of one request. Raises httpx.PoolTimeout."""
+        if not self._slots.locked():
+            await self._slots.acquire()  # returns without waiting, so no timer is needed
+        else:
+            try:
+                async with asyncio.timeout(self.read_s):
+                    await self._slots.acquire()
+            except TimeoutError as error:
+                raise httpx.PoolTimeout("all connections are busy") from error
         try:
-            async with generation.transport.stream(method, path, headers=headers, content=content) as response:
-                yield response
+            yield
         finally:
-            generation.active_requests -= 1
-            await self._close_if_unused(generation)
+            self._slots.release()
 
     async def rotate(self) -> None:
         """Use new connections for all further requests; requests in progress finish on the old ones.
@@ -85,93 +95,105 @@ class RotatingPool:
         After a sleep or a change of network, a connection can be dead without any packet that says so: the NAT entry
         is gone, and a write succeeds until the retransmissions time out after minutes.
         """
-        previous, self._generation = self._generation, self._create_generation()
-        await self._close_if_unused(previous)
+        previous, self._generation = self._generation, None
+        if previous is not None:
+            await self._close_if_unused(previous)
 
     async def close(self) -> None:
-        await self._generation.transport.aclose()
+        """Close all connections. Requests in progress fail."""
+        if self._generation is not None:
+            await self._generation.client.aclose()
+            self._generation = None
 
     async def _close_if_unused(self, generation: "_Generation") -> None:
         if generation is not self._generation and not generation.active_requests:
-            await generation.transport.aclose()
+            await generation.client.aclose()
 
     def _create_generation(self) -> "_Generation":
-        return _Generation(
-            create_transport(
+        """Create it with the first request, so that a wrong proxy or certificate file delays uploads and no more."""
+        try:
+            client = create_client(
                 self.base_url,
                 socket=self._socket,
-                ssl_context=self._ssl_context,
+                get_ssl_context=self._get_ssl_context,
                 connections_max=self._connections_max,
                 read_s=self.read_s,
             )
-        )
+        except OSError as error:
+            raise httpx.ConnectError(f"the trusted certificates cannot be loaded: {error}") from error
+        except (ImportError, ValueError, httpx.InvalidURL) as error:  # of httpx, for SOCKS and unknown schemes
+            raise httpx.ProxyError("only http:// and https:// proxies are supported: see HTTPS_PROXY") from error
+        return _Generation(client)
 
 
 class _Generation:
-    """One transport and the number of its requests in progress."""
+    """One client and the number of its requests in progress."""
 
-    def __init__(self, transport: HTTPTransport) -> None:
-        self.transport = transport
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.client = client
         self.active_requests = 0
 
 
-def create_transport(
-    base_url: str, *, socket: Path | None, ssl_context: ssl.SSLContext, connections_max: int, read_s: float
-) -> HTTPTransport:
-    """Create a `ConnectionPool`, or an httpx client if the environment configures a proxy."""
-    if socket is None and getproxies().keys() & {httpx.URL(base_url).scheme, "all"}:
-        return httpx.AsyncClient(
-            base_url=base_url,
-            verify=ssl_context,
-            limits=httpx.Limits(
-                max_connections=connections_max,
-                max_keepalive_connections=connections_max,
-                keepalive_expiry=KEEPALIVE_EXPIRY_S,
-            ),
-            timeout=httpx.Timeout(connect=CONNECT_TIMEOUT_S, read=read_s, write=WRITE_TIMEOUT_S, pool=read_s),
-            headers=DEFAULT_HEADERS,
-            follow_redirects=False,
-        )
-    return ConnectionPool(
-        base_url, socket=socket, ssl_context=ssl_context, connections_max=connections_max, read_s=read_s
+def create_client(
+    base_url: str,
+    *,
+    socket: Path | None,
+    get_ssl_context: Callable[[], ssl.SSLContext],
+    connections_max: int,
+    read_s: float,
+) -> httpx.AsyncClient:
+    """Create a client with a `ConnectionPool`, or with httpx's own if the environment configures a proxy.
+
+    Raises the exceptions of httpx for the environment, and OSError if the certificates cannot be loaded.
+    """
+    url = httpx.URL(base_url)
+    headers = dict(DEFAULT_HEADERS)
+    if url.userinfo:  # else httpx overwrites the token with it
+        userinfo = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
+        headers["authorization"] = f"Basic {userinfo}"
+    options: dict[str, Any]
+    if socket is None and getproxies().keys() & {url.scheme, "all"}:
+        limits = httpx.Limits(max_connections=connections_max, keepalive_expiry=KEEPALIVE_EXPIRY_S)
+        options = {"verify": get_ssl_context(), "limits": limits}
+    else:
+        ssl_context = get_ssl_context() if url.scheme == "https" else None
+        options = {"transport": ConnectionPool(socket=socket, ssl_context=ssl_context)}
+    client = httpx.AsyncClient(
+        base_url=url.copy_with(userinfo=b""),
+        headers=headers,
+        timeout=httpx.Timeout(connect=CONNECT_TIMEOUT_S, read=read_s, write=WRITE_TIMEOUT_S, pool=read_s),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # accepts none
+        **options,
     )
+    del client.headers["connection"]  # keep-alive is the default of HTTP/1.1
+    return client
 
 
-class ConnectionPool:
-    """A pool of direct HTTP/1.1 connections. Requests wait in order of arrival while all connections are busy."""
+class ConnectionPool(httpx.AsyncBaseTransport):
+    """Direct HTTP/1.1 connections to one server. It opens one per concurrent request; its user limits their number."""
 
-    def __init__(
-        self, base_url: str, *, socket: Path | None, ssl_context: ssl.SSLContext, connections_max: int, read_s: float
-    ) -> None:
-        self._url = httpx.URL(base_url)
-        self._prefix = self._url.raw_path.decode("ascii").rstrip("/")
-        self._headers = {"host": self._url.netloc.decode("ascii"), **DEFAULT_HEADERS}
-        if self._url.userinfo:
-            userinfo = f"{self._url.username}:{self._url.password}"
-            self._headers["authorization"] = f"Basic {base64.b64encode(userinfo.encode()).decode()}"
+    def __init__(self, *, socket: Path | None = None, ssl_context: ssl.SSLContext | None = None) -> None:
         self._socket = socket
-        self._ssl_context = ssl_context if self._url.scheme == "https" else None
-        self._read_s = read_s
-        self._slots = asyncio.Semaphore(connections_max)
-        self._idle: list[http11_connection.HTTP11Connection] = []
-        self._connections: set[http11_connection.HTTP11Connection] = set()  # all with an open socket
-        self._connecting: set[asyncio.Task[http11_connection.HTTP11Connection]] = set()
+        self._ssl_context = ssl_context
+        self._idle: list[HTTP11Connection] = []
+        self._connections: set[HTTP11Connection] = set()  # all with an open socket
+        self._connecting: set[asyncio.Task[HTTP11Connection]] = set()
 
-    @contextlib.asynccontextmanager
-    async def stream(
-        self, method: str, path: str, *, headers: Mapping[str, str], content: Any
-    ) -> AsyncIterator[Response]:
-        head, size = self._build_head(method, path, headers, content)
-        await self._acquire_slot()
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        head = _build_head(request)
+        size = int(request.headers.get("content-length", "0"))
+        body = request.content if isinstance(request.stream, httpx.ByteStream) else request.stream
+        assert not isinstance(body, httpx.SyncByteStream)
+        connection = await self._acquire_connection(request)
         try:
-            connection = await self._acquire_connection()
-            try:
-                yield await connection.send_request(head, content, size, has_body=method != "HEAD")
-            finally:
-                if connection.release(asyncio.get_running_loop().time()):
-                    self._idle.append(connection)
-        finally:
-            self._slots.release()
+            response = await connection.send_request(
+                head, body, size, has_body=request.method != "HEAD", timeouts=request.extensions["timeout"]
+            )
+        except BaseException:
+            self._release(connection)
+            raise
+        stream = _ResponseStream(response.aiter_raw(), lambda: self._release(connection))
+        return httpx.Response(response.status_code, headers=response.headers, stream=stream)
 
     async def aclose(self) -> None:
         """Close all connections. Requests in progress fail."""
@@ -183,32 +205,15 @@ class ConnectionPool:
         self._idle.clear()
         await _wait_until_closed(self._connections)
 
-    def _build_head(self, method: str, path: str, headers: Mapping[str, str], content: Any) -> tuple[bytes, int]:
-        """Return the request line and headers as bytes, and the size of the body."""
-        fields = {**self._headers, **headers}
-        # A POST without a body still needs `content-length: 0`; a GET must not announce one (RFC 9110, 8.6).
-        if isinstance(content, bytes) and (content or method not in ("GET", "DELETE")):
-            fields["content-length"] = str(len(content))
-        lines = [f"{method} {self._prefix}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
-        if any(not line.isprintable() for line in lines):  # CR or LF would start another header (RFC 9110, 5.5)
-            raise httpx.LocalProtocolError("a request header contains an invalid character")
-        try:
-            return "\r\n".join([*lines, "", ""]).encode("ascii"), int(fields.get("content-length", "0"))
-        except UnicodeEncodeError as error:
-            raise httpx.LocalProtocolError("a request header contains an invalid character") from error
+    def _release(self, connection: HTTP11Connection) -> None:
+        if connection.release(asyncio.get_running_loop().time()):
+            self._idle.append(connection)
+        elif connection.is_stale:  # the server has probably closed the others, too
+            while self._idle:
+                self._idle.pop().close()
 
-    async def _acquire_slot(self) -> None:
-        if not self._slots.locked():
-            await self._slots.acquire()  # returns without waiting, so no timer is needed
-            return
-        try:
-            async with asyncio.timeout(self._read_s):
-                await self._slots.acquire()
-        except TimeoutError as error:
-            raise httpx.PoolTimeout("all connections are busy") from error
-
-    async def _acquire_connection(self) -> http11_connection.HTTP11Connection:
-        """Return a reusable idle connection, or a new one. Never exceeds the limit of open sockets."""
+    async def _acquire_connection(self, request: httpx.Request) -> HTTP11Connection:
+        """Return a reusable idle connection, or a new one."""
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()
@@ -216,7 +221,7 @@ class ConnectionPool:
                 return connection
             connection.close()
         await _wait_until_closed([connection for connection in self._connections if connection.is_closing])
-        connecting = asyncio.create_task(self._connect())
+        connecting = asyncio.create_task(self._connect(request))
         self._connecting.add(connecting)
         connecting.add_done_callback(self._connecting.discard)
         try:
@@ -230,28 +235,27 @@ class ConnectionPool:
             raise httpx.ConnectError("the connection pool was closed")
         return connecting.result()
 
-    async def _connect(self) -> http11_connection.HTTP11Connection:
+    async def _connect(self, request: httpx.Request) -> HTTP11Connection:
         loop = asyncio.get_running_loop()
+        timeout_s = request.extensions["timeout"]["connect"]
 
-        def create_protocol() -> http11_connection.HTTP11Connection:
-            return http11_connection.HTTP11Connection(
-                is_tls=self._ssl_context is not None, read_s=self._read_s, write_s=WRITE_TIMEOUT_S
-            )
+        def create_protocol() -> HTTP11Connection:
+            return HTTP11Connection(is_tls=self._ssl_context is not None)
 
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 if self._socket is not None:
                     _, connection = await loop.create_unix_connection(create_protocol, str(self._socket))
                 else:
                     _, connection = await loop.create_connection(
                         create_protocol,
-                        self._url.host,
-                        self._url.port or (443 if self._ssl_context else 80),
+                        request.url.host,
+                        request.url.port or (443 if self._ssl_context else 80),
                         ssl=self._ssl_context,
                         happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_S,
                     )
         except TimeoutError as error:
-            raise httpx.ConnectTimeout("no connection within 10 s") from error
+            raise httpx.ConnectTimeout(f"no connection within {timeout_s:.0f} s") from error
         except OSError as error:
             raise httpx.ConnectError(str(error)) from error
         self._connections.add(connection)
@@ -259,17 +263,48 @@ class ConnectionPool:
         return connection
 
 
-def _close_abandoned(connecting: asyncio.Task[http11_connection.HTTP11Connection]) -> None:
+class _ResponseStream(httpx.AsyncByteStream):
+    """The body of a response. Closing it releases the connection."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], release: Callable[[], None]) -> None:
+        self._pieces = pieces
+        self._release = release
+        self._is_closed = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
+
+    async def aclose(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._release()
+
+
+def _build_request(client: httpx.AsyncClient, method: str, path: str, headers: Any, content: Any) -> httpx.Request:
+    try:
+        return client.build_request(method, path, headers=headers, content=content)
+    except UnicodeEncodeError as error:
+        raise httpx.LocalProtocolError("a request header contains an invalid character") from error
+
+
+def _build_head(request: httpx.Request) -> bytes:
+    """Return the request line and the headers."""
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
+    lines += [b"%b: %b" % field for field in request.headers.raw]
+    head = b"\r\n".join(lines)
+    text = head.decode("latin-1")
+    # CR or LF inside a line would start another header (RFC 9110, 5.5).
+    if not text.isascii() or not text.replace("\r\n", "").isprintable() or text.count("\r\n") != len(lines) - 1:
+        raise httpx.LocalProtocolError("a request header contains an invalid character")
+    return head + b"\r\n\r\n"
+
+
+def _close_abandoned(connecting: asyncio.Task[HTTP11Connection]) -> None:
     if not connecting.cancelled() and connecting.exception() is None:
         connecting.result().close()
 
 
-async def _wait_until_closed(connections: Iterable[http11_connection.HTTP11Connection]) -> None:
+async def _wait_until_closed(connections: Iterable[HTTP11Connection]) -> None:
     """Wait until the sockets of `connections` are closed."""
     if waiting := [connection.closed for connection in connections]:
         await asyncio.wait(waiting)
-
-
-def ssl_context_for(base_url: str) -> ssl.SSLContext:
-    """Create the TLS context for all pools of a server. Plain HTTP skips loading the certificates, which is slow."""
-    return httpx.create_ssl_context() if base_url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

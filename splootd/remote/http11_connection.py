@@ -9,7 +9,7 @@ import asyncio
 import os
 import select
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -28,6 +28,7 @@ class Response:
     def __init__(self, resume: Callable[[], None], wait_for_data: Callable[[], Any], *, has_body: bool) -> None:
         self.status_code = 0
         self.headers: dict[str, str] = {}  # names in lower case
+        self.has_started = False  # a byte of it has arrived
         self.has_headers = self.is_complete = self.is_keep_alive = False
         self.buffered_bytes = 0
         self._head_bytes = 0
@@ -39,6 +40,7 @@ class Response:
 
     def feed(self, data: bytes) -> None:
         """Parse received bytes. Raises httptools.HttpParserError if they are not exactly one response."""
+        self.has_started = True
         self._head_bytes += len(data)
         self._parser.feed_data(data)
         if self._head_bytes > HEAD_BYTES_MAX:
@@ -103,18 +105,26 @@ class Response:
         self.is_complete = self.has_headers  # false after a 1xx response
 
 
+class StaleConnection(httpx.RemoteProtocolError):
+    """A reused connection was closed before the first byte of a response: the server had probably closed it before.
+
+    RFC 9112, 9.3.1: the request may be sent again, once, if it is safe to repeat.
+    """
+
+
 class HTTP11Connection(asyncio.Protocol):
     """One connection: `send_request`, read the response, `release`; reusable while `is_reusable` returns true.
 
     `is_tls`: the bytes on the socket are encrypted, so they cannot be parsed behind the back of the transport.
     """
 
-    def __init__(self, *, is_tls: bool, read_s: float, write_s: float) -> None:
+    def __init__(self, *, is_tls: bool) -> None:
         self._loop = asyncio.get_running_loop()
         self.closed = self._loop.create_future()
         self._is_tls = is_tls
-        self._read_s = read_s
-        self._write_s = write_s
+        self._read_s = self._write_s = 0.0  # of the current request
+        self._is_reused = False
+        self.is_stale = False
         self._transport: asyncio.Transport | None = None
         self._response: Response | None = None
         self._error: httpx.TransportError | None = None  # why no more bytes arrive
@@ -131,24 +141,29 @@ class HTTP11Connection(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     async def send_request(
-        self, head: bytes, body: bytes | AsyncIterator[bytes], size: int, *, has_body: bool = True
+        self,
+        head: bytes,
+        body: bytes | AsyncIterable[bytes],
+        size: int,
+        *,
+        timeouts: Mapping[str, float],
+        has_body: bool = True,
     ) -> Response:
         """Send a request with a body of `size` bytes and wait for the head of the response. Never sends twice.
 
         `has_body` is False for HEAD: its response has no body, although its headers may announce one (RFC 9112, 6.3,
-        rule 1).
+        rule 1). `timeouts` has the seconds for `read` and `write`. Raises StaleConnection.
         """
         assert self._transport is not None
+        self._read_s, self._write_s = timeouts["read"], timeouts["write"]
         response = self._response = Response(self._resume, self._wait_for_body, has_body=has_body)
-        self._is_request_sent = False
-        if isinstance(body, bytes):
-            self._transport.write(head + body)
-            self._is_request_sent = True
-        else:
-            self._transport.write(head)
-            self._is_request_sent = await self._send_body(body, size, response)
-        while not response.has_headers:
-            await self._wait_for_event(self._read_s, httpx.ReadTimeout)
+        try:
+            await self._exchange(head, body, size, response)
+        except (httpx.ReadError, httpx.RemoteProtocolError) as error:
+            if self._is_reused and not response.has_started:
+                self.is_stale = True
+                raise StaleConnection(str(error)) from error
+            raise
         return response
 
     def release(self, now: float) -> bool:
@@ -170,6 +185,7 @@ class HTTP11Connection(asyncio.Protocol):
         if response is not None:
             response.detach()
         self._idle_since = now
+        self._is_reused = True
         if not is_reusable:
             self.close()
         return is_reusable
@@ -185,6 +201,7 @@ class HTTP11Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Abort the connection without flushing. The future `closed` completes once the socket is closed."""
+        self._is_reused = False  # a request that fails by this may not be sent again
         if self._transport is not None:
             self._transport.abort()
 
@@ -235,24 +252,32 @@ class HTTP11Connection(asyncio.Protocol):
         self._is_write_paused = False
         self._wake()
 
-    async def _send_body(self, body: AsyncIterator[bytes], size: int, response: Response) -> bool:
+    async def _exchange(self, head: bytes, body: bytes | AsyncIterable[bytes], size: int, response: Response) -> None:
+        assert self._transport is not None
+        self._is_request_sent = False
+        if isinstance(body, bytes):
+            self._transport.write(head + body)
+            self._is_request_sent = True
+        else:
+            self._transport.write(head)
+            self._is_request_sent = await self._send_body(body, size, response)
+        while not response.has_headers:
+            await self._wait_for_event(self._read_s, httpx.ReadTimeout)
+
+    async def _send_body(self, body: AsyncIterable[bytes], size: int, response: Response) -> bool:
         """Send the body. Return whether all of it was sent: sending stops once the server responds or disconnects.
 
         A server that rejects an upload may respond before it has read the body. Going on would waste the upload, and
         on a connection that the server has closed it would end in a reset that discards the response.
         """
         assert self._transport is not None
-        try:
-            async for piece in body:
-                if response.has_headers or self._error is not None:
-                    return False
-                size -= len(piece)
-                self._transport.write(piece)
-                while self._is_write_paused and not response.has_headers and self._error is None:
-                    await self._wait_until_writable()
-        finally:
-            if (close := getattr(body, "aclose", None)) is not None:
-                await close()
+        async for piece in body:
+            if response.has_headers or self._error is not None:
+                return False
+            size -= len(piece)
+            self._transport.write(piece)
+            while self._is_write_paused and not response.has_headers and self._error is None:
+                await self._wait_until_writable()
         if size:
             raise httpx.LocalProtocolError(f"the body differs from its content-length by {-size:+} bytes")
         return not self._is_write_paused
@@ -297,7 +322,8 @@ class HTTP11Connection(asyncio.Protocol):
         """Record that no more bytes arrive, and why. Only the first error is kept."""
         if self._error is None:
             self._error = error
-            self.close()
+            if self._transport is not None:
+                self._transport.abort()
         self._wake()
 
     def _drain_socket(self) -> None:

@@ -12,7 +12,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -38,18 +37,6 @@ _URL_SAFE_CHARS = "/%:@!$&'()*+,;=?~-._"
 
 Resolver = Callable[[str], Awaitable[Sequence[str]]]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-
-
-class StreamedResponse(Protocol):
-    """A response whose body is still to be read."""
-
-    @property
-    def status_code(self) -> int: ...
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    def aiter_raw(self) -> AsyncIterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +104,7 @@ class ImageProxy:
                 async with asyncio.timeout(IMAGE_TIMEOUT_S), opening as head:
                     yield await _build_image(head.status_code, head.headers, head.aiter_raw())
 
-    def _stream_from_server(self, url: str) -> contextlib.AbstractAsyncContextManager[StreamedResponse] | None:
+    def _stream_from_server(self, url: str) -> contextlib.AbstractAsyncContextManager[httpx.Response] | None:
         """Open an image stored on the server itself; None if `url` is on another host.
 
         Only host and port are compared: behind a TLS-terminating proxy the server may believe that it is reached by
@@ -135,7 +122,7 @@ class ImageProxy:
         return self._client.stream(f"{path}?{query}" if query else path, {"accept": "image/*"})
 
     @contextlib.asynccontextmanager
-    async def _stream_from_host(self, url: str) -> AsyncIterator[StreamedResponse]:
+    async def _stream_from_host(self, url: str) -> AsyncIterator[httpx.Response]:
         """Open an image on another host, without credentials.
 
         It connects to the very address that was checked. With a second lookup of the name the check would be worthless:

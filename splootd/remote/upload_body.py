@@ -1,7 +1,7 @@
 """Build the request bodies of uploads, for one file or a bundle of small ones, under the bandwidth limit."""
 
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ from splootd.file_reader import SEND_BYTES, Content
 from splootd.remote.bandwidth_limiter import BandwidthLimiter
 from splootd.remote.multipart import Frame, PartHeaders, build_frame
 
-RequestBody = bytes | Callable[[], AsyncIterator[bytes]]  # a function returns the body from the start, for each attempt
+BodyFactory = Callable[[], AsyncGenerator[bytes, None]]  # returns the body from the start, for each attempt
+RequestBody = bytes | BodyFactory
 ProgressCallback = Callable[[int], None]  # receives the number of bytes of a file that were sent
 
 
@@ -60,10 +61,8 @@ async def build_form(files: Sequence[FormPart], bandwidth_limiter: BandwidthLimi
     return Form(headers, _stream_form(framed, files, bandwidth_limiter), size)
 
 
-def _stream_form(
-    framed: Frame, files: Sequence[FormPart], bandwidth_limiter: BandwidthLimiter
-) -> Callable[[], AsyncIterator[bytes]]:
-    async def body() -> AsyncIterator[bytes]:
+def _stream_form(framed: Frame, files: Sequence[FormPart], bandwidth_limiter: BandwidthLimiter) -> BodyFactory:
+    async def body() -> AsyncGenerator[bytes, None]:
         for before, file in zip(framed.before, files, strict=True):
             sent_bytes = 0
             yield before

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pipeline_fixtures import PipelineHarness, open_pipeline
-from scripted_sploot import HTML, SIGNED_OUT, disconnect, reply_with
+from scripted_sploot import HTML, SIGNED_OUT, lose_response, reply_with
 
 from splootd.core.embedding_polling import IDS_PER_POLL_MAX
 from splootd.core.item import State
@@ -146,7 +146,7 @@ async def test_an_unreliable_has_embedding_is_ignored_at_the_check(pipeline: Pip
 @pytest.mark.parametrize(
     "answer",
     [
-        disconnect,
+        lose_response,
         reply_with(500, {"error": "Failed to check batch embedding status"}),
         reply_with(404, b"<html></html>", {**HTML, **SIGNED_OUT}),
         reply_with(429, {}),
@@ -172,7 +172,7 @@ async def test_an_unreachable_server_is_reported_and_polled_again(
     monkeypatch.setattr("splootd.embeddings.embedding_tracker.delay_s", lambda **_: 0.0)
     await upload(pipeline, 1)
     embed(pipeline, READY)
-    pipeline.sploot.script("statuses", disconnect, reply_with(500, {}), disconnect)
+    pipeline.sploot.script("statuses", lose_response, reply_with(500, {}), lose_response)
     await pipeline.stop()
     pipeline.start(track=True)
     await pipeline.sploot.until(lambda sploot: sploot.count("statuses") == 2)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pipeline_fixtures import jpeg
 from post_upload_fixtures import TRASH, MoveHarness, is_version_still_at, path_of
-from scripted_sploot import disconnect, reply_with
+from scripted_sploot import lose_response, reply_with
 
 from splootd.core.item import FoundFile, Priority, State
 from splootd.errors import ServerError
@@ -88,7 +88,7 @@ async def test_a_file_that_the_server_no_longer_has_is_kept(harness: MoveHarness
     assert content.removed_at is not None
 
 
-@pytest.mark.parametrize("failure", [disconnect, reply_with(500, {"error": "no"}), reply_with(200, b"<html>")])
+@pytest.mark.parametrize("failure", [lose_response, reply_with(500, {"error": "no"}), reply_with(200, b"<html>")])
 async def test_without_a_valid_response_nothing_is_moved_and_the_check_is_repeated(
     harness: MoveHarness, failure: Any
 ) -> None:
@@ -291,7 +291,7 @@ async def test_the_processor_moves_files_as_they_become_ready_and_continues_afte
 ) -> None:
     monkeypatch.setattr(post_upload, "MIN_INTERVAL_S", 0.0)
     monkeypatch.setattr(post_upload, "RETRY_DELAY_S", 0.0)
-    harness.pipeline.sploot.script("check", reply_with(body={"exists": False}), disconnect)
+    harness.pipeline.sploot.script("check", reply_with(body={"exists": False}), lose_response)
     running = asyncio.create_task(harness.processor.run())
     try:
         item = await harness.ready("a.jpg", harness.move_action)

@@ -1,9 +1,12 @@
 """The API client against a server with Sploot's deviations and with invalid responses."""
 
 import asyncio
+import contextlib
+import gzip
 import hashlib
 import os
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipeline_fixtures import HEAD, JumpClock, jpeg
-from scripted_sploot import HTML, SIGNED_OUT, Reply, Request, ScriptedSploot, disconnect, reply_with
+from scripted_sploot import HTML, SIGNED_OUT, Reply, Request, ScriptedSploot, disconnect, reply_with, store_then
 
 from splootd.core.limits import Limits
 from splootd.credentials import Credentials
@@ -232,7 +235,12 @@ INVALID_RESPONSES = {
     ),
     "an unknown status": reply_with(200, {"statuses": {"c1": {"status": "dreaming"}}}),
     "a negative limit": reply_with(200, {"limits": {"maxFileSize": -1, "allowedTypes": []}}),
-    "compressed": reply_with(200, b"\x1f\x8b...", {"content-encoding": "gzip"}),
+    "compressed, invalid": reply_with(200, b"\x1f\x8b...", {"content-encoding": "gzip"}),
+    "compressed, truncated": reply_with(200, gzip.compress(b"{}" * 100)[:20], {"content-encoding": "gzip"}),
+    "compressed, unknown": reply_with(200, b"{}", {"content-encoding": "br"}),
+    "compressed, endless": reply_with(
+        200, gzip.compress(bytes(client_module.RESPONSE_BYTES_MAX + 1)), {"content-encoding": "gzip"}
+    ),
     "endless": reply_with(200, bytes(client_module.RESPONSE_BYTES_MAX + 1)),
 }
 
@@ -244,6 +252,50 @@ async def test_an_invalid_response_is_an_error(setup: Setup, response: Any) -> N
         with pytest.raises(InvalidResponse) as raised:
             await request
         assert raised.value.title.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("coding", "compress"),
+    [
+        ("gzip", gzip.compress),
+        ("GZIP", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate", lambda body: zlib.compress(body)[2:-4]),  # without the frame, as some servers send it
+    ],
+)
+async def test_a_compressed_response_is_decoded(setup: Setup, coding: str, compress: Callable[[bytes], bytes]) -> None:
+    """A proxy may compress although that was not requested."""
+    body = compress(b'{"exists": false, "message": "' + b"x" * 200_000 + b'"}')
+    setup.sploot.script("check", reply_with(200, body, {"content-encoding": coding}))
+    assert await setup.client.check(SHA) is None
+
+
+async def test_a_request_on_a_stale_connection_is_sent_again(setup: Setup) -> None:
+    await setup.client.health()
+    setup.sploot.script("health", disconnect)
+    await setup.client.health()
+    assert setup.sploot.count("health") == 3
+
+
+async def test_a_request_is_sent_again_only_once(setup: Setup) -> None:
+    await setup.client.health()
+    setup.sploot.script("health", disconnect, disconnect)
+    with pytest.raises(ConnectionLost):
+        await setup.client.health()
+    assert setup.sploot.count("health") == 3
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_an_upload_on_a_stale_connection_is_sent_again_unless_it_was_stored(
+    setup: Setup, is_stored: bool
+) -> None:
+    await setup.client.check(SHA)
+    setup.sploot.script("upload", store_then(setup.sploot, disconnect) if is_stored else disconnect)
+    with pytest.raises(ConnectionLost) if is_stored else contextlib.nullcontext():  # resolved by the caller
+        await setup.upload(HEAD + bytes(2_000_000))
+    assert list(setup.sploot.stored.values()) == [1]
+    routes = ["check", "upload", "check"] if is_stored else ["check", "upload", "check", "upload"]
+    assert [request.route for request in setup.sploot.requests] == routes
 
 
 @given(st.binary(max_size=200), st.text(max_size=30))

@@ -67,6 +67,24 @@ async def test_requests_in_progress_finish_on_their_old_connection(
     await wait_for_connections(sploot, 1)
 
 
+async def test_at_most_four_connections_carry_requests_also_during_rotations(
+    client: SplootClient, sploot: ScriptedSploot
+) -> None:
+    release = asyncio.Event()
+    sploot.always = dict.fromkeys(("check", "health"), hold(sploot, release))
+    tasks: list[asyncio.Task[object]] = []
+    for _ in range(3):
+        tasks += [asyncio.create_task(client.check(SHA)) for _ in range(4)]
+        tasks += [asyncio.create_task(client.health()) for _ in range(2)]
+        await sploot.until(lambda sploot: sploot.in_progress == 4)
+        await client.rotate_connections()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    release.set()
+    await asyncio.gather(*tasks)
+    assert sploot.in_progress_max == 4
+
+
 async def test_a_control_request_does_not_wait_behind_uploads(client: SplootClient, sploot: ScriptedSploot) -> None:
     release = asyncio.Event()
     sploot.script("check", *[hold(sploot, release)] * client.upload_connections_max)

@@ -8,8 +8,9 @@ import socket
 import ssl
 import struct
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splootd.remote import connection_pool as pool_module
-from splootd.remote.connection_pool import (
-    ConnectionPool,
-    HTTPTransport,
-    RotatingPool,
-    create_transport,
-    ssl_context_for,
+from splootd.remote.connection_pool import ConnectionPool, RotatingPool, create_client
+from splootd.remote.http11_connection import (
+    BUFFERED_BYTES_MAX,
+    HEAD_BYTES_MAX,
+    HTTP11Connection,
+    Response,
+    StaleConnection,
 )
-from splootd.remote.http11_connection import BUFFERED_BYTES_MAX, HEAD_BYTES_MAX, HTTP11Connection, Response
 
 LIMIT_S = 30.0
 BODY = b'{"exists": false}'
@@ -116,24 +117,42 @@ async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_pool(base: str, *, connections: int = 1, read_s: float = LIMIT_S) -> AsyncIterator[ConnectionPool]:
-    client = ConnectionPool(
-        base, socket=None, ssl_context=ssl_context_for("http:"), connections_max=connections, read_s=read_s
+async def open_pool(
+    base: str,
+    *,
+    socket: Path | None = None,
+    connections: int = 1,
+    read_s: float = LIMIT_S,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[RotatingPool]:
+    client = RotatingPool(
+        base,
+        socket=socket,
+        connections_max=connections,
+        read_s=read_s,
+        get_ssl_context=lambda: tls or ssl.create_default_context(),
     )
     try:
         yield client
     finally:
-        await client.aclose()
+        await client.close()
+
+
+def transport_of(pool: RotatingPool) -> ConnectionPool:
+    assert pool._generation is not None
+    transport = pool._generation.client._transport
+    assert isinstance(transport, ConnectionPool)
+    return transport
 
 
 async def send(
-    client: HTTPTransport, method: str = "POST", path: str = "/x", content: object = b"{}", **headers: str
+    client: RotatingPool, method: str = "POST", path: str = "/x", content: Any = b"{}", **headers: str
 ) -> bytes:
     async with client.stream(method, path, headers=headers, content=content) as response:
         return f"{response.status_code} ".encode() + b"".join([piece async for piece in response.aiter_raw()])
 
 
-async def pieces(count: int, size: int = 65_536) -> AsyncIterator[bytes]:
+async def pieces(count: int, size: int = 65_536) -> AsyncGenerator[bytes, None]:
     for _ in range(count):
         yield bytes(size)
         await asyncio.sleep(0)
@@ -255,8 +274,9 @@ async def test_an_unread_response_stops_the_server() -> None:
         await flooded.wait()
         for _ in range(1_000):
             await asyncio.sleep(0)
-        assert isinstance(response, Response)
-        assert response.buffered_bytes <= 3 * BUFFERED_BYTES_MAX
+        (connection,) = transport_of(client)._connections
+        assert connection._response is not None
+        assert connection._response.buffered_bytes <= 3 * BUFFERED_BYTES_MAX
         assert sum([len(piece) async for piece in response.aiter_raw()]) == 50_000_000
 
 
@@ -275,7 +295,7 @@ async def test_a_request_has_the_given_path_headers_and_body() -> None:
     head, _, body = requests[0].partition(b"\r\n\r\n")
     first, *fields = head.decode().split("\r\n")
     assert (first, body) == ("POST /prefix/api?a=b HTTP/1.1", b"{}")
-    assert dict(field.split(": ", 1) for field in fields) == {
+    assert {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)} == {
         "host": url.removeprefix("http://"),
         "accept": "application/json",
         "accept-encoding": "identity",
@@ -327,7 +347,7 @@ async def test_a_rejection_is_received_while_the_body_is_being_sent(resets: bool
             linger = struct.pack("ii", 1, 0)
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes, None]:
         nonlocal closed
         try:
             async for piece in pieces(10_000):
@@ -347,7 +367,7 @@ async def test_a_response_in_the_receive_buffer_is_read_after_a_failed_write() -
     """The event loop may notice a failed write before it has read the response in the receive buffer."""
     answer = b"HTTP/1.1 429 Later\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes, None]:
         yield bytes(65_536)
         peer, _ = listener.accept()
         peer.settimeout(LIMIT_S)
@@ -448,6 +468,34 @@ async def test_no_request_uses_a_connection_that_the_server_has_just_closed() ->
                 peer.close()
 
 
+@pytest.mark.parametrize("bytes_sent", [0, 1])
+async def test_a_reused_connection_closed_before_the_first_byte_is_stale(bytes_sent: int) -> None:
+    """Only then is it certain enough that the server never handled the request."""
+
+    async def close_on_second(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await responding(SIZED)(reader, writer)
+        await read_request(reader)
+        writer.write(SIZED[:bytes_sent])
+
+    server = Server(close_on_second)
+    async with server.serve() as url, open_pool(url, connections=2) as client:
+        await asyncio.gather(send(client), send(client))
+        assert server.open == 2
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)) as caught:
+            await send(client)
+        assert isinstance(caught.value, StaleConnection) == (bytes_sent == 0)
+        if not bytes_sent:  # the other idle connection is closed, too
+            assert await send(client) == b"200 " + BODY
+            assert server.opened == 3
+
+
+async def test_a_fresh_connection_closed_before_the_first_byte_is_not_stale() -> None:
+    async with Server(responding(b"")).serve() as url, open_pool(url) as client:
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)) as caught:
+            await send(client)
+    assert not isinstance(caught.value, StaleConnection)
+
+
 async def test_an_expired_idle_connection_is_not_reused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "KEEPALIVE_EXPIRY_S", 0.0)
     server = Server(responding(SIZED, times=9))
@@ -506,47 +554,67 @@ async def test_close_aborts_requests_in_progress() -> None:
     async with server.serve() as url, open_pool(url) as client:
         request = asyncio.create_task(send(client))
         await server.accepted.wait()
-        await client.aclose()
+        await client.close()
         with pytest.raises((httpx.ConnectError, httpx.ReadError)):
             await request
 
 
 async def test_over_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    async with Server(responding(SIZED)).serve_on(path):
-        client = ConnectionPool(
-            "http://library", socket=path, ssl_context=ssl_context_for("http:"), connections_max=1, read_s=LIMIT_S
-        )
+    async with Server(responding(SIZED)).serve_on(path), open_pool("http://library", socket=path) as client:
         assert await send(client) == b"200 " + BODY
-        await client.aclose()
 
 
 def test_httpx_is_used_if_the_environment_configures_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"ssl_context": ssl_context_for("http:"), "connections_max": 1, "read_s": 1.0}
+    options: dict[str, Any] = {"get_ssl_context": ssl.create_default_context, "connections_max": 1, "read_s": 1.0}
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
     async def kinds() -> list[type]:
         clients = [
-            create_transport("http://a", socket=None, **options),
-            create_transport("http://a", socket=Path("s"), **options),
+            create_client("http://a", socket=None, **options),
+            create_client("http://a", socket=Path("s"), **options),
         ]
         for client in clients:
             await client.aclose()
-        return [type(client) for client in clients]
+        return [type(client._transport_for_url(httpx.URL("http://a"))) for client in clients]
 
-    assert asyncio.run(kinds()) == [httpx.AsyncClient, ConnectionPool]
+    assert asyncio.run(kinds()) == [httpx.AsyncHTTPTransport, ConnectionPool]
 
 
 async def test_rotated_pools_leave_no_connection_open() -> None:
     server = Server(responding(SIZED, times=9))
     async with server.serve() as url:
-        pool = RotatingPool(url, socket=None, ssl_context=ssl_context_for(url), connections_max=2, read_s=LIMIT_S)
+        pool = RotatingPool(url, socket=None, connections_max=2, read_s=LIMIT_S)
         for _ in range(3):
             async with pool.stream("GET", "/", headers={}, content=b"") as response:
                 assert [piece async for piece in response.aiter_raw()] == [BODY]
             await pool.rotate()
         await pool.close()
         assert server.opened == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "url", "error"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:1", "http", httpx.ProxyError),
+        ("HTTP_PROXY", "gopher://127.0.0.1:1", "http", httpx.ProxyError),
+        ("SSL_CERT_FILE", "/missing/certificates.pem", "https", httpx.ConnectError),
+    ],
+)
+async def test_a_wrong_environment_fails_requests_only_while_it_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, url: str, error: type[Exception]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv(name, value)
+        pool = RotatingPool(f"{url}://127.0.0.1:1", socket=None, connections_max=1, read_s=LIMIT_S)
+        for _ in range(2):
+            with pytest.raises(error, match=r"proxies are supported|cannot be loaded"):
+                await send(pool)
+        await pool.rotate()
+    with pytest.raises(httpx.ConnectError) as caught:
+        await send(pool)
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+    await pool.close()
 
 
 @pytest.mark.skipif(
@@ -559,16 +627,14 @@ async def test_over_tls_the_certificate_is_verified(signed: tuple[Path, Path]) -
     server = Server(responding(SIZED, times=9))
     async with server.serve(tls=theirs) as url:
         trusting, wary = (ssl.create_default_context(cafile=each) for each in (certificate, None))
-        client = ConnectionPool(url, socket=None, ssl_context=trusting, connections_max=1, read_s=LIMIT_S)
-        size = {"content-length": str(9 * 65_536)}
-        assert await send(client, content=pieces(9), **size) == b"200 " + BODY
-        assert await send(client) == b"200 " + BODY
-        await client.aclose()
+        async with open_pool(url, tls=trusting) as client:
+            size = {"content-length": str(9 * 65_536)}
+            assert await send(client, content=pieces(9), **size) == b"200 " + BODY
+            assert await send(client) == b"200 " + BODY
         assert server.opened == 1
-        client = ConnectionPool(url, socket=None, ssl_context=wary, connections_max=1, read_s=LIMIT_S)
-        with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
-            await send(client)
-        await client.aclose()
+        async with open_pool(url, tls=wary) as client:
+            with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+                await send(client)
 
 
 class RecordingTransport(asyncio.Transport):
@@ -594,11 +660,12 @@ class RecordingTransport(asyncio.Transport):
 
 
 async def test_a_small_request_takes_one_write_and_its_response_one_wake_up() -> None:
-    transport, connection = RecordingTransport(), HTTP11Connection(is_tls=False, read_s=LIMIT_S, write_s=LIMIT_S)
+    transport, connection = RecordingTransport(), HTTP11Connection(is_tls=False)
+    timeouts = {"read": LIMIT_S, "write": LIMIT_S}
     connection.connection_made(transport)
     for _ in range(3):
         request = asyncio.create_task(
-            connection.send_request(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n", b"{}", 2)
+            connection.send_request(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n", b"{}", 2, timeouts=timeouts)
         )
         await asyncio.sleep(0)
         connection.data_received(SIZED)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from pipeline_fixtures import PipelineHarness, jpeg, open_pipeline
-from scripted_sploot import disconnect, reply_with
+from scripted_sploot import lose_response, reply_with
 from watch_fixtures import FAST_SCHEDULE
 
 from splootd.config import Config
@@ -88,7 +88,7 @@ async def test_force_does_not_send_a_content_that_the_library_has(pipeline: Pipe
     assert pipeline.sploot.count("upload") == 1
 
 
-@pytest.mark.parametrize("response", [disconnect, reply_with(500, {"error": "no"}), reply_with(200, b"<html>", {})])
+@pytest.mark.parametrize("response", [lose_response, reply_with(500, {"error": "no"}), reply_with(200, b"<html>", {})])
 async def test_a_failed_lookup_leaves_the_ledger_unchanged(pipeline: PipelineHarness, response: object) -> None:
     await upload_one(pipeline)
     pipeline.sploot.always["check"] = response  # type: ignore[assignment]  # all of them are handlers

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pipeline_fixtures import HEAD, PipelineHarness, jpeg, open_pipeline
-from scripted_sploot import disconnect, hold, reply_with
+from scripted_sploot import hold, lose_response, reply_with
 
 from splootd.core.item import SHARDS, Priority, State
 from splootd.errors import StoreFull
@@ -215,7 +215,7 @@ async def test_a_worker_cancelled_at_any_point_loses_nothing(pipeline: PipelineH
 
 
 async def test_a_delayed_item_is_retried_when_it_is_due(pipeline: PipelineHarness) -> None:
-    pipeline.sploot.script("upload", disconnect)
+    pipeline.sploot.script("upload", lose_response)
     item_id = await pipeline.add("a.jpg")
     pipeline.start()
     await pipeline.sploot.until(lambda sploot: sploot.count("check") == 2)
@@ -230,7 +230,7 @@ async def test_a_delayed_item_is_retried_when_it_is_due(pipeline: PipelineHarnes
 
 async def test_a_clock_set_back_by_a_year_delays_no_item(pipeline: PipelineHarness) -> None:
     pipeline.clock.ahead_s = 365 * 86_400.0
-    pipeline.sploot.script("upload", disconnect)
+    pipeline.sploot.script("upload", lose_response)
     await pipeline.take(await pipeline.add("a.jpg"))
     pipeline.clock.ahead_s = 0.0
     pipeline.start(track=True)

@@ -23,6 +23,7 @@ from scripted_sploot import (
     Request,
     ScriptedSploot,
     disconnect,
+    lose_response,
     reply_with,
     store_then,
 )
@@ -37,7 +38,7 @@ from splootd.store.transaction import CommitResult, commit_all
 FAILED = reply_with(500, {"error": "Upload failed"})
 ERROR_PAGE = reply_with(502, b"<html>Bad gateway</html>", HTML)
 UNKNOWN_OUTCOMES: dict[str, Handler] = {
-    "disconnects": disconnect,
+    "disconnects": lose_response,
     "500": FAILED,
     "an error page": ERROR_PAGE,
     "truncated JSON": reply_with(201, {"success": True, "asset": {"id": "c1"}}, cut=20),
@@ -84,9 +85,21 @@ async def test_a_file_that_was_not_stored_is_looked_up_and_sent_again(
     assert list(pipeline.sploot.stored.values()) == [1]
 
 
+async def test_an_upload_on_a_stale_connection_is_sent_again_immediately_and_not_counted(
+    pipeline: PipelineHarness,
+) -> None:
+    """The server closed the idle connection while the upload was on its way to it."""
+    pipeline.sploot.script("upload", disconnect)
+    item = await pipeline.take(await pipeline.add("a.jpg"))
+    assert (item.state, item.attempts) == (State.EMBEDDING, 0)
+    assert [request.route for request in pipeline.sploot.requests] == ["limits", "check", "upload", "check", "upload"]
+    assert list(pipeline.sploot.stored.values()) == [1]
+    assert await pipeline.errors(item.id) == []
+
+
 async def test_an_upload_completed_after_the_connection_was_lost_is_not_sent_again(pipeline: PipelineHarness) -> None:
     """The upload times out for the client, the server completes it, and the next attempt finds it."""
-    pipeline.sploot.script("upload", disconnect)
+    pipeline.sploot.script("upload", lose_response)
     item = await pipeline.take(await pipeline.add("a.jpg"))
     pipeline.sploot.add(jpeg("a.jpg"), [])
     await pipeline.later(100)

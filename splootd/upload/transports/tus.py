@@ -9,7 +9,7 @@ import contextlib
 import json
 import re
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
@@ -213,7 +213,7 @@ class TusClient:
     async def _send_chunk(
         self, content: Content, upload_url: str, start: int, end: int, on_progress: Callable[[int], None]
     ) -> HttpResponse:
-        async def body() -> AsyncIterator[bytes]:
+        async def body() -> AsyncGenerator[bytes, None]:
             sent_bytes = start
             async for piece in content.iter_range(start, end):
                 async for part in self._client.bandwidth_limiter.iter_throttled(piece):

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -75,10 +75,10 @@ def ours(source: Path, scratch: Path) -> float:
 
 
 @contextlib.contextmanager
-def daemon(home: Home) -> Iterator[None]:
+def daemon(home: Home, program: Sequence[str] = (str(HERE / "daemon_without_analysis.py"),)) -> Iterator[None]:
     """Start a daemon with its local server; wait until both are ready."""
     reading, writing = os.pipe()
-    command = [sys.executable, str(HERE / "daemon_without_analysis.py"), "--ready-fd", str(writing)]
+    command = [sys.executable, *program, "--ready-fd", str(writing)]
     with subprocess.Popen(command, pass_fds=(writing,), env=home.variables(), stderr=subprocess.DEVNULL) as process:
         os.close(writing)
         try:

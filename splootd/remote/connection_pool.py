@@ -151,14 +151,16 @@ def create_client(
     if url.userinfo:  # else httpx overwrites the token with it
         userinfo = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
         headers["authorization"] = f"Basic {userinfo}"
+    kind: type[httpx.AsyncClient] = httpx.AsyncClient
     options: dict[str, Any]
     if socket is None and getproxies().keys() & {url.scheme, "all"}:
         limits = httpx.Limits(max_connections=connections_max, keepalive_expiry=KEEPALIVE_EXPIRY_S)
         options = {"verify": get_ssl_context(), "limits": limits}
     else:
         ssl_context = get_ssl_context() if url.scheme == "https" else None
+        kind = _DirectClient
         options = {"transport": ConnectionPool(socket=socket, ssl_context=ssl_context)}
-    client = httpx.AsyncClient(
+    client = kind(
         base_url=url.copy_with(userinfo=b""),
         headers=headers,
         timeout=httpx.Timeout(connect=CONNECT_TIMEOUT_S, read=read_s, write=WRITE_TIMEOUT_S, pool=read_s),
@@ -167,6 +169,20 @@ def create_client(
     )
     del client.headers["connection"]  # keep-alive is the default of HTTP/1.1
     return client
+
+
+class _DirectClient(httpx.AsyncClient):
+    """Passes requests straight to its transport.
+
+    Sessions, redirects and cookies of httpx, none of which the daemon uses, cost more than the request itself.
+    """
+
+    def __init__(self, *, transport: httpx.AsyncBaseTransport, **options: Any) -> None:
+        super().__init__(transport=transport, **options)
+        self._direct_transport = transport
+
+    async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
+        return await self._direct_transport.handle_async_request(request)
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):

@@ -128,7 +128,8 @@ async def test_after_suspend_new_connections_are_used_and_the_folders_are_rescan
     harness.clock.set_s = 8 * HOUR_S  # the monotonic clock stops during suspend
     assert await harness.check()
     assert harness.pipeline.client._control_pool._generation is not former
-    assert not former.transport._connections
+    assert former is not None
+    assert not former.client._transport._connections
     assert harness.rescans == ["rescan"]
 
 
@@ -166,6 +167,7 @@ async def test_a_stopped_process_detects_the_stall(harness: ClockHarness) -> Non
 
 
 async def test_on_another_network_connections_are_replaced_and_an_open_breaker_may_probe(harness: ClockHarness) -> None:
+    await harness.pipeline.client.check(bytes(32))
     former = harness.pipeline.client._upload_pool._generation
     harness.pipeline.admission.breaker.trip(harness.clock.monotonic())
     await harness.monitor.run_once()

@@ -15,7 +15,7 @@ from splootd.core.circuit_breaker import CircuitBreaker, CircuitState
 from splootd.credentials import Credentials
 from splootd.errors import ItemError, RateLimited, Rejected, Unauthenticated, Unreachable
 from splootd.event_bus import WakeSignal
-from splootd.upload.failure_attribution import FailureAttribution, Fault, Verdict
+from splootd.upload.failure_attribution import Attribution, FailureAttribution, FailureCause
 
 SIGNED_OUT_RETRY_S = 900.0  # then retry without the user: a failed token command may work again
 
@@ -115,18 +115,18 @@ class AdmissionController:
             case Unauthenticated() | RateLimited():
                 self._hold_back(error)
                 return frozenset()
-        verdict = self._attribution.attribute(error, item_id=item_id, content=content, circuit=self.breaker.state)
-        if verdict.server_responds:
+        attribution = self._attribution.attribute(error, item_id=item_id, content=content, circuit=self.breaker.state)
+        if attribution.server_responds:
             self.breaker.record_success()
             self._probe = self._last_error = None
-        if verdict.fault is Fault.FILE:
+        if attribution.cause is FailureCause.FILE:
             return frozenset()
         self.changed.notify()
-        if verdict.fault is Fault.CONTENT:
+        if attribution.cause is FailureCause.CONTENT:
             # The attempt counts against the file. As a probe it proves nothing, so `acquire` releases the probe.
             return frozenset()
         self._last_error = error
-        return self._stop_at_breaker(verdict, item_id)
+        return self._stop_at_breaker(attribution, item_id)
 
     def control_ok(self) -> None:
         """Record that a control request succeeded."""
@@ -249,17 +249,17 @@ class AdmissionController:
             self._signed_out_snapshot = self._token_changed.snapshot()
         self.changed.notify()
 
-    def _stop_at_breaker(self, verdict: Verdict, item_id: int) -> Collection[int]:
+    def _stop_at_breaker(self, attribution: Attribution, item_id: int) -> Collection[int]:
         """Count a failure that is not the fault of a file. Return the items to refund if the breaker is open now."""
         now = self._clock.monotonic()
-        is_counted = verdict.fault is Fault.SERVER
-        contents = self.breaker.record_failure(verdict.failure, now) if is_counted else self.breaker.trip(now)
+        is_counted = attribution.cause is FailureCause.SERVER
+        contents = self.breaker.record_failure(attribution.failure, now) if is_counted else self.breaker.trip(now)
         if self.breaker.state is CircuitState.CLOSED:
             return frozenset()
         if self._probe is not None:
             self._probe = None
             self._can_probe_now = False  # the probe was used
-        return {item_id, *self._attribution.take_refunds(verdict, contents)}
+        return {item_id, *self._attribution.take_refunds(attribution, contents)}
 
     def _to_wall_clock(self, monotonic: float) -> float:
         return self._clock.now() + monotonic - self._clock.monotonic()

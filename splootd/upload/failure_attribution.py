@@ -1,4 +1,4 @@
-"""Decide whose fault a failure was: the file's, the server's or this machine's. The admission controller acts on it."""
+"""Attribute failures to the file, the server or this machine. The admission controller acts on it."""
 
 import enum
 from collections.abc import Collection
@@ -48,8 +48,8 @@ class FailureGroups:
         self._items.clear()
 
 
-class Fault(enum.Enum):
-    """Whose fault a failure was."""
+class FailureCause(enum.Enum):
+    """What caused a failure."""
 
     FILE = enum.auto()  # the server was not involved
     CONTENT = enum.auto()  # the server failed on this content and answered control requests: the attempt counts
@@ -59,10 +59,10 @@ class Fault(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The fault of one failure. `failure` is its number for the circuit breaker: equal numbers count once."""
+class Attribution:
+    """The cause of one failure. `failure` is its number for the circuit breaker: equal numbers count once."""
 
-    fault: Fault
+    cause: FailureCause
     failure: int = 0
     server_responds: bool = False  # it was unreachable before
 
@@ -90,35 +90,37 @@ class FailureAttribution:
             self._known_bad.update(self._content_failures.contents())
         self._content_failures.clear()
 
-    def attribute(self, error: ItemError, *, item_id: int, content: bytes, circuit: CircuitState) -> Verdict:
-        """Record a failed attempt with a content and return whose fault it was."""
+    def attribute(self, error: ItemError, *, item_id: int, content: bytes, circuit: CircuitState) -> Attribution:
+        """Record a failed attempt with a content and return its cause."""
         match error:
             case InternalServerError() | InvalidResponse():
                 return self._attribute_content_failure(item_id, content, circuit)
             case ResourceExhausted():
-                return Verdict(Fault.MACHINE)
+                return Attribution(FailureCause.MACHINE)
             case ServerError():
                 key = content if isinstance(error, ConnectionLost) else error.failure_id
-                return Verdict(Fault.SERVER, self._server_failures.add(key, item_id))
-        return Verdict(Fault.FILE)
+                return Attribution(FailureCause.SERVER, self._server_failures.add(key, item_id))
+        return Attribution(FailureCause.FILE)
 
-    def take_refunds(self, verdict: Verdict, contents: Collection[int]) -> set[int]:
-        """Return the items whose attempts are refunded because `verdict` opened the circuit breaker, and forget them.
+    def take_refunds(self, attribution: Attribution, contents: Collection[int]) -> set[int]:
+        """Return and forget the items whose attempts are refunded because `attribution` opened the circuit breaker.
 
         `contents` are the numbers of the failures that the breaker had counted.
         """
-        self._opened_by_contents = verdict.fault is Fault.CONTENTS
+        self._opened_by_contents = attribution.cause is FailureCause.CONTENTS
         if self._opened_by_contents:
             return self._content_failures.pop(self._content_failures.contents())
         return self._server_failures.pop(contents)
 
-    def _attribute_content_failure(self, item_id: int, content: bytes, circuit: CircuitState) -> Verdict:
+    def _attribute_content_failure(self, item_id: int, content: bytes, circuit: CircuitState) -> Attribution:
         responds = circuit is not CircuitState.CLOSED and not self._opened_by_contents
         is_probe = circuit is CircuitState.HALF_OPEN and not responds
         number = self._content_failures.add(content, item_id)
         self._failed_probes += is_probe
         if number in self._known_bad or self._failed_probes > PROBES_MAX:
             self._content_failures.pop([number])
-            return Verdict(Fault.CONTENT, server_responds=responds)
+            return Attribution(FailureCause.CONTENT, server_responds=responds)
         is_server_suspect = is_probe or len(self._content_failures) >= FAILURE_THRESHOLD
-        return Verdict(Fault.CONTENTS if is_server_suspect else Fault.CONTENT, server_responds=responds)
+        return Attribution(
+            FailureCause.CONTENTS if is_server_suspect else FailureCause.CONTENT, server_responds=responds
+        )

@@ -1,4 +1,4 @@
-"""Failure attribution: whose fault a failure was, decided from the errors alone."""
+"""Failure attribution: the cause of a failure, decided from the errors alone."""
 
 import pytest
 
@@ -12,28 +12,28 @@ from splootd.errors import (
     ResourceExhausted,
     Unreachable,
 )
-from splootd.upload.failure_attribution import FailureAttribution, Fault, Verdict
+from splootd.upload.failure_attribution import Attribution, FailureAttribution, FailureCause
 
 
 def attribute(
     attribution: FailureAttribution, error: ItemError, number: int, circuit: CircuitState = CircuitState.CLOSED
-) -> Verdict:
+) -> Attribution:
     return attribution.attribute(error, item_id=number, content=b"%08d" % number, circuit=circuit)
 
 
 @pytest.mark.parametrize(
-    ("error", "fault"),
+    ("error", "cause"),
     [
-        (FileMissing("gone"), Fault.FILE),
-        (InternalServerError("500"), Fault.CONTENT),
-        (InvalidResponse("no JSON"), Fault.CONTENT),
-        (ConnectionLost("broke"), Fault.SERVER),
-        (Unreachable("refused"), Fault.SERVER),
-        (ResourceExhausted("no files left"), Fault.MACHINE),
+        (FileMissing("gone"), FailureCause.FILE),
+        (InternalServerError("500"), FailureCause.CONTENT),
+        (InvalidResponse("no JSON"), FailureCause.CONTENT),
+        (ConnectionLost("broke"), FailureCause.SERVER),
+        (Unreachable("refused"), FailureCause.SERVER),
+        (ResourceExhausted("no files left"), FailureCause.MACHINE),
     ],
 )
-def test_each_error_has_one_fault(error: ItemError, fault: Fault) -> None:
-    assert attribute(FailureAttribution(), error, 1).fault is fault
+def test_each_error_has_one_cause(error: ItemError, cause: FailureCause) -> None:
+    assert attribute(FailureAttribution(), error, 1).cause is cause
 
 
 def test_files_of_one_failed_request_have_one_number_and_lost_connections_one_per_content() -> None:
@@ -44,16 +44,18 @@ def test_files_of_one_failed_request_have_one_number_and_lost_connections_one_pe
 
 def test_the_server_is_at_fault_after_many_contents_and_a_probe_at_once() -> None:
     attribution, error = FailureAttribution(), InternalServerError("500")
-    faults = [attribute(attribution, error, number).fault for number in range(FAILURE_THRESHOLD)]
-    assert faults == [Fault.CONTENT] * (FAILURE_THRESHOLD - 1) + [Fault.CONTENTS]
-    assert attribution.take_refunds(Verdict(Fault.CONTENTS), ()) == set(range(FAILURE_THRESHOLD))
-    verdict = attribute(attribution, error, 99, CircuitState.HALF_OPEN)
-    assert verdict == Verdict(Fault.CONTENTS), "the breaker was opened by contents: the server has responded all along"
+    causes = [attribute(attribution, error, number).cause for number in range(FAILURE_THRESHOLD)]
+    assert causes == [FailureCause.CONTENT] * (FAILURE_THRESHOLD - 1) + [FailureCause.CONTENTS]
+    assert attribution.take_refunds(Attribution(FailureCause.CONTENTS), ()) == set(range(FAILURE_THRESHOLD))
+    attribution = attribute(attribution, error, 99, CircuitState.HALF_OPEN)
+    assert attribution == Attribution(FailureCause.CONTENTS), (
+        "the breaker was opened by contents: the server has responded all along"
+    )
 
 
 def test_a_content_failure_after_an_unreachable_server_shows_that_it_responds() -> None:
     attribution = FailureAttribution()
     number = attribute(attribution, Unreachable("refused"), 1).failure
-    assert attribution.take_refunds(Verdict(Fault.SERVER), [number]) == {1}
-    verdict = attribute(attribution, InternalServerError("500"), 2, CircuitState.HALF_OPEN)
-    assert verdict == Verdict(Fault.CONTENT, server_responds=True)
+    assert attribution.take_refunds(Attribution(FailureCause.SERVER), [number]) == {1}
+    probe = attribute(attribution, InternalServerError("500"), 2, CircuitState.HALF_OPEN)
+    assert probe == Attribution(FailureCause.CONTENT, server_responds=True)

@@ -39,13 +39,11 @@ from splootd.system import local_server
 HERE = Path(__file__).resolve().parent
 
 
-def create_plain_httpx(
-    base_url: str, *, socket: Path | None, connections_max: int, read_s: float, **_: Any
-) -> httpx.AsyncClient:
+def create_plain_httpx(base_url: str, *, socket: Path | None, connections_max: int, **_: Any) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=connections_max, keepalive_expiry=connection_pool.KEEPALIVE_EXPIRY_S)
     transport = httpx.AsyncHTTPTransport(limits=limits, uds=str(socket) if socket else None)
     headers = connection_pool.DEFAULT_HEADERS
-    return httpx.AsyncClient(base_url=base_url, transport=transport, timeout=read_s, headers=headers)
+    return httpx.AsyncClient(base_url=base_url, transport=transport, headers=headers)
 
 
 CLIENTS: dict[str, Callable[..., Any]] = {"own": connection_pool.create_client, "httpx": create_plain_httpx}

@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from file_reading import read
 from pipeline_fixtures import HEAD, JumpClock
 from store_fixtures import open_store
 from temp_home import Home, home_in
@@ -28,7 +29,7 @@ from toy_library import ServerProcess
 
 from splootd.core.limits import Limits
 from splootd.credentials import Credentials
-from splootd.file_reader import MemoryBudget, read, stat_version
+from splootd.file_reader import MemoryBudget, stat_version
 from splootd.metrics.collector import Transfer
 from splootd.remote.client import SplootClient
 from splootd.upload.transports.tus import TusClient, get_tus_path

@@ -9,15 +9,16 @@ import random
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import postgres
+from sploot_server.domain.asset_query import AssetFilter
 from sploot_server.domain.embedding import EmbeddingModel, Vectors
 from sploot_server.domain.text_match import normalize, trigrams
-from sploot_server.storage.interfaces import AssetFilter
 from sploot_server.storage.postgres.database import PostgresDatabase
 from sploot_server.storage.postgres.jobs import PostgresJobs
 from sploot_server.storage.postgres.search import PostgresSearch
@@ -41,8 +42,16 @@ def unit(rng: np.random.Generator, count: int) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("<f4")
 
 
-async def fill(database: PostgresDatabase, first: int, last: int, language: list[str]) -> None:
-    """Insert rows as a worker writes them."""
+async def fill(
+    database: PostgresDatabase,
+    first: int,
+    last: int,
+    language: list[str],
+    *,
+    model: str = MODEL.name,
+    owners: Sequence[str] = ("",),
+) -> None:
+    """Insert rows, whose owners take turns, as a worker writes them."""
     rng, numpy_rng = random.Random(first), np.random.default_rng(first)
     for start in range(first, last, BATCH):
         rows = list(range(start + 1, min(start + BATCH, last) + 1))
@@ -54,24 +63,25 @@ async def fill(database: PostgresDatabase, first: int, last: int, language: list
                 "SET LOCAL session_replication_role = replica"
             )  # without triggers: the order is given
             await statements.fetch(
-                "INSERT INTO assets (row, id, checksum, filename, mime, size_bytes, created_at, updated_at) "
-                "OVERRIDING SYSTEM VALUE SELECT r, 'c' || r, encode(sha256(r::text::bytea), 'hex'), r || '.jpg', "
-                "'image/jpeg', 99999, r, r FROM unnest($1::bigint[]) r",
-                rows,
+                "INSERT INTO assets (row, id, owner, checksum, filename, mime, size_bytes, created_at, updated_at) "
+                "OVERRIDING SYSTEM VALUE SELECT r, 'c' || lpad(r::text, 24, '0'), o, "
+                "encode(sha256(r::text::bytea), 'hex'), r || '.jpg', 'image/jpeg', 99999, r, r "
+                "FROM unnest($1::bigint[], $2::text[]) x (r, o)",
+                *(rows, [owners[row % len(owners)] for row in rows]),
             )
             await statements.fetch(
                 "INSERT INTO embeddings "
                 "(asset, state, queued_at, due_at, model, dim, text, completed_at, completion_seq) "
                 "SELECT r, 'ready', r, r, $2, $3, t, r, r FROM unnest($1::bigint[], $4::text[]) x (r, t)",
-                *(rows, MODEL.name, MODEL.dim, captions),
+                *(rows, model, MODEL.dim, captions),
             )
             for row, text, vector in zip(rows, normalized, vectors, strict=True):
                 await statements.fetch(
                     "INSERT INTO search_texts VALUES ($1, $2, $3)", row, text, hash_trigrams(trigrams([text]))
                 )
                 await statements.fetch(
-                    "INSERT INTO vectors (asset, owner, text_vector) VALUES ($1, '', $2::float4[]::vector)",
-                    *(row, vector.tolist()),
+                    "INSERT INTO vectors (asset, owner, text_vector) VALUES ($1, $2, $3::float4[]::vector)",
+                    *(row, owners[row % len(owners)], vector.tolist()),
                 )
 
 

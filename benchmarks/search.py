@@ -3,14 +3,16 @@
     python benchmarks/search.py [--seed 11]          every captioned meme, analysed by the real server
     python benchmarks/search.py --scale 100000       searches among that many synthetic assets, nothing analysed
 
-The first prints recall@1, recall@5 and the mean reciprocal rank for each kind of query. The captions that were never
-used for tuning are listed beside the others.
+The first prints recall@1, recall@5 and the mean reciprocal rank for each kind of query, among all captions of the
+tests. The queries that were never used for tuning are listed beside the others. It also searches for nonsense, and
+measures the start of a worker and the first search after a start.
 """
 
 import argparse
 import contextlib
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +31,8 @@ from toy_library import ServerProcess
 
 RESULTS = 50  # results examined; a meme beyond them counts as not found
 READY_S_MAX = 900
+STARTS = 5
+NONSENSE = 40
 
 Query = Callable[[memes.Meme], str | None]
 
@@ -41,10 +45,19 @@ def ways(seed: int) -> dict[str, Query]:
         "typos": lambda meme: captions.typo(meme.caption, rng),
         "typos in partial quotes": lambda meme: captions.typo(captions.partial(meme.caption, rng), rng),
         "glued words": lambda meme: captions.glued(meme.caption),
-        "paraphrases": lambda meme: meme.paraphrase if meme.language == "en" else None,
+        "English paraphrases": lambda meme: meme.paraphrase if meme.language == "en" else None,
         "English, for foreign captions": lambda meme: None if meme.language == "en" else meme.paraphrase,
         "foreign, for English captions": lambda meme: meme.foreign,
     }
+
+
+BETWEEN_LANGUAGES = ("English, for foreign captions", "foreign, for English captions")
+TARGETS = {
+    "quotes": "1.00",
+    "typos": "1.00",
+    "English paraphrases": ".50 .82",
+    "between languages": ".38 .68",
+}
 
 
 @contextlib.contextmanager
@@ -86,18 +99,60 @@ def places(client: httpx.Client, ids: dict[str, memes.Meme], query: Query) -> di
 
 
 def quality(seed: int, threads: int) -> None:
-    looked_at, held_out = captions.corpus(), captions.corpus(captions.HELD_OUT)
-    known = {caption.text for caption in looked_at}
-    with tempfile.TemporaryDirectory() as scratch, served(Path(scratch, "library"), threads) as client:
-        ids = library(client, memes.draw(Path(scratch, "memes"), [*looked_at, *held_out], seed))
-        print(f"{len(looked_at)} captioned memes, and {len(held_out)} not used for tuning")
-        print(f"{'':<30}" + 2 * f"{'queries':>10}{'@1':>7}{'@5':>7}{'MRR':>7}")
-        for name, query in ways(seed).items():
-            found = places(client, ids, query)
-            halves = [
-                [at for each, at in found.items() if (ids[each].caption in known) == is_known] for is_known in (1, 0)
-            ]
-            print(f"{name:<30}" + "".join(map(figures, halves)), flush=True)
+    tuned, held_out, others = (captions.corpus(file) for file in (captions.CORPUS, captions.HELD_OUT, captions.OTHERS))
+    known = {caption.text for caption in tuned}
+    with tempfile.TemporaryDirectory() as scratch:
+        data = Path(scratch, "library")
+        with served(data, threads) as client:
+            ids = library(client, memes.draw(Path(scratch, "memes"), [*tuned, *held_out, *others], seed))
+            print(f"{len(ids)} memes; queries for {len(tuned)} used for tuning, for {len(held_out)} others, for both")
+            print(f"{'':<30}" + 3 * f"{'queries':>10}{'@1':>7}{'@5':>7}{'MRR':>7}" + "  at least @1 @5")
+            found = {name: places(client, ids, query) for name, query in ways(seed).items()}
+            found["between languages"] = {each: rank for way in BETWEEN_LANGUAGES for each, rank in found[way].items()}
+            for name, ranks in found.items():
+                halves = [[at for each, at in ranks.items() if (ids[each].caption in known) == half] for half in (1, 0)]
+                print(f"{name:<30}{''.join(map(figures, (*halves, [*ranks.values()])))}  {TARGETS.get(name, '')}")
+            show("nonsense that finds nothing", f"{nonsense_rejected(client, seed)} of {NONSENSE}", "all")
+        first = [first_search(data) for _ in range(STARTS)]
+    show(
+        "a query worker is ready, median",
+        f"{1000 * statistics.median(ready_s() for _ in range(STARTS)):.0f} ms",
+        "1000 ms",
+    )
+    show(
+        "an image worker is ready, median",
+        f"{1000 * statistics.median(ready_s('--images') for _ in range(STARTS)):.0f} ms",
+        "1000 ms",
+    )
+    show("first search after a start, median", f"{1000 * statistics.median(first):.0f} ms", "400 ms")
+
+
+def nonsense_rejected(client: httpx.Client, seed: int) -> int:
+    """Return how many made-up words find nothing."""
+    rng = random.Random(seed)
+    words = ["".join(rng.choices("bcdfghjklmnpqrstvwxz", k=rng.randint(5, 9))) for _ in range(NONSENSE)]
+    results = [client.post("/api/search", json={"query": word}).json()["results"] for word in words]
+    return sum(all(result["belowThreshold"] for result in each) for each in results)
+
+
+def first_search(data: Path) -> float:
+    with served(data, 1) as client:
+        return timed(client, "a cat that works in an office")
+
+
+def ready_s(*options: str) -> float:
+    """Return the time from the start of a worker process to its first line."""
+    started = time.perf_counter()
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "sploot_server.inference.worker_main", *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert worker.stdout is not None
+    worker.stdout.readline()
+    took = time.perf_counter() - started
+    worker.communicate()
+    return took
 
 
 def figures(ranks: Sequence[float]) -> str:

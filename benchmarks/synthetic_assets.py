@@ -6,7 +6,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,8 @@ CLUSTER = 1.2  # distance of a vector from the centre of its cluster, which has 
 FAVORITES = 20  # one in this many
 
 
-def fill(data: Path, count: int) -> float:
-    """Create a library of `count` assets in the folder; return the seconds."""
+def fill(data: Path, count: int, owners: Sequence[str] = ("",)) -> float:
+    """Create a library of `count` assets in the folder, whose owners take turns; return the seconds."""
     started = time.perf_counter()
     asyncio.run(_made(data))
     embedder = WorkerEmbedder(threads=1, idle_s=1)
@@ -34,9 +34,10 @@ def fill(data: Path, count: int) -> float:
         dim = embedder.model.dim
         for row, text, vector, dhash in _assets(count, dim):
             connection.execute(
-                "INSERT INTO assets (row, id, checksum, filename, mime, size_bytes, favorite, created_at, updated_at) "
-                "VALUES (?, ?, ?, 'm.jpg', 'image/jpeg', 1, ?, ?, ?)",
-                (row, f"c{row:024}", f"{row:064x}", row % FAVORITES == 0, row, row),
+                "INSERT INTO assets "
+                "(row, id, owner, checksum, filename, mime, size_bytes, favorite, created_at, updated_at) "
+                "VALUES (?, ?, ?, ?, 'm.jpg', 'image/jpeg', 1, ?, ?, ?)",
+                (row, asset_id(row), owners[row % len(owners)], f"{row:064x}", row % FAVORITES == 0, row, row),
             )
             connection.execute(
                 "INSERT INTO embeddings (asset, state, queued_at, due_at, model, dim, text, text_vector, "
@@ -47,12 +48,17 @@ def fill(data: Path, count: int) -> float:
             connection.execute("INSERT INTO search_texts (rowid, normalized) VALUES (?, ?)", (row, normalized))
             counted.update(trigrams([normalized]))
             connection.execute(
-                "INSERT INTO image_hashes (asset, dhash, duplicate_group) VALUES (?, ?, ?)", (row, dhash, row)
+                "INSERT INTO image_hashes (asset, dhash, colours, duplicate_group) VALUES (?, ?, ?, ?)",
+                (row, dhash, b"", row),
             )
             connection.executemany("INSERT INTO dhash_bands VALUES (?, ?)", [(band, row) for band in bands(dhash)])
         connection.executemany("INSERT INTO trigram_counts VALUES (?, ?)", counted.items())
     connection.close()
     return time.perf_counter() - started
+
+
+def asset_id(row: int) -> str:
+    return f"c{row:024}"
 
 
 async def _made(data: Path) -> None:

@@ -75,8 +75,8 @@ def ours(source: Path, scratch: Path) -> float:
 
 
 @contextlib.contextmanager
-def daemon(home: Home, program: Sequence[str] = (str(HERE / "daemon_without_analysis.py"),)) -> Iterator[None]:
-    """Start a daemon with its local server; wait until both are ready."""
+def started_daemon(home: Home, program: Sequence[str]) -> Iterator[int]:
+    """Start a daemon, wait until it is ready, and yield its process id."""
     reading, writing = os.pipe()
     command = [sys.executable, *program, "--ready-fd", str(writing)]
     with subprocess.Popen(command, pass_fds=(writing,), env=home.variables(), stderr=subprocess.DEVNULL) as process:
@@ -84,11 +84,18 @@ def daemon(home: Home, program: Sequence[str] = (str(HERE / "daemon_without_anal
         try:
             with os.fdopen(reading) as ready:
                 ready.readline()
-            while b'"state": "ok"' not in get(home, "/v1/status"):
-                time.sleep(LOOK_S)
-            yield
+            yield process.pid
         finally:
             process.terminate()
+
+
+@contextlib.contextmanager
+def daemon(home: Home, program: Sequence[str] = (str(HERE / "daemon_without_analysis.py"),)) -> Iterator[None]:
+    """Start a daemon with its local server; wait until both are ready."""
+    with started_daemon(home, program):
+        while b'"state": "ok"' not in get(home, "/v1/status"):
+            time.sleep(LOOK_S)
+        yield
 
 
 def add_until_stored(home: Home, source: Path, count: int) -> None:

@@ -20,9 +20,9 @@ KINDS = {"str": "TEXT", "int": "NUMBER", "int range": "NUMBER"}
 
 # These wait for the user, follow the daemon, or are rare: Typer's import does not matter to them.
 COMMANDS_OF_TYPER = re.compile(
-    "top|login|logout|backup|restore|daemon .*|folders remove|service (un)?install|config set"
+    "top|login|logout|backup|restore|daemon .*|folders remove|service (un)?install|config set|tag .*|templates .*"
 )
-OPTIONS_OF_TYPER = {"--follow", "-f", "--wait", "--timeout", "--from", "--null", "--open"}
+OPTIONS_OF_TYPER = {"--follow", "-f", "--wait", "--timeout", "--from", "--null", "--open", "--copy", "--reveal"}
 
 
 def generate() -> str:

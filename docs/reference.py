@@ -5,12 +5,15 @@ A test compares the files with what this program would write.
 
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import typer.main
+from sploot.examples import EXAMPLES
 from sploot.typer_app import build_app
+from sploot_server.cli import server_parser, worker_parser
+from sploot_server.environment import variable_name
 from sploot_server.http import openapi
 
 from splootd import API, config, protocol
@@ -56,12 +59,153 @@ EXIT_CODES = (
 )
 
 
+JSON_OUTPUTS: tuple[tuple[str, type[Any], bool], ...] = (
+    ("sploot status", protocol.Status, False),
+    ("sploot list, sploot failed", protocol.ItemRow, True),
+    ("sploot search", protocol.Hit, True),
+    ("sploot folders", protocol.FolderRow, True),
+    ("sploot tag, sploot favourite", protocol.EditedAsset, True),
+    ("sploot share, sploot links", protocol.SharedAsset, True),
+    ("sploot templates list", protocol.TemplateRow, True),
+    ("sploot add", protocol.AddReply, False),
+    ("sploot add --wait", protocol.Progress, False),
+    ("sploot why", protocol.Explanation, False),
+    ("sploot why --slow", protocol.Bottleneck, False),
+    ("sploot retry, sploot bump, sploot forget", protocol.ChangeReply, False),
+    ("sploot undo", protocol.UndoReply, False),
+    ("sploot doctor", protocol.Findings, False),
+    ("sploot ui", protocol.UiUrl, False),
+    ("sploot metrics", protocol.Report, False),
+)
+"""What `--json` prints, and whether it is a list."""
+
+JSON_TYPES = {
+    "str": "text",
+    "str | None": "text or null",
+    "int": "number",
+    "int | None": "number or null",
+    "float": "number",
+    "float | None": "number or null",
+    "bool": "true or false",
+}
+
+FIELD_MEANINGS = {
+    "action": "what followed: retry, snooze, discard, skip or file_missing",
+    "actions_required": "what only the user can do, each with its command",
+    "added_at": "when the file was queued",
+    "asset_id": "the id of the picture in the library",
+    "assets": "the number of pictures that show it",
+    "at": "when it happened",
+    "attempts": "the attempts that failed, oldest first; of an item, their number",
+    "average_bytes": "the average of five minutes",
+    "breaker": "whether uploads are tried: closed, open or half_open",
+    "buckets": "cumulative counts by upper bound in seconds",
+    "bytes_done": "bytes that need no further upload",
+    "bytes_per_s": "bytes per second",
+    "bytes_total": "bytes of all files",
+    "calls": "the requests to the server, by endpoint",
+    "can_retry": "a retry can help",
+    "cause": "what limits the speed, in words",
+    "check": "what was checked",
+    "chunks": "the pieces sent",
+    "code": "the cause, for programs",
+    "command": "the command that helps; null where none is needed",
+    "copies": "files with the content of another file of the same import",
+    "count": "how many",
+    "counts": "the number of files by outcome",
+    "created_at": "when it was created",
+    "daemon": "the daemon",
+    "delayed": "waiting files that have a time before which they are not tried",
+    "detail": "more, in words; null where there is nothing to add",
+    "due_at": "when the first file is tried, if all unfinished ones wait",
+    "duplicate": "the library had this content before",
+    "duplicates": "files whose content the library had before",
+    "embedding": "how long processing takes: count, p50_s, p95_s, p99_s",
+    "ended": "all files are finished",
+    "endpoint": "the endpoint",
+    "error_code": "what went wrong, for programs: states.md lists the codes",
+    "error_message": "what went wrong, in words",
+    "errors": "errors by error code; of a call, their number",
+    "eta_s": "seconds left; null while unknown",
+    "favorite": "a favourite",
+    "findings": "one per check",
+    "folder": "the watched folder of the file; null without one",
+    "folders": "the watched folders",
+    "id": "the number of the item, for other commands",
+    "ids": "the items that changed",
+    "import_id": "the number of the import",
+    "is_local": "the server is the local one",
+    "item": "the item; of an outcome, its number",
+    "items": "the number of files; in the status by state, with their `total`",
+    "items_per_s": "files per second",
+    "keywords": "other words by which it is found",
+    "last_new_at": "when the folder had its last new file",
+    "memory": "the memory of the daemon",
+    "message": "the result, in words",
+    "name": "the name of the file",
+    "next": "what happens next, in words",
+    "next_at": "the earliest next attempt",
+    "not_found": "what was named and is not in the queue",
+    "now_bytes": "now",
+    "numbers": "the measurements behind it",
+    "outcome": "queued, known, folder, restored, ..., or an error code",
+    "outcomes": "the number of calls by outcome",
+    "p50_s": "the median, in seconds",
+    "p95_s": "95 of 100 are faster, in seconds",
+    "p99_s": "99 of 100 are faster, in seconds",
+    "path": "the local path; null without a local file",
+    "paths": "the paths that were named",
+    "peak_bytes": "the largest so far",
+    "pictures": "the pictures it was learned from",
+    "pid": "its process id",
+    "priority": "urgent, normal or background",
+    "proxy": "the proxy in use",
+    "push": "how the server reports finished files: websocket, sse or polling",
+    "rates": "the speed now",
+    "reason": "what the picture shares with the search",
+    "remedy": "what to do, with the command",
+    "removed": "files that were deleted in the library",
+    "removed_at": "when its deletion in the library was detected",
+    "retries": "the repeated attempts",
+    "retry_at": "when the server is tried again; null while it answers",
+    "rss_bytes": "its memory",
+    "scanning": "folders are still being read",
+    "score": "how well it matches, larger is better",
+    "sent_bytes": "bytes sent",
+    "server": "the server",
+    "sha256": "the hash of the content",
+    "shard": "the part of the queue, 0 to 15, that the path belongs to",
+    "size": "bytes",
+    "started_at": "when it started",
+    "state": "the state: states.md lists those of items, glossary.md those of servers",
+    "states": "the number of files by state",
+    "suggestion": "what helps",
+    "tags": "the tags",
+    "text": "the words on the picture",
+    "took_s": "seconds so far",
+    "total": "the number of files",
+    "total_s": "seconds of all calls together",
+    "updated_at": "when the item last changed",
+    "uploads": "the uploads in progress",
+    "uptime_s": "seconds since its start",
+    "urgent_queue_latency": "how long urgent files wait: count, p50_s, p95_s, p99_s",
+    "url": "the URL; null without one",
+    "version": "its version",
+    "versions": "how many versions of this file were queued",
+    "what": "what is wrong, in words",
+    "words": "the words of the search that match",
+}
+"""The meaning of each field, the same wherever it appears."""
+
+
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
     written = {
         "commands.md": _commands(),
         "configuration.md": _configuration(),
+        "server.md": _server(),
         "states.md": _states(),
+        "json.md": _json(),
         "metrics.md": _metrics(),
         "control-api.md": _control_api(),
         "library-api.md": _library_api(),
@@ -83,6 +227,8 @@ def _below(group: Any, before: str) -> Iterator[str]:
         yield f"## `{' '.join([words, *arguments])}`\n"
         yield (command.help or "").replace("\n\n", "\n").strip() + "\n"
         yield from _options(command)
+        if examples := EXAMPLES.get(words.removeprefix("sploot ")):
+            yield "\n".join(f"    {each}" for each in examples) + "\n"
         if hasattr(command, "commands"):
             yield from _below(command, words)
 
@@ -110,6 +256,19 @@ def _configuration() -> Iterator[str]:
     yield "\n## Environment\n\nThe environment overrides the file.\n"
     yield from _table("variable", "meaning")
     yield from (_row(f"`{name}`", about) for name, about in ENVIRONMENT)
+
+
+def _server() -> Iterator[str]:
+    yield "# Options of sploot-server\n\nAn option on the command line overrides its environment variable.\n"
+    for title, parser in (("sploot-server", server_parser()), ("sploot-server worker", worker_parser())):
+        yield f"\n## `{title}`\n"
+        yield from _table("option", "environment variable", "meaning")
+        for action in parser._actions:  # noqa: SLF001 - argparse has no other list of its options
+            variable = variable_name(action)
+            if variable is not None:
+                about = str(action.help).replace(f" [{variable}]", "") % vars(action)
+                yield _row(f"`{action.option_strings[-1]}`", f"`{variable}`", about)
+    yield "\nThe admin commands read `SPLOOT_SERVER_DATA`, `SPLOOT_SERVER_DATABASE` and `SPLOOT_SERVER_BLOBS` only."
 
 
 def _states() -> Iterator[str]:
@@ -186,6 +345,41 @@ def _control_api() -> Iterator[str]:
             yield from _table("field", "type", "default")
             yield from (_row(f"`{each.name}`", f"`{_type(each.type)}`", _default(each)) for each in asked)
             yield ""
+
+
+def _json() -> Iterator[str]:
+    yield "# JSON output\n"
+    yield (
+        "Every command that prints data takes `--json`. A list is one array; `sploot list` and `sploot failed` also\n"
+        "take `--json-lines`, with one object per line. Fields are only ever added. Times are ISO 8601 in UTC, sizes\n"
+        "bytes, durations seconds. Text that is not UTF-8, as some file names, has escaped surrogates (`\\udc80`).\n"
+    )
+    for command, kind, is_list in JSON_OUTPUTS:
+        yield f"## `{command}`\n"
+        yield f"{'An array of objects' if is_list else 'An object'}:\n"
+        yield from _table("field", "type", "meaning")
+        yield from _json_fields(kind, "")
+        yield ""
+    yield (
+        "## The other commands\n\n`sploot config get` prints the value, `sploot config list` an array of `key`,\n"
+        "`value`, `source` and `allowed`. `sploot service status` prints an object of `kind`, `name`, `installed`,\n"
+        "`enabled`, `running`, `current` and `lingering`, `sploot model list` an array of what is installed.\n"
+    )
+
+
+def _json_fields(kind: Any, prefix: str) -> Iterator[str]:
+    """Yield a row for each field, followed by those of the objects in it."""
+    hints = get_type_hints(kind)
+    for each in fields(kind):
+        name, hint = f"{prefix}{each.name}", hints[each.name]
+        arguments = [part for part in get_args(hint) if isinstance(part, type)]
+        inner = next((part for part in (hint, *arguments) if is_dataclass(part)), None)
+        kind_name = (
+            "array" if get_origin(hint) is tuple else "object" if inner or get_origin(hint) is dict else _type(hint)
+        )
+        yield _row(f"`{name}`", JSON_TYPES.get(kind_name, kind_name), FIELD_MEANINGS[each.name])
+        if inner is not None:
+            yield from _json_fields(inner, f"{name}[]." if kind_name == "array" else f"{name}.")
 
 
 def _library_api() -> Iterator[str]:

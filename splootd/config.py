@@ -1,19 +1,27 @@
 """Configuration and paths: loads TOML and environment into one frozen, validated value."""
 
+import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from splootd.app_dirs import SOCKET_NAME, find_app_dirs
 from splootd.core import timetable
 from splootd.errors import ConfigError
+from splootd.server_url import check_server_url
 
 LOCAL = "local"
+BROWSER_UPLOADS = "browser-uploads"
+ENVIRONMENT_VARIABLES = {"server": "SPLOOT_SERVER", "log_level": "SPLOOT_LOG_LEVEL"}  # they override the file
 LOG_LEVELS = ("debug", "info", "warning", "error", "fatal")
 CONFIG_BYTES_MAX = 1_000_000
+LIBRARY_TYPES = (
+    *("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif", "image/heic", "image/heif"),
+    *("video/mp4", "video/quicktime", "video/webm"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +38,18 @@ class ConfigKey:
 
 
 def _is_server(value: str) -> bool:
-    parts = urlsplit(value)
-    return value == LOCAL or (parts.scheme in ("http", "https") and bool(parts.hostname))
+    if value != LOCAL:
+        check_server_url(value)
+    return True
 
 
 def _is_bandwidth_limit(value: str) -> bool:
     timetable.parse(value)
     return True
+
+
+def _are_library_types(value: str) -> bool:
+    return not value or set(value.split(",")) <= set(LIBRARY_TYPES)
 
 
 def _is_port(value: int) -> bool:
@@ -52,7 +65,7 @@ def _between(low: float, high: float) -> Callable[[float], bool]:
 
 
 CONFIG_KEYS: Mapping[str, ConfigKey] = {
-    "server": ConfigKey(str, f"`{LOCAL}` or an http(s) URL", _is_server, "server to upload to"),
+    "server": ConfigKey(str, f"`{LOCAL}` or a URL such as https://sploot.example", _is_server, "server to upload to"),
     "token_command": ConfigKey(
         str, "a command line", lambda _: True, "command that prints a token for the server, run for each new token"
     ),
@@ -72,8 +85,18 @@ CONFIG_KEYS: Mapping[str, ConfigKey] = {
     "embedding_worker_idle_s": ConfigKey(
         float, "1 to 86400 seconds", _between(1, 86_400), "stop the embedding worker after this many idle seconds"
     ),
+    "library_types": ConfigKey(
+        str,
+        f"some of {', '.join(LIBRARY_TYPES)}, separated by commas without spaces; or empty for the images that it can"
+        " decode",
+        _are_library_types,
+        "file types that the local library accepts",
+    ),
     "embedding_timeout_s": ConfigKey(
-        float, "60 to 604800 seconds", _between(60, 604_800), "seconds after which an unfinished embedding is stuck"
+        float,
+        "60 to 604800 seconds",
+        _between(60, 604_800),
+        "seconds after which an unfinished embedding is stuck at the latest",
     ),
     "bandwidth_limit": ConfigKey(
         str,
@@ -81,6 +104,12 @@ CONFIG_KEYS: Mapping[str, ConfigKey] = {
         " 08:00-23:00=500k,else=none; or empty for no limit",
         _is_bandwidth_limit,
         "upload rate limit for a remote server",
+    ),
+    "send_file_names": ConfigKey(
+        str,
+        "yes or no",
+        _one_of("yes", "no"),
+        "send the name of each file and of its folder to a library server that keeps them",
     ),
     "on_metered_network": ConfigKey(
         str, "pause or send", _one_of("pause", "send"), "pause or continue uploads on a metered network"
@@ -107,8 +136,10 @@ class Config:
     settle_s: float = 2.0
     rescan_interval_s: float = 3600.0
     embedding_worker_idle_s: float = 30.0
+    library_types: str = ""
     embedding_timeout_s: float = 1_800.0
     bandwidth_limit: str = ""
+    send_file_names: str = "yes"
     on_metered_network: str = "pause"
     desktop_notifications: str = "auto"
     metrics_port: int = 0
@@ -124,7 +155,7 @@ class Config:
     def load(cls, file: Path, environ: Mapping[str, str]) -> "Config":
         """Load `file` and apply the environment variables over it. Raises ConfigError."""
         values = {name: validate(name, value, str(file)) for name, value in read_toml(file).items()}
-        for variable, name in (("SPLOOT_SERVER", "server"), ("SPLOOT_LOG_LEVEL", "log_level")):
+        for name, variable in ENVIRONMENT_VARIABLES.items():
             if environ.get(variable):
                 values[name] = validate(name, environ[variable], f"the environment variable {variable}")
         return cls(**values, token=environ.get("SPLOOT_TOKEN", ""))
@@ -161,6 +192,8 @@ def validate(name: str, value: Any, source: str) -> Any:
     key = get_key(name, source)
     if key.kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if isinstance(value, str):
+        value = value.strip()
     detail = ""
     try:
         is_valid = type(value) is key.kind and key.check(value)
@@ -179,6 +212,32 @@ def parse_value(name: str, text: str) -> Any:
     except ValueError:
         value = text
     return validate(name, value, "the command line")
+
+
+def write_value(file: Path, name: str, value: Any) -> None:
+    """Set one key in `file` and keep all other lines, comments included; ConfigError if that is impossible."""
+    try:
+        # rename() would replace a symbolic link, for example into a dotfiles repository, by a plain file.
+        file = file.resolve()
+        text = set_key_in_toml(file.read_text() if file.exists() else "", name, value)
+        # The edit works on lines, so a key in a table or inside a multi-line string defeats it: parse before replacing.
+        if tomllib.loads(text).get(name) != value:
+            raise ConfigError(f"`{name}` cannot be changed automatically in {file}", "edit the file")
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = file.with_name(f"{file.name}.new")
+        temporary.write_text(text)
+        temporary.replace(file)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror}", "check the permissions") from error
+    except ValueError as error:
+        raise ConfigError(f"{file} cannot hold `{name}` = {value!r}: {error}", "edit the file") from error
+
+
+def set_key_in_toml(text: str, name: str, value: Any) -> str:
+    """Return the TOML `text` with one key set. TOML's basic strings and numbers are written like those of JSON."""
+    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"
+    text, replacements = re.subn(rf"(?m)^[ \t]*{name}[ \t]*=.*$", lambda _: line, text, count=1)
+    return text if replacements else f"{line}\n{text}"  # before any table: a key after one would belong to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +282,7 @@ class Paths:
 
     @property
     def browser_uploads(self) -> Path:
-        return self.state / "browser-uploads"
+        return self.state / BROWSER_UPLOADS
 
     @property
     def token_file(self) -> Path:

@@ -5,20 +5,22 @@ import base64
 import contextlib
 import importlib
 import json
+import math
 import os
 import secrets
 from pathlib import Path
 from typing import Any
 
 from splootd.clock import Clock
-from splootd.errors import RequestError, SplootError
+from splootd.core.backoff import doubled_s
+from splootd.errors import RequestError, SplootError, TokenCommandFailed, Unauthenticated
 from splootd.event_bus import WakeSignal
 
 REFRESH_BEFORE_S = 10.0
 COMMAND_TIMEOUT_S = 30.0
+COMMAND_RETRY_MIN_S, COMMAND_RETRY_MAX_S = 1.0, 60.0
 TOKEN_BYTES_MAX = 65_536
 _KEYCHAIN_SERVICE = "sploot"  # the account name is the path of the token file, different for each profile
-_IN_KEYCHAIN = {"in": "keychain"}
 
 
 def token_expiry(token: str) -> float | None:
@@ -27,23 +29,59 @@ def token_expiry(token: str) -> float | None:
     The signature is not verified: only the server decides about a token, this only avoids sending an expired one.
     """
     try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(claims["exp"])
-    except (IndexError, ValueError, KeyError, TypeError):
+        return float(_claims(token)["exp"])
+    except (ValueError, KeyError, TypeError):
         return None
 
 
-class Credentials:
-    """Provides the current token and fetches the next one. `token_changed` is notified after a new login."""
+def token_subject(token: str) -> str | None:
+    """Return the user id of a JWT (`sub`), or None for any other token. The signature is not verified."""
+    subject = _claims(token).get("sub")
+    return subject if isinstance(subject, str) and subject else None
 
-    def __init__(self, file: Path, clock: Clock, *, token: str = "", token_command: str = "") -> None:
+
+def _claims(token: str) -> dict[str, Any]:
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+class Credentials:
+    """Provides the current token and fetches the next one, for the server at `origin` only.
+
+    `token_changed` is notified after a new login, and when the server accepts a token after it has rejected one. A
+    saved token of another server is not given out: `foreign_origin` is that server.
+
+    `account` is the user whose items and ledger are open; None while no token has named a user. A token of another
+    user is never given out: its uploads would be recorded for the wrong account.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        clock: Clock,
+        *,
+        origin: str = "local",
+        token: str = "",
+        token_command: str = "",
+        account: str | None = None,
+    ) -> None:
+        self.account = account
+        self.foreign_origin: str | None = None
+        self._origin = origin
         self._file = file
         self._clock = clock
         self._static_token = token
         self._token_command = token_command
         self._current: str | None = None
         self._is_loaded = False  # distinguishes "no token" from "not loaded", so a missing one is not read per request
+        self._is_rejected = False  # by the server, in its last response
+        self._command_failures = 0  # in a row
+        self._command_retry_at = -math.inf  # monotonic
+        self._command_error = ""
         self._lock = asyncio.Lock()
         self.token_changed = WakeSignal()
 
@@ -51,13 +89,29 @@ class Credentials:
         return "Credentials(hidden)"
 
     async def token(self) -> str | None:
-        """Return the current token or None. The token command runs again shortly before its last token expires."""
+        """Return the current token or None. Raises TokenCommandFailed.
+
+        The token command runs again shortly before its last token expires. That token is used while the command fails.
+        """
         if self._static_token:
             return self._static_token
         async with self._lock:
-            if not self._is_loaded or (self._current is not None and self._is_expiring(self._current)):
-                await self._load()
+            if not self._is_loaded or (self._current is not None and self._expires_within(REFRESH_BEFORE_S)):
+                try:
+                    await self._load()
+                except TokenCommandFailed:
+                    if self._current is None or self._expires_within(0):
+                        raise
+            self._check_account(self._current)
             return self._current
+
+    async def fetch_subject(self) -> str | None:
+        """Return the user id of the current token, if it has one, whichever account is open."""
+        try:
+            token = await self.token()
+        except Unauthenticated:
+            token = self._current
+        return None if token is None else token_subject(token)
 
     async def refresh(self) -> bool:
         """Reload the token after the server rejected it. Return True when there is a different one to try."""
@@ -75,36 +129,80 @@ class Credentials:
         async with self._lock:
             stored = {"token_command": token_command} if token_command else {"token": token}
             is_in_keychain = bool(token) and await asyncio.to_thread(_store_in_keychain, self._file, token)
-            stored = _IN_KEYCHAIN if is_in_keychain else stored
-            await asyncio.to_thread(_write_private, self._file, json.dumps(stored))
-            self._current, self._is_loaded = None, False
+            stored = {"in": "keychain"} if is_in_keychain else stored
+            await asyncio.to_thread(_write_private, self._file, json.dumps({**stored, "origin": self._origin}))
+            self._forget()
         self.token_changed.notify()
 
-    async def clear(self) -> None:
+    async def clear(self) -> bool:
+        """Delete the saved token; return whether there was one."""
         async with self._lock:
-            self._current, self._is_loaded = None, False
+            had_token = await asyncio.to_thread(self._file.exists)
+            self._forget()
             await asyncio.to_thread(self._file.unlink, missing_ok=True)
             await asyncio.to_thread(_delete_from_keychain, self._file)
+            return had_token
 
-    def _is_expiring(self, token: str) -> bool:
-        ends_at = token_expiry(token)
-        return ends_at is not None and ends_at - REFRESH_BEFORE_S <= self._clock.now()
+    def record_rejected(self) -> None:
+        """Record that the server rejected the sign-in."""
+        self._is_rejected = True
+
+    def record_accepted(self) -> None:
+        """Record that the server accepted the sign-in."""
+        if self._is_rejected:
+            self._is_rejected = False
+            self.token_changed.notify()
+
+    def _forget(self) -> None:
+        self._current, self._is_loaded = None, False
+        self._command_failures, self._command_retry_at = 0, -math.inf
+
+    def _check_account(self, token: str | None) -> None:
+        subject = None if token is None else token_subject(token)
+        if None not in (subject, self.account) and subject != self.account:
+            title = f"the token is for another account ({subject}) than the queue ({self.account})"
+            raise Unauthenticated(title, "sign in again to change the account: `sploot login`")
+
+    def _expires_within(self, seconds: float) -> bool:
+        ends_at = None if self._current is None else token_expiry(self._current)
+        return ends_at is not None and ends_at - seconds <= self._clock.now()
 
     async def _load(self) -> None:
         self._current, self._is_loaded = await self._fetch(), True
 
     async def _fetch(self) -> str | None:
         stored = await asyncio.to_thread(_read_file, self._file)
-        if stored == _IN_KEYCHAIN:
+        is_foreign = bool(stored) and stored.get("origin") != self._origin
+        self.foreign_origin = str(stored.get("origin", "another server")) if is_foreign else None
+        if is_foreign:
+            stored = {}
+        if stored.get("in") == "keychain":
             return await asyncio.to_thread(_get_from_keychain, self._file)
         command = str(stored.get("token_command") or ("" if stored.get("token") else self._token_command))
         if command:
-            return await _run_token_command(command)
+            return await self._run_command(command)
         return str(stored["token"]) if stored.get("token") else None
 
+    async def _run_command(self, command: str) -> str:
+        """Return the output of the token command. After failures it runs again after 1, 2, 4 ... 60 s only."""
+        left_s = self._command_retry_at - self._clock.monotonic()
+        if left_s > 0:
+            raise TokenCommandFailed(self._command_error, retry_after_s=left_s)
+        try:
+            token = await _run_token_command(command)
+        except ValueError as error:
+            delay_s = doubled_s(COMMAND_RETRY_MIN_S, self._command_failures, COMMAND_RETRY_MAX_S)
+            self._command_failures += 1
+            self._command_retry_at = self._clock.monotonic() + delay_s
+            self._command_error = f"the token command failed, {error}"
+            self._is_rejected = True
+            raise TokenCommandFailed(self._command_error, retry_after_s=delay_s) from error
+        self._command_failures = 0
+        return token
 
-async def _run_token_command(command: str) -> str | None:
-    """Run the token command and return its output, or None when it fails or times out."""
+
+async def _run_token_command(command: str) -> str:
+    """Run the token command and return its output. Raises ValueError, with the reason, if it prints no token."""
     process = await asyncio.create_subprocess_shell(
         command,
         stdin=asyncio.subprocess.DEVNULL,
@@ -118,13 +216,18 @@ async def _run_token_command(command: str) -> str | None:
             output = await process.stdout.read(TOKEN_BYTES_MAX)
             code = await process.wait()
     except TimeoutError:
-        return None
+        raise ValueError(f"no end within {COMMAND_TIMEOUT_S:.0f} s") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-    return output.decode("ascii", "ignore").strip() or None if code == 0 else None
+    if code:
+        raise ValueError(f"exit {code}")
+    token = output.decode("ascii", "ignore").strip()
+    if not token:
+        raise ValueError("it printed nothing")
+    return token
 
 
 def _read_file(file: Path) -> dict[str, Any]:

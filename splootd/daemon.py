@@ -7,7 +7,6 @@ import faulthandler
 import gc
 import os
 import secrets
-import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from splootd.control.handlers import RequestHandlers
 from splootd.control.metrics import RssSampler
 from splootd.control.prometheus_server import PrometheusServer
 from splootd.control.server import ControlServer, bind
+from splootd.credentials import token_subject
 from splootd.errors import AlreadyRunning, ConfigError, SplootError
 from splootd.event_bus import EventBus, WakeSignals
 from splootd.lock import acquire_lock
@@ -32,6 +32,8 @@ from splootd.pipeline import Pipeline, Stores
 from splootd.post_upload.post_upload import PostUploadProcessor
 from splootd.post_upload.trash import Trash
 from splootd.protocol import ActionRequired
+from splootd.remote.image_proxy import LOCAL_SERVER_URL, ImageProxy
+from splootd.remote.library_client import LibraryClient
 from splootd.store import recovery
 from splootd.store.database import Database
 from splootd.system.clock_monitor import ClockMonitor
@@ -42,12 +44,13 @@ from splootd.system.janitor import Janitor
 from splootd.system.local_server import LocalServer
 from splootd.system.metered import CHECKING_METERED, MeteredMonitor
 from splootd.system.service_manager import Heartbeat, ServiceManager
+from splootd.system.silence_monitor import SilenceMonitor
+from splootd.system.stop_signals import EXIT_FAILED, StopRequest, stop_on_signals
 from splootd.upload.admission import AdmissionController
 from splootd.watch.watcher import Watcher
 from splootd.web.browser_upload import BrowserUploads
 from splootd.web.server import WebServer, build_library_routes
 
-EXIT_FAILED = 1
 EXIT_ALREADY_RUNNING = 75
 EXIT_CONFIG = 78
 
@@ -72,6 +75,7 @@ class _Core:
     database: Database
     stores: Stores
     pipeline: Pipeline
+    stop: StopRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +101,18 @@ class _Servers:
     prometheus: PrometheusServer
 
 
-async def serve(config: Config, paths: Paths, service_manager: ServiceManager, on_ready: Callable[[], None]) -> None:
-    """Run the daemon until a signal or request stops it. `on_ready` is called when the control API answers."""
-    stop, instance_id = asyncio.Event(), secrets.token_hex(8)
+async def serve(config: Config, paths: Paths, service_manager: ServiceManager, on_ready: Callable[[], None]) -> bool:
+    """Run the daemon until a signal or request stops it. Return True if it must start again with a changed setting.
+
+    `on_ready` is called when the control API answers.
+    """
+    instance_id = secrets.token_hex(8)
     log = logs.get_logger("daemon", instance_id=instance_id)
     async with AsyncExitStack() as closing:
         listener = closing.enter_context(_open_listener(service_manager, paths.socket))
         core = await _open_core(config, paths, instance_id, closing)
         monitors = build_monitors(core)
-        servers = build_servers(core, monitors, listener, shutdown=stop.set)
+        servers = build_servers(core, monitors, listener)
         released = await _restore_state(core)
         log.info("started", version=__version__, pid=os.getpid(), server=config.server, released=released)
         workers = list_workers(core, monitors, servers, service_manager)
@@ -114,16 +121,19 @@ async def serve(config: Config, paths: Paths, service_manager: ServiceManager, o
         gc.freeze()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(worker.run(), name=type(worker).__name__) for worker in workers]
-            _stop_on_signals(stop)
+            stop_on_signals(core.stop, paths.lock)
             on_ready()
-            await stop.wait()
+            await core.stop.wait()
             log.info("draining")
             servers.control.drain()
             await core.pipeline.uploader.drain()
             servers.control.close()
             for task in tasks:
                 task.cancel()
-    log.info("stopped")
+    log.info("restarting" if core.stop.is_restart else "stopped")
+    if core.stop.is_restart:
+        gc.unfreeze()  # what was built ends here, and is built again
+    return core.stop.is_restart
 
 
 async def _open_core(config: Config, paths: Paths, instance_id: str, closing: AsyncExitStack) -> _Core:
@@ -132,11 +142,12 @@ async def _open_core(config: Config, paths: Paths, instance_id: str, closing: As
     closing.enter_context(recovery.mark_suspect_on_damage(paths.database))
     database = await recovery.open_or_recover(paths.database, paths.backups, now=clock.now())
     closing.push_async_callback(database.close)
-    stores = await Stores.open(database, config.server, instance_id=instance_id, wake_signals=wake_signals)
+    account = None if config.is_local else token_subject(config.token)
+    stores = await Stores.open(database, config.server, account, instance_id=instance_id, wake_signals=wake_signals)
     pipeline = Pipeline.build(stores, config, paths, clock=clock, wake_signals=wake_signals)
     closing.push_async_callback(pipeline.client.close)
-    event_bus, rss = EventBus(), RssSamples()
-    return _Core(config, paths, clock, wake_signals, event_bus, rss, instance_id, database, stores, pipeline)
+    event_bus, rss, stop = EventBus(), RssSamples(), StopRequest()
+    return _Core(config, paths, clock, wake_signals, event_bus, rss, instance_id, database, stores, pipeline, stop)
 
 
 def build_monitors(core: _Core) -> _Monitors:
@@ -168,17 +179,15 @@ def build_monitors(core: _Core) -> _Monitors:
             stores.read_queries,
             core.wake_signals,
             pipeline.admission,
-            concurrency_max=pipeline.client.upload_connections_max,
+            concurrency_max=pipeline.client.connections_max,
             set_concurrency=pipeline.uploader.set_concurrency,
         ),
         metered=MeteredMonitor(stores.read_queries, core.wake_signals, pipeline.admission),
-        local_server=LocalServer(core.paths, pipeline.admission, worker_idle_s=config.embedding_worker_idle_s),
+        local_server=LocalServer(core.paths, pipeline.admission, config),
     )
 
 
-def build_servers(
-    core: _Core, monitors: _Monitors, listener: socket.socket, *, shutdown: Callable[[], None]
-) -> _Servers:
+def build_servers(core: _Core, monitors: _Monitors, listener: socket.socket) -> _Servers:
     """Build the control API on `listener`, the web UI, and the Prometheus endpoint."""
     web = WebServer(core.paths.web_ui_file, port=core.config.ui_port, clock=core.clock, instance_id=core.instance_id)
 
@@ -186,7 +195,7 @@ def build_servers(
         # Called after the return of `build_servers`: the control API needs this callback before `prometheus` exists.
         return (*monitors.local_server.actions_required(), *prometheus.actions_required())
 
-    context = build_context(core, monitors, web, shutdown=shutdown, extra_actions_required=actions_required)
+    context = build_context(core, monitors, web, extra_actions_required=actions_required)
     control = ControlServer(listener, context)
     prometheus = PrometheusServer(core.config.metrics_port, control.handlers.metrics)
     browser_uploads, routes = build_library_routes(context, control.endpoints, core.paths.browser_uploads.resolve())
@@ -199,7 +208,6 @@ def build_context(
     monitors: _Monitors,
     web_ui: WebServer,
     *,
-    shutdown: Callable[[], None],
     extra_actions_required: Callable[[], Sequence[ActionRequired]],
 ) -> Context:
     """Bundle the dependencies of the request handlers."""
@@ -219,6 +227,8 @@ def build_context(
         importer=pipeline.importer,
         watcher=monitors.watcher,
         client=pipeline.client,
+        library_client=LibraryClient(pipeline.client, is_local=core.config.is_local),
+        image_proxy=ImageProxy(pipeline.client, LOCAL_SERVER_URL if core.config.is_local else core.config.server),
         push_subscriptions=pipeline.push_subscriptions,
         database=core.database,
         ledger=stores.ledger,
@@ -230,8 +240,11 @@ def build_context(
         adaptive_concurrency=monitors.concurrency_controller.adaptive_concurrency,
         credentials=pipeline.credentials,
         web_ui=web_ui,
-        shutdown=shutdown,
+        paths=core.paths,
+        shutdown=core.stop.shutdown,
+        restart=core.stop.restart,
         extra_actions_required=extra_actions_required,
+        server_activity=monitors.local_server.activity,
     )
 
 
@@ -254,6 +267,7 @@ def list_workers(core: _Core, monitors: _Monitors, servers: _Servers, service_ma
         pipeline.importer,
         monitors.watcher,
         pipeline.uploader,
+        SilenceMonitor(pipeline.client, pipeline.admission),
         pipeline.push_client,
         pipeline.tracker,
         monitors.post_upload,
@@ -273,7 +287,7 @@ def list_workers(core: _Core, monitors: _Monitors, servers: _Servers, service_ma
 
 def local_workers(admission: AdmissionController, local_server: LocalServer) -> list[Worker]:
     """Return the workers for the local server, and hold uploads until it is running."""
-    admission.server_down("the local server is starting")
+    admission.server_starting()
     return [local_server]
 
 
@@ -308,18 +322,6 @@ def _open_listener(service_manager: ServiceManager, path: Path) -> Iterator[sock
         if inherited is None:
             closing.callback(path.unlink, missing_ok=True)
         yield closing.enter_context(inherited or bind(path))
-
-
-def _stop_on_signals(stop: asyncio.Event) -> None:
-    """Drain on the first SIGTERM or SIGINT, exit immediately on the second: committed rows are safe either way."""
-
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(EXIT_FAILED)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
 
 
 def main() -> None:
@@ -371,8 +373,9 @@ def _run(ready_pipe: IO[str] | None) -> int:
         paths.create()
         config = Config.load(paths.config_file, os.environ)
         logs.configure(config.log_level, paths.log, sys.stderr if sys.stderr.isatty() else None)
-        with acquire_lock(paths.lock):
-            asyncio.run(serve(config, paths, service_manager, ready))
+        with acquire_lock(paths.lock, paths.socket):
+            while asyncio.run(serve(config, paths, service_manager, ready)):
+                config = Config.load(paths.config_file, os.environ)
     except AlreadyRunning as error:
         return fail(error, EXIT_ALREADY_RUNNING)
     except ConfigError as error:
@@ -391,7 +394,7 @@ def _run(ready_pipe: IO[str] | None) -> int:
 
 
 def _fail(error: SplootError, code: int, report: Callable[[str], None]) -> int:
-    sentence = f"{error.title}; {error.hint}" if error.hint else error.title
+    sentence = f"{error.title.rstrip('.')}; {error.hint}" if error.hint else error.title
     report(f"error: {sentence}")
     print(f"splootd: {sentence}", file=sys.stderr)  # noqa: T201 - errors of the start belong on stderr
     return code

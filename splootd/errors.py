@@ -8,8 +8,11 @@ SplootError                     title: what happened to what; hint: what to do
 │   │   ├── InternalServerError a 5xx response
 │   │   ├── InvalidResponse     a response that cannot be parsed
 │   │   ├── RateLimited         429, or 503 with Retry-After
+│   │   ├── LibraryFull         507: a quota is used up, or the server's disk is full
 │   │   ├── Unauthenticated     no token, or a rejected one
+│   │   │   └── TokenCommandFailed
 │   │   └── Rejected            the server permanently rejects the file
+│   │       └── TagsRejected    the server rejects the tags of the file
 │   ├── ResourceExhausted       this machine ran out of file descriptors, sockets, memory or disk
 │   └── FileError               caused by the file
 │       ├── FileMissing  FileChanged  FileUnreadable  NotAFile
@@ -93,16 +96,36 @@ class RateLimited(ServerError):
         self.retry_after_s = retry_after_s
 
 
+class LibraryFull(ServerError):
+    """The server has no room for more files: a quota is used up, or its disk is full. The title has its message."""
+
+    error_code = ErrorCode.LIBRARY_FULL
+
+
 class Unauthenticated(ServerError):
     """The user is signed out: no token, or one that the server rejected."""
 
     error_code = ErrorCode.UNAUTHENTICATED
 
 
+class TokenCommandFailed(Unauthenticated):
+    """The token command printed no token. It runs again after `retry_after_s`."""
+
+    def __init__(self, title: str, *, retry_after_s: float) -> None:
+        super().__init__(title, "run the command in a terminal to see why")
+        self.retry_after_s = retry_after_s
+
+
 class Rejected(ServerError):
     """The server permanently rejects the file. The title includes the server's message."""
 
     error_code = ErrorCode.REJECTED
+
+
+class TagsRejected(Rejected):
+    """The server rejects the tags of the file. The title includes the server's message."""
+
+    error_code = ErrorCode.TAGS_REJECTED
 
 
 class ResourceExhausted(ItemError):

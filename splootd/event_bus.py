@@ -50,20 +50,21 @@ class WakeSignals:
     events: WakeSignal = field(default_factory=WakeSignal)  # new event rows
 
 
-def match_all(event: dict[str, Any]) -> bool:
+def match_all(event: Any) -> bool:
     return True
 
 
 class Subscriber:
     """Bounded mailbox of one subscriber for the events that it matches."""
 
-    def __init__(self, matches: Callable[[dict[str, Any]], bool]) -> None:
+    def __init__(self, matches: Callable[[Any], bool], *, is_live: bool) -> None:
+        self.is_live = is_live
         self._matches = matches
-        self._events: deque[dict[str, Any]] = deque()
+        self._events: deque[Any] = deque()
         self._wake_signal = WakeSignal()
         self._dropped = 0
 
-    def put(self, event: dict[str, Any]) -> None:
+    def put(self, event: Any) -> None:
         if not self._matches(event):
             return
         if len(self._events) >= SUBSCRIBER_EVENTS_MAX:
@@ -76,7 +77,7 @@ class Subscriber:
         """Make `receive` return, even without events."""
         self._wake_signal.notify()
 
-    async def receive(self, timeout_s: float) -> tuple[list[dict[str, Any]], int]:
+    async def receive(self, timeout_s: float) -> tuple[list[Any], int]:
         """Return the events since the last call and the number of dropped ones; no events after a timeout."""
         snapshot = self._wake_signal.snapshot()
         if not self._events:
@@ -88,15 +89,19 @@ class Subscriber:
 
 
 class EventBus:
-    """Publishes events to all subscribers without blocking. A slow subscriber loses events and receives their count."""
+    """Publishes events to all subscribers without blocking. A slow subscriber loses events and receives their count.
+
+    A live subscriber shows events as they happen. Without one, the publisher may collect them for a while.
+    """
 
     def __init__(self) -> None:
         self._subscribers: set[Subscriber] = set()
+        self._live = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"EventBus({len(self._subscribers)} subscribers)"
 
-    def publish(self, event: dict[str, Any]) -> None:
+    def publish(self, event: Any) -> None:
         for subscriber in self._subscribers:
             subscriber.put(event)
 
@@ -105,11 +110,21 @@ class EventBus:
         for subscriber in self._subscribers:
             subscriber.wake()
 
+    async def wait_for_live_subscriber(self, timeout_s: float) -> None:
+        """Return once there is a live subscriber, or after `timeout_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._live.wait()
+
     @contextlib.contextmanager
-    def subscribe(self, matches: Callable[[dict[str, Any]], bool] = match_all) -> Iterator[Subscriber]:
-        subscriber = Subscriber(matches)
+    def subscribe(self, matches: Callable[[Any], bool] = match_all, *, is_live: bool = True) -> Iterator[Subscriber]:
+        subscriber = Subscriber(matches, is_live=is_live)
         self._subscribers.add(subscriber)
+        if is_live:
+            self._live.set()
         try:
             yield subscriber
         finally:
             self._subscribers.discard(subscriber)
+            if not any(each.is_live for each in self._subscribers):
+                self._live.clear()

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from splootd.config import BROWSER_UPLOADS
 from splootd.core.item import Version
 from splootd.core.limits import Limits
 from splootd.core.mime_sniff import HEAD_BYTES, TAIL_BYTES, FileType, is_complete, sniff
@@ -48,7 +49,7 @@ class MemoryBudget(WeightedSemaphore):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One version of a file, read and hashed. It is valid until the `read` that returned it ends."""
+    """One version of a file, read and hashed. It is valid until the `read_files` that returned it ends."""
 
     path: bytes
     version: Version
@@ -67,6 +68,13 @@ class Content:
     def name(self) -> str:
         """The file name sent to the server: short, ASCII, with the extension of the detected type."""
         return f"{self.sha256.hex()[:12]}.{self.extension}"
+
+    @property
+    def original_name(self) -> str:
+        """The name of the file after that of its folder, `folder/name.jpg`, for servers that keep it."""
+        folder, _, name = os.fsencode(self.path).decode("utf-8", "replace").rpartition("/")
+        folder = folder.rpartition("/")[2]
+        return f"{folder}/{name}" if folder != BROWSER_UPLOADS else name
 
     async def iter_bytes(self) -> AsyncIterator[bytes]:
         """Iterate over the file in pieces of SEND_BYTES. Raises FileChanged instead of the last piece if it changed.
@@ -120,23 +128,38 @@ class Content:
         return piece
 
 
-@contextlib.asynccontextmanager
-async def read(
-    path: bytes, version: Version, *, budget: MemoryBudget, limits: Limits, priority: int = 0
-) -> AsyncIterator[Content]:
-    """Read and hash `version` of a file that the server accepts. Its memory stays reserved until the block ends.
+def get_buffered_bytes_max(budget: MemoryBudget) -> int:
+    """Return the size up to which files are buffered, alone or together. The request holds a second copy of them."""
+    return min(BUFFERED_BYTES_MAX, budget.total // 2)
 
-    If memory is short, the lowest `priority` is served first. Raises the FileError that explains why the file cannot be
+
+@contextlib.asynccontextmanager
+async def read_files(
+    files: Sequence[tuple[bytes, Version]], *, budget: MemoryBudget, limits: Limits, priority: int = 0
+) -> AsyncIterator[list[Content | Exception]]:
+    """Read and hash versions of files. Their memory stays reserved until the block ends.
+
+    Several files must fit into `get_buffered_bytes_max` together. If memory is short, the lowest `priority` is served
+    first. Yields for each file its content or an exception: the FileError that explains why the file cannot be
     uploaded, or ResourceExhausted.
     """
-    is_buffered = version.size <= min(BUFFERED_BYTES_MAX, budget.total // 2)
-    needed = 2 * version.size if is_buffered else min(READ_BYTES, budget.total)  # twice: the form holds a copy
+    size = sum(version.size for _, version in files)
+    is_buffered = size <= get_buffered_bytes_max(budget)
+    needed = 2 * size if is_buffered else min(READ_BYTES, budget.total)
+    piece_bytes = None if is_buffered else needed
     with contextlib.ExitStack() as closing:
+
+        def read_file(path: bytes, version: Version) -> Content | Exception:
+            try:
+                return _read_file(path, version, limits, piece_bytes, closing)
+            except Exception as error:  # noqa: BLE001 - one file must not stop the others
+                return error
+
         async with budget.reserve(needed, priority) as share:
-            content = await _run_in_thread(_read_file, path, version, limits, None if is_buffered else needed, closing)
+            contents = await _run_in_thread(lambda: [read_file(path, version) for path, version in files])
             if not is_buffered:
                 share.shrink(min(SEND_BYTES, needed))
-            yield content
+            yield contents
 
 
 async def hash_files(
@@ -164,6 +187,18 @@ def stat_version(path: bytes) -> Version:
 async def stat_version_in_thread(path: bytes) -> Version:
     """As `stat_version`, without blocking the event loop on a slow disk."""
     return await _run_in_thread(stat_version, path)
+
+
+async def stat_versions_in_thread(paths: Sequence[bytes]) -> list[Version | None]:
+    """Return the current version of each file, or None if there is no readable file."""
+
+    def stat_or_none(path: bytes) -> Version | None:
+        try:
+            return stat_version(path)
+        except ItemError:
+            return None
+
+    return await _run_in_thread(lambda: [stat_or_none(path) for path in paths])
 
 
 def _read_file(

@@ -3,6 +3,7 @@
 import io
 import logging
 import logging.handlers
+import os
 import re
 import sys
 from collections.abc import MutableMapping
@@ -81,6 +82,11 @@ def get_logger(name: str, **bound: Any) -> Any:
     return structlog.stdlib.get_logger(f"splootd.{name}", part=name, **bound)
 
 
+def is_debug_enabled() -> bool:
+    """Return whether lines of level debug are written: a caller can then spare their fields."""
+    return logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
 def close() -> None:
     """Flush and close all log handlers."""
     for handler in logging.getLogger().handlers[:]:
@@ -102,6 +108,10 @@ class _RotatingFile(logging.handlers.RotatingFileHandler):
     def __init__(self, file: Path, renderer: Any, bytes_max: int) -> None:
         super().__init__(file, maxBytes=bytes_max, backupCount=FILES_KEPT, encoding="utf-8", errors="backslashreplace")
         self.setFormatter(_formatter(renderer))
+
+    def shouldRollover(self, _record: logging.LogRecord) -> bool:  # noqa: N802 - the name is that of logging
+        """Return whether the file is full. The inherited method formats each record a second time to know its size."""
+        return self.stream is not None and os.fstat(self.stream.fileno()).st_size >= self.maxBytes
 
     def _open(self) -> Any:
         """Open the file unbuffered: a line that a full disk rejects is lost instead of failing each later write."""

@@ -14,11 +14,13 @@ from splootd.file_reader import MemoryBudget
 from splootd.metrics import MetricsCollector
 from splootd.remote.bandwidth_limiter import BandwidthLimiter
 from splootd.remote.client import SplootClient
+from splootd.server_url import get_origin
+from splootd.store.accounts import open_account
 from splootd.store.database import Database
 from splootd.store.folders import FolderStore
 from splootd.store.idempotency import IdempotencyStore
 from splootd.store.imports import ImportStore
-from splootd.store.ledger import Ledger, get_or_create_server
+from splootd.store.ledger import Ledger
 from splootd.store.move_journal import MoveJournal
 from splootd.store.queue import Queue
 from splootd.store.read_queries import ReadQueries
@@ -30,8 +32,9 @@ from splootd.watch.importer import Importer
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Stores of one server."""
+    """Stores of one account of a server. `account` is its user id, if a token has named it."""
 
+    account: str | None
     queue: Queue
     ledger: Ledger
     import_store: ImportStore
@@ -42,13 +45,23 @@ class Stores:
     settings_store: SettingsStore
 
     @classmethod
-    async def open(cls, database: Database, server: str, *, instance_id: str, wake_signals: WakeSignals) -> "Stores":
-        server_row_id = await get_or_create_server(database, server)
+    async def open(
+        cls,
+        database: Database,
+        server: str,
+        account: str | None = None,
+        *,
+        instance_id: str,
+        wake_signals: WakeSignals,
+    ) -> "Stores":
+        """Open the stores of `account`, or of the account that signed in last."""
+        server_row_id, account = await open_account(database, server, account)
         return cls(
+            account=account,
             queue=Queue(database, server_id=server_row_id, instance_id=instance_id, wake_signals=wake_signals),
             ledger=Ledger(database, server_id=server_row_id),
             import_store=ImportStore(database, server_id=server_row_id, wake_signals=wake_signals),
-            folder_store=FolderStore(database),
+            folder_store=FolderStore(database, server_id=server_row_id),
             read_queries=ReadQueries(database, server_id=server_row_id),
             move_journal=MoveJournal(database, server_id=server_row_id, wake_signals=wake_signals),
             idempotency_store=IdempotencyStore(database),
@@ -75,7 +88,14 @@ class Pipeline:
         cls, stores: Stores, config: Config, paths: Paths, *, clock: Clock, wake_signals: WakeSignals
     ) -> "Pipeline":
         socket = paths.local_server_socket if config.is_local else None
-        credentials = Credentials(paths.token_file, clock, token=config.token, token_command=config.token_command)
+        credentials = Credentials(
+            paths.token_file,
+            clock,
+            origin=get_origin(config.server),
+            token=config.token,
+            token_command=config.token_command,
+            account=stores.account,
+        )
         client = SplootClient(
             config.server,
             credentials=credentials,
@@ -84,6 +104,7 @@ class Pipeline:
             bandwidth_limiter=BandwidthLimiter(
                 timetable.parse("" if config.is_local else config.bandwidth_limit), clock
             ),
+            may_send_names=config.send_file_names == "yes",
         )
         admission, metrics, push_subscriptions = (
             AdmissionController(clock, credentials),

@@ -1,13 +1,25 @@
 """Format names, sizes and foreign text for messages."""
 
+import os
+
 MESSAGE_CHARS_MAX = 300
 NAME_CHARS_MAX = 120
+DISPLAY_PATH_CHARS_MAX = 120
 
 
 def printable(text: str, chars_max: int = MESSAGE_CHARS_MAX) -> str:
     """Return foreign text fit for a message: shortened, with control characters and lone surrogates escaped."""
     cut = text if len(text) <= chars_max else text[: chars_max - 1] + "…"
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in cut)
+
+
+def display_path(path: bytes) -> str:
+    """Return `path` fit for a message, shortened in the middle: both its beginning and its file name tell it apart."""
+    name = os.fsdecode(path)
+    if len(name) > DISPLAY_PATH_CHARS_MAX:
+        half = DISPLAY_PATH_CHARS_MAX // 2
+        name = f"{name[:half]}…{name[1 - half :]}"
+    return printable(name)
 
 
 def display_name(path: bytes) -> str:

@@ -1,18 +1,25 @@
 """Weighted, prioritized FIFO semaphore for a fixed amount of memory or connections."""
 
 import asyncio
-import contextlib
 import heapq
 import itertools
-from collections.abc import AsyncIterator
+from typing import Self
 
 
 class Reservation:
-    """Amount held by one caller. It can shrink but never grow: waiting while holding could deadlock."""
+    """Amount held by one caller in a block. It can shrink but never grow: waiting while holding could deadlock."""
 
-    def __init__(self, semaphore: "WeightedSemaphore", amount: int) -> None:
-        self._semaphore = semaphore
+    def __init__(self, semaphore: "WeightedSemaphore", amount: int, rank: int) -> None:
         self.amount = amount
+        self._semaphore = semaphore
+        self._rank = rank
+
+    async def __aenter__(self) -> Self:
+        await self._semaphore.acquire(self.amount, self._rank)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.shrink(0)
 
     def shrink(self, amount: int) -> None:
         """Release all but `amount`."""
@@ -37,17 +44,11 @@ class WeightedSemaphore:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_use} of {self.total}, {len(self._waiters)} waiting)"
 
-    @contextlib.asynccontextmanager
-    async def reserve(self, amount: int, rank: int = 0) -> AsyncIterator[Reservation]:
-        """Reserve `amount` for the block. Raises ValueError when it can never fit."""
+    def reserve(self, amount: int, rank: int = 0) -> Reservation:
+        """Return a reservation of `amount`, held during its `async with`. Raises ValueError when it can never fit."""
         if not 0 <= amount <= self.total:
             raise ValueError(f"amount {amount} is not between 0 and {self.total}")
-        await self._acquire(amount, rank)
-        reservation = Reservation(self, amount)
-        try:
-            yield reservation
-        finally:
-            reservation.shrink(0)
+        return Reservation(self, amount, rank)
 
     def resize(self, total: int) -> None:
         """Change the total. More than a smaller total may stay reserved until enough is released."""
@@ -58,7 +59,11 @@ class WeightedSemaphore:
         self.in_use -= amount
         self._grant_waiters()
 
-    async def _acquire(self, amount: int, rank: int) -> None:
+    async def acquire(self, amount: int, rank: int) -> None:
+        """Wait for `amount`. The caller releases it; `reserve` does both."""
+        if not self._waiters and self.in_use + amount <= self.total:
+            self.in_use += amount
+            return
         waiter = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiters, (rank, next(self._sequence), amount, waiter))
         self._grant_waiters()

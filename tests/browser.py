@@ -1,7 +1,7 @@
 """Chromium for tests of the web UI against a real daemon, and a database with many items."""
 
 import asyncio
-import hashlib
+import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -13,16 +13,25 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from temp_home import Home
 
+from splootd.store.accounts import open_account
 from splootd.store.database import Database
-from splootd.store.ledger import get_or_create_server
 
 LIMIT_MS = 30_000
 expect.set_options(timeout=LIMIT_MS)
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
-COLUMNS = (
-    "id, server_id, path, size, mtime_ns, device, inode, state, priority, shard, added_at, updated_at, attempts,"
-    " sha256, asset_id, error_code, error_message, tags, force"
+FILL = """
+INSERT INTO items (
+  id, server_id, path, size, mtime_ns, device, inode, state, priority, shard, added_at, updated_at, attempts, sha256,
+  asset_id, error_code, error_message, tags, force
 )
+WITH RECURSIVE numbers (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM numbers WHERE n < :rows),
+  items AS (SELECT n, n % :failed_every = 0 AS failed FROM numbers)
+SELECT n, :server, CAST(printf('/memes/folder-%d/meme-%07d.png', n % 7, n) AS BLOB), 1000 + n, n, 7, n,
+  iif(failed, 'failed', 'ready'), 1, n % 16, 1.7e9 + n, 1.7e9 + n, iif(failed, 3, 1), iif(failed, NULL, randomblob(32)),
+  iif(failed, NULL, 'a' || n), iif(failed, 'rejected', NULL),
+  iif(failed, iif(n % 4 < 2, :short_message, :long_message), NULL), '[]', 0
+FROM items
+"""
 INDEXES_AND_TRIGGERS = (
     "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = 'items' AND type <> 'table' AND sql IS NOT NULL"
 )
@@ -61,8 +70,9 @@ def signed_in(home: Home, browser: Browser, **options: object) -> BrowserContext
 def open_view(context: BrowserContext, home: Home, view: str) -> Page:
     """Open a tab with this view and wait until it is connected to the daemon."""
     page = context.new_page()
-    page.goto(f"{home.json('ui', '--no-open')['url'].split('/login')[0]}/#{view}")
-    page.wait_for_function("() => document.getElementById('daemon-state').textContent !== 'connecting'")
+    port = json.loads((home.state / "web-ui.json").read_text())["port"]
+    page.goto(f"http://127.0.0.1:{port}/#{view}")
+    page.wait_for_function("() => document.getElementById('daemon-state').textContent !== 'Connecting'")
     return page
 
 
@@ -74,7 +84,7 @@ def wait_for_pictures(page: Page) -> None:
           let left = ["no tile"];
           while (left.length && performance.now() < end) {
             await new Promise(requestAnimationFrame);
-            const all = [...document.querySelectorAll(".tile:not([data-broken]) img")];
+            const all = [...document.querySelectorAll(".tile:not([data-picture=broken]) img")];
             left = all.filter(image => !image.complete || !image.naturalWidth).map(image => image.src);
             if (!all.length) left = ["no tile"];
           }
@@ -91,7 +101,7 @@ def fill_queue(file: Path, url: str, rows: int, *, failed_every: int = 10) -> No
     async def create() -> int:
         database = await Database.open(file)
         try:
-            return await get_or_create_server(database, url)
+            return (await open_account(database, url))[0]
         finally:
             await database.close()
 
@@ -103,35 +113,18 @@ def fill_queue(file: Path, url: str, rows: int, *, failed_every: int = 10) -> No
         statements = connection.execute(INDEXES_AND_TRIGGERS).fetchall()
         for kind, name, _ in statements:  # triggers refuse items inserted in a final state; both cost half of the time
             connection.execute(f"DROP {kind} {name}")
-        connection.executemany(
-            f"INSERT INTO items ({COLUMNS}) VALUES ({', '.join('?' * 19)})",
-            (_row(number, server, is_failed=number % failed_every == 0) for number in range(1, rows + 1)),
+        short, long = ERROR_MESSAGES
+        connection.execute(
+            FILL,
+            {
+                "rows": rows,
+                "server": server,
+                "failed_every": failed_every,
+                "short_message": short,
+                "long_message": long,
+            },
         )
         connection.execute(f"INSERT INTO item_counts {COUNTS}")
         for _, _, statement in statements:
             connection.execute(statement)
     connection.close()
-
-
-def _row(number: int, server: int, *, is_failed: bool) -> tuple[object, ...]:
-    at = 1_700_000_000.0 + number
-    path = b"/memes/folder-%d/meme-%07d.png" % (number % 7, number)
-    file = (number, server, path, 1000 + number, number, 7, number)
-    if is_failed:
-        return (
-            *file,
-            "failed",
-            1,
-            number % 16,
-            at,
-            at,
-            3,
-            None,
-            None,
-            "rejected",
-            ERROR_MESSAGES[number % 4 // 2],
-            "[]",
-            0,
-        )
-    digest = hashlib.sha256(path).digest()
-    return (*file, "ready", 1, number % 16, at, at, 1, digest, f"a{number}", None, None, "[]", 0)

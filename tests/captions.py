@@ -11,6 +11,7 @@ from pathlib import Path
 
 CORPUS = Path(__file__).with_name("captions.txt")
 HELD_OUT = Path(__file__).with_name("captions_held_out.txt")
+OTHERS = Path(__file__).with_name("captions_others.txt")
 TYPO_LETTERS_MIN = 4
 
 

@@ -12,7 +12,7 @@ from sploot.client import Client
 from sploot.connection import Connection
 
 from splootd.clock import Clock
-from splootd.config import Config
+from splootd.config import Config, Paths
 from splootd.control.context import Context
 from splootd.control.server import ControlServer, bind
 from splootd.core.adaptive_concurrency import AdaptiveConcurrency
@@ -33,11 +33,15 @@ from splootd.protocol import (
 )
 from splootd.remote.bandwidth_limiter import BandwidthLimiter
 from splootd.remote.client import Match, SplootClient
+from splootd.remote.image_proxy import LOCAL_SERVER_URL, ImageProxy
+from splootd.remote.library_client import LibraryClient
+from splootd.remote.silence import Silence
+from splootd.store.accounts import open_account
 from splootd.store.database import Database
 from splootd.store.folders import FolderStore
 from splootd.store.idempotency import IdempotencyStore
 from splootd.store.imports import ImportStore
-from splootd.store.ledger import Ledger, get_or_create_server
+from splootd.store.ledger import Ledger
 from splootd.store.move_journal import MoveJournal
 from splootd.store.queue import Queue
 from splootd.store.read_queries import ReadQueries
@@ -59,18 +63,22 @@ class Library:
 
     def __init__(self) -> None:
         self.matches: list[Match] = []
+        self.nearest: list[Match] = []
         self.error: Exception | None = None
         self.calls = ApiCalls()
         self.bandwidth_limiter = BandwidthLimiter(Timetable(), Clock())
         self.last_limits: Limits | None = None
+        self.proxy = None
+        self.silence = Silence()
+        self.silence.has_responded = True
 
     async def limits(self) -> Limits:
         return Limits(10_000_000, frozenset({"image/png"}))
 
-    async def search(self, text: str, limit: int) -> list[Match]:
+    async def search(self, text: str, limit: int, filters: Any = None) -> tuple[list[Match], list[Match]]:
         if self.error:
             raise self.error
-        return self.matches[: max(limit, SEARCH_MIN)]
+        return self.matches[: max(limit, SEARCH_MIN)], self.nearest
 
 
 @dataclass
@@ -172,15 +180,16 @@ async def serve_control_api(
     folder.mkdir()
     clock, wake_signals, config, library = Clock(), WakeSignals(), Config(server=url, settle_s=0.0), Library()
     database = await Database.open(tmp_path / "queue.db")
-    row = await get_or_create_server(database, config.server)
+    row, _ = await open_account(database, config.server)
     credentials = Credentials(tmp_path / "token", clock)
     import_store = ImportStore(database, server_id=row, wake_signals=wake_signals)
-    folder_store = FolderStore(database)
+    folder_store = FolderStore(database, server_id=row)
     importer = Importer(import_store, folder_store, clock, settle_s=0.0)
     shutdowns: list[str] = []
     admission, ledger = AdmissionController(clock, credentials), Ledger(database, server_id=row)
     moves = MoveJournal(database, server_id=row, wake_signals=wake_signals)
     web_server = WebServer(tmp_path / "web-ui.json", port=0, clock=clock, instance_id="instance-1")
+    client: Any = server or library  # a fake with the methods in use
     context = Context(
         instance_id="instance-1",
         config=config,
@@ -195,7 +204,9 @@ async def serve_control_api(
         settings_store=SettingsStore(database),
         importer=importer,
         watcher=Watcher(import_store, folder_store, importer, clock, config),
-        client=server or library,  # type: ignore[arg-type]  # a fake with the methods in use
+        client=client,
+        library_client=LibraryClient(client, is_local=config.is_local),
+        image_proxy=ImageProxy(client, LOCAL_SERVER_URL if config.is_local else config.server),
         push_subscriptions=PushSubscriptions(wake_signals.embedding),
         database=database,
         ledger=ledger,
@@ -215,7 +226,9 @@ async def serve_control_api(
         adaptive_concurrency=AdaptiveConcurrency(3),
         credentials=credentials,
         web_ui=web_server,
+        paths=Paths(tmp_path / "config.toml", tmp_path, tmp_path / "run"),
         shutdown=lambda: shutdowns.append("now"),
+        restart=lambda: shutdowns.append("restart"),
     )
     path = tmp_path / "run" / "splootd.sock"
     control = ControlServer(bind(path), context)

@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from real_sploot import RealSploot, signed_out, sleep_for
+from real_sploot import NOT_FOUND_PAGE, RealSploot, signed_out, sleep_for
 from scripted_sploot import HTML, Disconnect, Reply, Request
 
 CHAOS: Mapping[str, float] = {
@@ -103,7 +103,7 @@ async def _reset(_: FaultProxy, __: Request) -> Reply:
 
 
 async def _reset_after(fault_proxy: FaultProxy, request: Request) -> Reply:
-    await fault_proxy.sploot.answer(request)
+    fault_proxy.sploot.abandon(await fault_proxy.sploot.answer(request))
     raise Disconnect
 
 
@@ -166,6 +166,7 @@ async def _busy(fault_proxy: FaultProxy, _: Request) -> Reply:
 _ERROR = Reply(500, {"error": "Upload failed"})
 _GATEWAY = Reply(504, b"<html>An error occurred with your deployment</html>", HTML)
 _PAGE = Reply(200, b"<html>Log in to the hotel's network</html>", HTML)
+_FULL = Reply(507, {"error": "the quota of 20 MB is used up"})
 _TOO_LARGE = Reply(413, b"<html>FUNCTION_PAYLOAD_TOO_LARGE</html>", HTML)
 
 FAULTS: Mapping[str, Fault] = {
@@ -183,9 +184,11 @@ FAULTS: Mapping[str, Fault] = {
     "truncated": _truncated,
     "page": instead(_PAGE),
     "page after": afterwards(_PAGE),
+    "missing": instead(NOT_FOUND_PAGE),
     "plain text": _plain_text,
     "bare conflict": _bare_conflict,
     "busy": _busy,
+    "full": instead(_FULL),
     "too large": instead(_TOO_LARGE),
     "signed out": _signed_out,
 }

@@ -98,13 +98,16 @@ def control(fault_proxy: FaultProxy, target: str, body: bytes) -> Reply:
     value = json.loads(body) if body else None
     match target.removeprefix("/control/"):
         case "token":
-            return Reply(body=fault_proxy.sploot.issue().encode(), headers={"content-type": "text/plain"})
+            token = fault_proxy.sploot.issue(*([value] if value else []))
+            return Reply(body=token.encode(), headers={"content-type": "text/plain"})
         case "faults":
             fault_proxy.rates = CHAOS if value == "chaos" else value
         case "script":
             fault_proxy.script(value["route"], value["faults"])
         case "remove":
             fault_proxy.sploot.remove(value)
+        case "purge":
+            fault_proxy.sploot.purge(value)
         case "revoke":
             fault_proxy.sploot.revoke()
         case "sploot":  # any of its fields

@@ -69,7 +69,7 @@ async def live_library(
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             await ready.wait()
             url = format_address(listener) if tcp else "http://localhost"
-            transport = None if tcp else httpx.AsyncHTTPTransport(uds=str(config.uds))
+            transport = None if tcp else httpx.AsyncHTTPTransport(uds=str(config.uds), limits=httpx.Limits())
             async with httpx.AsyncClient(transport=transport, base_url=url) as client:
                 try:
                     yield LiveLibrary(config, embedder, app.state.subscription_hub, app.state.accounts, client, url)

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 from scripted_sploot import ScriptedSploot
 from store_fixtures import Store, open_store
@@ -20,7 +22,7 @@ from splootd.metrics import MetricsCollector
 from splootd.remote.client import SplootClient
 from splootd.store.upsert import Source
 from splootd.upload.admission import AdmissionController
-from splootd.upload.uploader import Uploader
+from splootd.upload.uploader import SINGLE_BATCH_MAX, Uploader
 
 LIMIT_S = 60.0
 HEAD = b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
@@ -109,10 +111,11 @@ class PipelineHarness:
                 await task
 
     async def take(self, item_id: int) -> Item:
-        """Let a worker process the next item of the item's shard, and return the item afterwards."""
+        """Let a worker process the next item of the item's shard alone, and return the item afterwards."""
         item = await self.store.item(item_id)
-        async with asyncio.timeout(LIMIT_S):
-            await self.uploader.run_once(shard_for(item.path))
+        with mock.patch("splootd.upload.uploader.SINGLE_BATCH_MAX", 1):
+            async with asyncio.timeout(LIMIT_S):
+                await self.uploader.run_once(shard_for(item.path))
         return await self.store.item(item_id)
 
     async def cancelled_anywhere(self, item_id: int, *, every: int, steps_max: int = 400) -> Item:
@@ -157,9 +160,10 @@ class PipelineHarness:
         """Wait until nothing is left to upload."""
         return await self.until(lambda counts: not counts[State.PENDING] and not counts[State.UPLOADING])
 
-    async def shards(self) -> int:
-        """Return the number of shards with items, which is the number of workers that run concurrently."""
-        return len({item.shard for item in await self.store.read_queries.items(limit=1000)})
+    async def first_claims(self) -> int:
+        """Return the number of items that the workers of all shards claim at once."""
+        shards = Counter(item.shard for item in await self.store.read_queries.items(limit=1000))
+        return sum(min(count, SINGLE_BATCH_MAX) for count in shards.values())
 
     async def errors(self, item_id: int) -> list[str]:
         """Return the error codes of the item's attempts, oldest first."""

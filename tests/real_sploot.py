@@ -53,6 +53,8 @@ class Asset:
     created_at: float
     removed: bool = False
     is_made: bool = False  # its embedding was computed on request
+    is_abandoned: bool = False  # its client had gone before the response: the embedding was never begun
+    fails: bool = False  # its embedding fails once it is tried, for ever
 
 
 @dataclass
@@ -70,6 +72,8 @@ class RealSploot:
     missing_embeddings: float = 0.0  # the share that is only computed on request
     detects_duplicates: bool = True  # False: a content that is sent twice is stored twice
     has_batch_api: bool = False  # batch checks and bundles, which no real Sploot has
+    refused_tags: set[str] = field(default_factory=set)  # besides those that every Sploot refuses
+    is_database_down: bool = False  # lookups by hash report that nothing exists
     platform_bytes_max: int = 1 << 60  # the body limit of the platform in front of it
     assets: dict[str, Asset] = field(default_factory=dict)
     tags: set[str] = field(default_factory=set)
@@ -85,7 +89,9 @@ class RealSploot:
                 case "user":
                     self._has_user = True
                 case "created":
-                    self.assets[event["sha256"]] = Asset(event["id"], event["sha256"], event["at"])
+                    self.assets[event["sha256"]] = Asset(
+                        event["id"], event["sha256"], event["at"], fails=event["fails"]
+                    )
                     self.tags.update(event["tags"])
                 case "removed":
                     self.assets[event["sha256"]].removed = True
@@ -98,10 +104,10 @@ class RealSploot:
 
     # Authentication.
 
-    def issue(self) -> str:
-        """Issue a session token. Like Clerk's it is valid for a minute."""
+    def issue(self, account: str = "user_anna") -> str:
+        """Issue a session token for an account. Like Clerk's it is valid for a minute."""
         self._issued += 1
-        claims = {"exp": self.now() + self.token_life_s, "epoch": self._epoch, "jti": self._issued}
+        claims = {"sub": account, "exp": self.now() + self.token_life_s, "epoch": self._epoch, "jti": self._issued}
         payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
         return f"e30.{payload}.{_signature(payload)}"
 
@@ -130,7 +136,7 @@ class RealSploot:
 
     # Requests.
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> Reply:  # noqa: PLR0912 - one case per route
         await sleep_for(self.travel_s)
         if request.route == "health":
             return Reply(body={"status": "ok"})
@@ -161,12 +167,24 @@ class RealSploot:
                 return self._list(request)
             case "asset":
                 return self._asset(request)
+            case "search":
+                return self._search()
         return NOT_FOUND_PAGE
 
     def remove(self, sha256: str) -> None:
         """Soft-delete an asset, as a user does in the web app."""
         self.assets[sha256].removed = True
         self.journal.commit("removed", sha256=sha256)
+
+    def abandon(self, reply: Reply) -> None:
+        """Note that the client of an upload had gone: Sploot begins an embedding only after its response."""
+        if reply.status == 201:
+            self.assets[reply.body["asset"]["checksum"]].is_abandoned = True
+
+    def purge(self, sha256: str) -> None:
+        """Delete a removed asset for good, as Sploot does after 30 days."""
+        del self.assets[sha256]
+        self.journal.commit("deleted", sha256=sha256)
 
     async def _has_user_row(self) -> bool:
         """Return whether the user has a row. Requests that arrive while the first one creates it fail."""
@@ -201,7 +219,7 @@ class RealSploot:
 
     def _checked(self, checksum: str) -> dict[str, Any]:
         asset = self.assets.get(checksum)  # compared as sent: upper case is accepted and never matched
-        if asset is None or asset.removed:
+        if self.is_database_down or asset is None or asset.removed:
             return {"exists": False, "message": "Asset not found. Safe to upload."}
         return {"exists": True, "asset": {**_format_asset(asset), "hasEmbedding": self._embedding(asset) is not None}}
 
@@ -229,6 +247,9 @@ class RealSploot:
         if (rejection := _get_rejection(file)) is not None:
             return Reply(400, {"success": False, "error": rejection})
         tags = _tags(parts)
+        if set(self.refused_tags) & set(tags):
+            self.journal.record("refused tags")
+            tags = "Invalid tag format"
         if isinstance(tags, str):
             return Reply(400, {"success": False, "error": tags})
         return await self._store_asset(file, tags)
@@ -242,6 +263,7 @@ class RealSploot:
         known = self.assets.get(checksum)
         if self.detects_duplicates and known is not None and not known.removed:
             self.journal.record("conflict", sha256=checksum)
+            known.is_abandoned = False  # the upload of a duplicate begins the embedding
             return Reply(409, _format_stored(known, file, is_duplicate=True))
         new_tags = set(tags) - self.tags
         self._uploads[checksum] += 1
@@ -254,8 +276,10 @@ class RealSploot:
             self.journal.record("failed", sha256=checksum)
             return FAILED
         asset = self.assets[checksum] = Asset(f"c{checksum[:24]}", checksum, self.now())
+        asset.fails = _draw(asset, "failing") < self.failing_embeddings
         self.tags.update(tags)
-        self.journal.commit("created", sha256=checksum, id=asset.id, at=asset.created_at, tags=tags)
+        event = {"id": asset.id, "at": asset.created_at, "tags": tags, "fails": asset.fails}
+        self.journal.commit("created", sha256=checksum, **event)
         return Reply(201, _format_stored(asset, file, is_duplicate=False))
 
     def _statuses(self, request: Request) -> Reply:
@@ -283,11 +307,16 @@ class RealSploot:
     def _asset(self, request: Request) -> Reply:
         path, _, query = request.target.partition("?")
         path, is_command = path.removesuffix(COMMAND), path.endswith(COMMAND)
+        path, is_tagging = path.removesuffix("/tags"), path.endswith("/tags")
         asset = next((each for each in self.assets.values() if path == f"/api/assets/{each.id}"), None)
         if asset is None or (asset.removed and request.method == "GET"):
             return Reply(404, {"error": "Asset not found"})
+        if self.is_database_down:
+            return Reply(500, {"error": "Failed to fetch asset"})
         if is_command:
             return self._make(asset)
+        if is_tagging:
+            return self._add_tags(asset, request.json()["tagNames"])
         if request.method == "DELETE" and query == "permanent=true":
             del self.assets[asset.sha256]
             self.journal.commit("deleted", sha256=asset.sha256)
@@ -296,6 +325,20 @@ class RealSploot:
             self.remove(asset.sha256)
             return Reply(body={"message": "Asset soft deleted", "asset": {"id": asset.id}})
         return Reply(body={"asset": {"id": asset.id, "embedding": self._embedding(asset)}})
+
+    def _add_tags(self, asset: Asset, names: list[str]) -> Reply:
+        if set(self.refused_tags) & set(names):
+            return Reply(400, {"error": "Invalid tag format"})
+        added = [name.lower() for name in names]  # unlike in an upload
+        self.tags.update(added)
+        self.journal.commit("tagged", sha256=asset.sha256, tags=added)
+        return Reply(body={"success": True, "addedTags": added})
+
+    def _search(self) -> Reply:
+        """Find nothing. If all embeddings fail, the model is down, and so is the search for anything new."""
+        if self.failing_embeddings == 1.0:
+            return Reply(500, {"error": "Failed to search assets", "results": [], "query": "", "total": 0})
+        return Reply(body={"results": [], "query": "", "total": 0})
 
     def _make(self, asset: Asset) -> Reply:
         """Compute the embedding, unless there is a row, even a failed one: then the response has no `success`."""
@@ -307,13 +350,17 @@ class RealSploot:
 
     def _embedding(self, asset: Asset) -> dict[str, Any] | None:
         """Return the embedding row, once there is one. After success its `status` stays `pending` for ever."""
-        chance = random.Random(asset.sha256)
-        is_missing = chance.random() < self.missing_embeddings
+        is_missing = asset.is_abandoned or _draw(asset, "missing") < self.missing_embeddings
         if not asset.is_made and (is_missing or self.now() < asset.created_at + self.embed_s):
             return None
-        if chance.random() < self.failing_embeddings:
+        if asset.fails:
             return {"dim": 0, "modelName": "unknown", "status": "failed", "error": "Replicate is down"}
         return {"dim": 512, "modelName": "siglip", "status": "pending", "error": None}
+
+
+def _draw(asset: Asset, question: str) -> float:
+    """Return a number from 0 to 1, always the same for the same content."""
+    return random.Random(f"{question} {asset.sha256}").random()
 
 
 def signed_out(route: str) -> Reply:

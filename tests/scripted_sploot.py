@@ -265,7 +265,10 @@ class ScriptedSploot:
         return Reply(body={"assets": [{"id": each.id, "embedding": each.embedding} for each in newest]})
 
     def _asset(self, request: Request) -> Reply:
-        for asset in self.assets.values():
+        for asset in list(self.assets.values()):
+            if (request.method, request.target) == ("DELETE", f"/api/assets/{asset.id}?permanent=true"):
+                del self.assets[asset.sha256]
+                return Reply(body={"message": "Asset permanently deleted"})
             if request.target == f"/api/assets/{asset.id}" and asset.sha256 not in self.removed:
                 return Reply(body={"asset": {"id": asset.id, "embedding": asset.embedding}})
         return Reply(404, {"error": "Asset not found"})

@@ -217,8 +217,8 @@ def patched_io(
         opened.append(InlineConnection(file, chance, **options))
         return opened[-1]
 
-    def client(base: str, *, connections_max: int, read_s: float, **_: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=base, transport=SimulatedTransport(network, connections_max), timeout=read_s)
+    def client(base: str, *, connections_max: int, **_: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=base, transport=SimulatedTransport(network, connections_max))
 
     with (
         mock.patch("aiosqlite.connect", connect),

@@ -11,12 +11,13 @@ from typing import Any
 from splootd.core.error_code import ErrorCode
 from splootd.core.item import FoundFile, Item, Leased, Priority, State, Version
 from splootd.event_bus import WakeSignals
+from splootd.store.accounts import open_account
 from splootd.store.completion import Accepted
 from splootd.store.database import Database
 from splootd.store.folders import FolderStore
 from splootd.store.idempotency import IdempotencyStore
 from splootd.store.imports import ImportStore
-from splootd.store.ledger import Ledger, get_or_create_server
+from splootd.store.ledger import Ledger
 from splootd.store.queue import Queue
 from splootd.store.read_queries import ReadQueries
 from splootd.store.schema import CLEAN_SHUTDOWN, INTEGRITY_CHECKED_AT
@@ -155,8 +156,8 @@ def assert_sums_are_right(connection: sqlite3.Connection) -> None:
 
     assert rows("SELECT * FROM item_counts WHERE n > 0 ORDER BY 1, 2, 3, 4, 5") == rows(RECOUNT)
     assert rows("SELECT * FROM item_counts WHERE n = 0 AND bytes <> 0") == []
-    assert rows("SELECT id, items FROM folders ORDER BY id") == rows(
-        "SELECT f.id, count(items.id) FROM folders AS f LEFT JOIN items ON folder_id = f.id GROUP BY 1 ORDER BY 1"
+    assert rows("SELECT folder_id, server_id, n FROM folder_counts WHERE n > 0 ORDER BY 1, 2") == rows(
+        "SELECT folder_id, server_id, count(*) FROM items WHERE folder_id IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
     )
 
 
@@ -203,7 +204,7 @@ def damage(path: Path, table: str) -> None:
 async def open_store(path: Path, *, instance_id: str = "instance1") -> AsyncIterator[Store]:
     database = await Database.open(path)
     try:
-        server_id = await get_or_create_server(database, URL)
+        server_id, _ = await open_account(database, URL)
         wake_signals = WakeSignals()
         yield Store(
             database,
@@ -211,7 +212,7 @@ async def open_store(path: Path, *, instance_id: str = "instance1") -> AsyncIter
             wake_signals,
             Queue(database, server_id=server_id, instance_id=instance_id, wake_signals=wake_signals),
             ImportStore(database, server_id=server_id, wake_signals=wake_signals),
-            FolderStore(database),
+            FolderStore(database, server_id=server_id),
             Ledger(database, server_id=server_id),
             ReadQueries(database, server_id=server_id),
             IdempotencyStore(database),

@@ -64,8 +64,10 @@ class Home:
         return json.loads(self.ok(*arguments, "--json"))
 
     def rows(self, *arguments: str | bytes) -> list[dict[str, Any]]:
-        """Return the JSON lines of `sploot list`."""
-        return [json.loads(line) for line in self.ok("list", "--limit", "100000", *arguments, "--json").splitlines()]
+        """Return the rows of `sploot list`."""
+        return [
+            json.loads(line) for line in self.ok("list", "--limit", "100000", *arguments, "--json-lines").splitlines()
+        ]
 
     def queue_and_hold(self, count: int) -> None:
         """Pause uploads and queue `count` small files."""
@@ -81,7 +83,7 @@ class Home:
     def daemon_pid(self) -> int | None:
         """Return the process id in the lock file if that process is running."""
         try:
-            pid = int((self.state / "splootd.lock").read_text())
+            pid = int((self.state / "splootd.lock").read_text().partition("\n")[0])
             os.kill(pid, 0)
         except (FileNotFoundError, ValueError, ProcessLookupError):
             return None

@@ -1,6 +1,7 @@
 """Imports run one way, the core is pure, each library has one door, and names can be guessed."""
 
 import ast
+import functools
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,17 +18,28 @@ PROGRAMS = {
 
 LINES_MAX = 400
 
-PURE = frozenset({"collections", "dataclasses", "enum", "itertools", "math", "typing", "pathlib", "zlib"})
+PURE = frozenset({"collections", "dataclasses", "enum", "itertools", "math", "typing", "pathlib", "re", "zlib"})
 """What the core may import beside itself: nothing that reads the time, randomness, files or sockets."""
 
-BASICS = "errors app_dirs clock config codec protocol event_bus credentials lock logs text metrics weighted_semaphore"
+BASICS = (
+    "errors app_dirs clock server_url config codec protocol event_bus credentials lock logs text metrics"
+    " weighted_semaphore"
+)
 ORDER = {
     "splootd": [
         *("core", BASICS, "file_reader", "store", "remote", "watch", "upload", "embeddings", "post_upload", "system"),
         *("pipeline", "control", "web", "daemon", "__main__"),
     ],
     "sploot_server": [
-        *("domain", "config logs", "inference", "server_process storage", "auth pubsub", "library"),
+        *(
+            "domain",
+            "config environment logs acceptor measurements",
+            "inference",
+            "models",
+            "server_process storage",
+            "auth pubsub",
+            "library",
+        ),
         *("storage_backends", "http", "admin", "app", "worker_app", "cli", "__main__"),
     ],
 }
@@ -59,9 +71,10 @@ SAME_NAME = {
     "database": "one per database system",
     "assets": "what all database systems share, one per system, and their routes",
     "jobs": "one per database system",
+    "templates": "use cases, storage and routes",
     "undo": "the same subject in the pipeline, control API and command",
     "backup": "the same subject in control API and command",
-    "library": "the same subject in protocol and web UI",
+    "library": "the same subject in protocol, control API and web UI",
     "service": "use cases of library and admin, and the command",
 }
 """Module names that stand more than twice in the three programs, each with the reason."""
@@ -92,13 +105,22 @@ DOORS = {
     "websockets": {"splootd.embeddings.push_client"},
     "watchfiles": {"splootd.watch.watcher"},
     "pathspec": {"splootd.watch.ignore"},
+    "sploot_web": {
+        "splootd.web.static_files",
+        *(f"sploot_server.http.routes.{name}" for name in ("page", "share_page")),
+    },
     "structlog": {"splootd.logs", *(name for name in MODULES if name.startswith("sploot_server."))},
 }
 """The modules that may import a library; it can be replaced there."""
 
 
-def imports(module: str) -> Iterator[str]:
+@functools.cache
+def imports(module: str) -> list[str]:
     """Every module that `module` imports, wherever in it the import stands."""
+    return list(_imports(module))
+
+
+def _imports(module: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -204,7 +226,7 @@ def test_a_module_name_stands_at_most_twice_or_has_a_reason() -> None:
     assert set(SAME_NAME) <= set(places), "a reason without a module"
 
 
-@pytest.mark.parametrize("folder", ["cli", "server"])
+@pytest.mark.parametrize("folder", ["cli", "server", "web"])
 def test_a_folder_of_a_program_is_no_package(folder: str) -> None:
     """An import package called `cli` would be overwritten by any other one of that name."""
     assert not (ROOT / folder / "__init__.py").exists()

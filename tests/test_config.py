@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from sploot_server.domain.sniff import EXTENSIONS
 
 from splootd.app_dirs import SOCKET_PATH_BYTES_MAX
-from splootd.config import CONFIG_KEYS, Config, Paths, parse_value
+from splootd.config import CONFIG_KEYS, LIBRARY_TYPES, Config, Paths, parse_value
 from splootd.errors import ConfigError
 
 
@@ -97,3 +98,28 @@ def test_an_invalid_network_setting_is_reported(tmp_path: Path, text: str, messa
 
 def test_the_bandwidth_limit_accepts_a_timetable(tmp_path: Path):
     assert load(tmp_path, 'bandwidth_limit = "08:00-23:00=500k,else=none"').bandwidth_limit.startswith("08:00")
+
+
+@pytest.mark.parametrize("value", ["http://127.0.0.1:99999", "http://a b", "http://a?y=z#f", "http://me:word@a"])
+def test_an_address_that_cannot_work_is_refused_from_file_environment_and_command_line_alike(
+    tmp_path: Path, value: str
+):
+    with pytest.raises(ConfigError, match="sets `server`"):
+        load(tmp_path, f'server = "{value}"')
+    with pytest.raises(ConfigError, match="SPLOOT_SERVER sets `server`"):
+        load(tmp_path, "", SPLOOT_SERVER=value)
+    with pytest.raises(ConfigError, match="the command line sets `server`"):
+        parse_value("server", value)
+
+
+def test_white_space_around_an_address_is_removed(tmp_path: Path):
+    assert load(tmp_path, 'server = " http://a "').server == "http://a"
+    assert load(tmp_path, "", SPLOOT_SERVER=" http://a\n").server == "http://a"
+    assert parse_value("server", " http://a ") == "http://a"
+
+
+def test_the_types_of_the_local_library_are_those_that_the_server_knows(tmp_path: Path):
+    assert set(LIBRARY_TYPES) == set(EXTENSIONS)
+    assert load(tmp_path, 'library_types = "image/png,video/mp4"').library_types == "image/png,video/mp4"
+    with pytest.raises(ConfigError, match="library_types"):
+        load(tmp_path, 'library_types = "image/png,image/tiff"')

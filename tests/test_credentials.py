@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from splootd.clock import Clock
-from splootd.credentials import Credentials, token_expiry
-from splootd.errors import RequestError
+from splootd.credentials import Credentials, token_expiry, token_subject
+from splootd.errors import RequestError, TokenCommandFailed, Unauthenticated
 
 
 class StoppedClock(Clock):
@@ -20,9 +20,11 @@ class StoppedClock(Clock):
     def now(self) -> float:
         return self.at
 
+    monotonic = now
 
-def jwt(exp: float) -> str:
-    payload = base64.urlsafe_b64encode(json.dumps({"exp": exp}).encode()).decode().rstrip("=")
+
+def jwt(exp: float, **claims: str) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps({"exp": exp, **claims}).encode()).decode().rstrip("=")
     return f"eyJhbGciOiJub25lIn0.{payload}.c2ln"
 
 
@@ -61,9 +63,65 @@ async def test_a_command_runs_once_per_token_and_again_ten_seconds_before_its_ex
     assert counter.read_text().count("run") == 2
 
 
-async def test_a_command_that_fails_or_prints_nothing_means_signed_out(tmp_path: Path, clock: StoppedClock):
-    for command in ("false", "true", "exit 3"):
-        assert await Credentials(tmp_path / "token", clock, token_command=command).token() is None
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [("exit 22", "exit 22"), ("true", "it printed nothing"), ("no-such-program-at-all", "exit 127")],
+)
+async def test_a_command_that_fails_is_named_with_its_reason(
+    tmp_path: Path, clock: StoppedClock, command: str, reason: str
+):
+    credentials = Credentials(tmp_path / "token", clock, token_command=command)
+    with pytest.raises(TokenCommandFailed, match=f"^the token command failed, {reason}$"):
+        await credentials.token()
+
+
+async def test_a_command_that_fails_runs_again_after_1_2_4_and_at_most_60_seconds(tmp_path: Path, clock: StoppedClock):
+    runs = tmp_path / "runs"
+    credentials = Credentials(tmp_path / "token", clock, token_command=f'echo run >> "{runs}"; exit 22')
+    for number, delay_s in enumerate((1, 2, 4, 8, 16, 32, 60, 60), 1):
+        for _ in range(3):  # requests in between do not run it
+            with pytest.raises(TokenCommandFailed) as raised:
+                await credentials.token()
+            assert raised.value.retry_after_s == delay_s
+        assert runs.read_text().count("run") == number
+        clock.at += delay_s
+
+
+async def test_a_token_is_used_to_its_end_while_the_command_fails(tmp_path: Path, clock: StoppedClock):
+    token = tmp_path / "current"
+    token.write_text(jwt(1_060))
+    credentials = Credentials(tmp_path / "token", clock, token_command=f'cat "{token}"')
+    assert await credentials.token() == jwt(1_060)
+    token.unlink()
+    clock.at = 1_055.0
+    assert await credentials.token() == jwt(1_060)
+    clock.at = 1_060.0
+    with pytest.raises(TokenCommandFailed):
+        await credentials.token()
+
+
+@pytest.mark.parametrize("secret", [{"token": "s3cret"}, {"token_command": "echo s3cret"}])
+async def test_a_saved_token_belongs_to_its_origin(tmp_path: Path, clock: StoppedClock, secret: dict[str, str]):
+    file = tmp_path / "token"
+    await Credentials(file, clock, origin="https://a:443").save(**secret)
+    elsewhere = Credentials(file, clock, origin="http://b:80")
+    assert await elsewhere.token() is None
+    assert elsewhere.foreign_origin == "https://a:443"
+    assert await Credentials(file, clock, origin="https://a:443").token() == "s3cret"
+    await elsewhere.save(token="of b")
+    assert await elsewhere.token() == "of b"
+    assert elsewhere.foreign_origin is None
+    assert await Credentials(file, clock, origin="https://a:443").token() is None
+
+
+async def test_an_accepted_sign_in_is_a_change_only_after_a_rejected_one(tmp_path: Path, clock: StoppedClock):
+    credentials = Credentials(tmp_path / "token", clock)
+    snapshot = credentials.token_changed.snapshot()
+    credentials.record_accepted()
+    assert not snapshot.is_set()
+    credentials.record_rejected()
+    credentials.record_accepted()
+    assert snapshot.is_set()
 
 
 async def test_refresh_reports_a_different_token(tmp_path: Path, clock: StoppedClock):
@@ -108,7 +166,25 @@ async def test_a_missing_token_is_read_once(tmp_path: Path) -> None:
     file = tmp_path / "token"
     credentials = Credentials(file, Clock())
     assert await credentials.token() is None
-    file.write_text(json.dumps({"token": "a"}))
+    file.write_text(json.dumps({"token": "a", "origin": "local"}))
     assert await credentials.token() is None
     assert await credentials.refresh()  # after the server rejected a request without a token
     assert await credentials.token() == "a"
+
+
+async def test_a_token_of_another_account_than_the_open_one_is_not_given_out(tmp_path: Path, clock: StoppedClock):
+    credentials = Credentials(tmp_path / "token", clock, account="anna")
+    await credentials.save(token=jwt(2_000.0, sub="anna"))
+    assert token_subject(await credentials.token() or "") == "anna"
+    await credentials.save(token=jwt(2_000.0, sub="ben"))
+    with pytest.raises(Unauthenticated, match=r"for another account \(ben\) than the queue \(anna\)"):
+        await credentials.token()
+    assert await credentials.fetch_subject() == "ben"
+
+
+async def test_a_token_that_names_no_account_is_given_out(tmp_path: Path, clock: StoppedClock):
+    credentials = Credentials(tmp_path / "token", clock, account="anna")
+    for token in ("an opaque token", jwt(2_000.0)):
+        await credentials.save(token=token)
+        assert await credentials.token() == token
+        assert await credentials.fetch_subject() is None

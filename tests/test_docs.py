@@ -7,12 +7,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import postgres
 import pytest
+import s3
 import typer.main
+from redis_server import RedisServer
 from sploot import exit_codes
 from sploot.typer_app import build_app
 from temp_home import Home
@@ -58,16 +61,34 @@ def _home(folder: Path) -> Iterator[Home]:
     home.run("daemon", "stop")
 
 
+@pytest.fixture
+def backends(page: Path, tmp_path: Path) -> Iterator[Mapping[str, str]]:
+    """Real stores, by the variables that the page about many machines says to set."""
+    if page.name != "many-servers.md":
+        yield {}
+        return
+    redis = RedisServer(tmp_path)
+    yield {
+        **s3.server(),
+        "SPLOOT_SERVER_DATABASE": postgres.new_database(),
+        "SPLOOT_SERVER_BLOBS": s3.new_prefix(),
+        "SPLOOT_SERVER_EVENTS": redis.url,
+    }
+    redis.kill()
+
+
 @pytest.mark.models
 @pytest.mark.parametrize("page", RUN, ids=str)
-def test_what_a_page_says_to_type_works_and_prints_what_the_page_says(page: Path, home: Home) -> None:
+def test_what_a_page_says_to_type_works_and_prints_what_the_page_says(
+    page: Path, home: Home, backends: Mapping[str, str]
+) -> None:
     typed = [text for kind, text in blocks(page) if kind == "sh"]
     script = "set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n" + "".join(
         f"{text}echo {RAN}\n" for text in typed
     )
     done = subprocess.run(
         ["bash", "-c", script],
-        env=home.variables(),
+        env={**home.variables(), **backends},
         cwd=home.folder,
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text()
-PROGRAMS = ("splootd", "cli", "server")
+PROGRAMS = ("splootd", "cli", "server", "web")
 
 RETIRED = frozenset(
     {
@@ -63,7 +63,7 @@ RETIRED = frozenset(
 """Parts of a name, or words of a sentence, that had a standard term each; the glossary has it."""
 RETIRED_IN_NAMES = frozenset({"boot", "lanes"})
 RETIRED_IN_PROSE = frozenset({"whoever", "nobody", "somebody", "everybody", "lanes"})
-DATA_MODULES = frozenset({"stop_words.py", "e5_debias_corpus.py"})
+DATA_MODULES = frozenset({"stop_words.py", "generic_queries.py"})
 """Word lists and sentences that the search compares with, not prose."""
 PERSONS = re.compile(r"\b(he|his|him|she|her|hers)\b", re.IGNORECASE)
 
@@ -134,6 +134,13 @@ def test_no_retired_word_returns_to_a_page_or_script(file: Path) -> None:
 def test_the_name_of_a_file_has_no_retired_word() -> None:
     files = [file for program in (*PROGRAMS, "tests", "benchmarks") for file in (ROOT / program).rglob("*.*")]
     assert not [relative(file) for file in files if parts(file.stem) & RETIRED]
+
+
+def test_every_state_of_the_server_stands_in_the_glossary() -> None:
+    from splootd.metrics.families import SERVER_STATES  # noqa: PLC0415 - only this test needs the code
+
+    section = GLOSSARY.partition("## States of the server")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| (\w+) \|", section, re.MULTILINE)[1:] == list(SERVER_STATES)
 
 
 def test_every_state_stands_in_the_glossary_with_its_label() -> None:

@@ -56,8 +56,9 @@ def test_the_wheel_brings_units_and_types(sources: list[Path], tmp_path: Path):
         "splootd/units/launchd/splootd.plist.in",
         "sploot/py.typed",
         "sploot_server/http/openapi/openapi.yaml",
+        "sploot_web/library/library.js",
     } <= names
-    assert not [name for name in names if name.startswith(("tests/", "cli/", "server/"))]
+    assert not [name for name in names if name.startswith(("tests/", "cli/", "server/", "web/"))]
 
 
 def test_every_package_that_is_required_is_listed_with_its_licence():

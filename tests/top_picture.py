@@ -1,4 +1,4 @@
-"""Makes the README's picture of `sploot top` from the example memes: python tests/top_picture.py docs/pictures."""
+"""Make the tutorial's picture of `sploot top` from the example memes: python tests/top_picture.py docs/pictures."""
 
 import asyncio
 import os

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import random
 import signal
 import struct
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import httpx
 from sploot_server.domain.embedding import EmbedderUnavailable, EmbeddingModel, ImageAnalysis, Vectors, WorkerCrashed
+from sploot_server.domain.template_features import DESCRIPTOR_BYTES, FEATURES_SIDE_PX, TEMPLATE_FEATURES_MIN
 
 DIM = 64
 HEAD = b"\xff\xd8\xff"
@@ -36,6 +38,16 @@ def vector(text: str) -> bytes:
 def dhash(text: str) -> bytes:
     """Return a dHash: texts with the same first word share a template."""
     return hashlib.md5(text.split(" ", 1)[0].encode()).digest()
+
+
+def features(text: str) -> bytes:
+    """Return features of a picture: texts with the same first word share a template."""
+    rng = random.Random(text.split(" ", 1)[0])
+    return b"".join(
+        struct.pack("<HH", rng.randrange(FEATURES_SIDE_PX), rng.randrange(FEATURES_SIDE_PX))
+        + rng.randbytes(DESCRIPTOR_BYTES)
+        for _ in range(2 * TEMPLATE_FEATURES_MIN)
+    )
 
 
 @dataclass
@@ -66,7 +78,11 @@ class FakeEmbedder:
             raise WorkerCrashed("The worker crashed.", is_isolated=is_isolated)
         if self.errors.get(text):
             raise self.errors[text].pop(0)
-        return ImageAnalysis(text, vector(text) if text else None, 640, 480, dhash=dhash(text))
+        return ImageAnalysis(text, vector(text) if text else None, 640, 480, dhash=dhash(text), features=features(text))
+
+    async def describe_picture(self, path: Path) -> tuple[bytes, bytes]:
+        text = (await asyncio.to_thread(path.read_bytes)).removeprefix(HEAD).decode("utf-8", "ignore")
+        return features(text), features(text[::-1])
 
     async def embed_query(self, text: str) -> Vectors:
         if self.queries_fail:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from splootd.protocol import Request
 
 REPLY_TIMEOUT_S = 120.0  # a search may wait until the library has loaded its models
+SILENCE_S = 1.0  # without a response, before the state of the daemon's process is looked at
 HEAD_BYTES_MAX = 65_536
 REPLY_BYTES_MAX = 64_000_000
 RECEIVE_BYTES = 65_536
@@ -67,9 +68,9 @@ class Connection:
     def send_message(self, message_bytes: bytes) -> ResponseHead:
         """Send a message made by `encode_message` and return the head of the response."""
         try:
-            self._socket.settimeout(REPLY_TIMEOUT_S)  # raises OSError if the socket was closed and reconnecting failed
+            self._socket.settimeout(SILENCE_S)  # raises OSError if the socket was closed and reconnecting failed
             self._socket.sendall(message_bytes)
-            return self._read_head()
+            return self._await_head()
         except TimeoutError:
             raise SplootError(f"no response from the daemon within {REPLY_TIMEOUT_S:.0f} s", "sploot logs") from None
         except OSError as error:
@@ -117,6 +118,17 @@ class Connection:
                     yield chunk
         except TimeoutError:
             raise SplootError("the daemon stopped sending in the middle of a response", "sploot logs") from None
+
+    def _await_head(self) -> ResponseHead:
+        """Return the head of the response; NoDaemonError soon if the daemon's process is stopped or frozen."""
+        try:
+            return self._read_head()
+        except TimeoutError:
+            from sploot.frozen_process import check_not_frozen  # noqa: PLC0415 - rarely needed
+
+            check_not_frozen()
+        self._socket.settimeout(REPLY_TIMEOUT_S)
+        return self._read_head()
 
     def _read_head(self) -> ResponseHead:
         while b"\r\n\r\n" not in self._buffer:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sploot.connection import ConnectionLostError, NoDaemonError, connect_if_running, encode_message
+from sploot.connection import Connection, ConnectionLostError, NoDaemonError, connect_if_running, encode_message
 from splootd import __version__
 from splootd.config import Paths
 from splootd.errors import ConfigError
@@ -20,7 +20,7 @@ START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.02
 RESTART_TIMEOUT_S = 10.0  # between the exit of a daemon and the start of the next one
-PID_CHARS_MAX = 20
+HOLDER_BYTES_MAX = 4_096
 OUTPUT_BYTES_MAX = 65_536
 DAEMON_EXIT_CONFIG_ERROR = 78
 DAEMON_EXIT_ALREADY_RUNNING = 75
@@ -134,12 +134,28 @@ def get_running_pid(paths: Paths) -> str | None:
 
     The lock decides, not the socket: a service manager listens on the socket even when no daemon is running.
     """
+    holder = _read_lock_holder(paths)
+    return None if holder is None else holder[0]
+
+
+def connect_to_lock_holder(paths: Paths) -> Connection | None:
+    """Return a connection to the daemon that holds the lock, or None without one.
+
+    It may listen elsewhere than this environment says: without XDG_RUNTIME_DIR, as in a cron job, the path differs.
+    """
+    holder = _read_lock_holder(paths)
+    return connect_if_running(holder[1]) if holder is not None and holder[1] else None
+
+
+def _read_lock_holder(paths: Paths) -> tuple[str, str] | None:
+    """Return process id and socket of the daemon that holds the lock, both empty while it starts."""
     try:
-        with paths.lock.open() as lock:
+        with paths.lock.open("rb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return lock.read(PID_CHARS_MAX).strip()
+                pid, _, socket = os.fsdecode(lock.read(HOLDER_BYTES_MAX)).partition("\n")
+                return pid, socket.removesuffix("\n")
     except OSError:
         pass
     return None
@@ -150,7 +166,7 @@ def stop(paths: Paths) -> bool:
     pid = get_running_pid(paths)
     if pid is None:
         return False
-    connection = connect_if_running(paths.socket)
+    connection = connect_to_lock_holder(paths)
     if connection is not None:
         try:
             connection.read_body(
@@ -174,14 +190,22 @@ def _wait_for_exit(paths: Paths, pid: str) -> None:
 
 
 def wait_for_restart(paths: Paths, pid: str) -> bool:
-    """Wait until the daemon has exited. Return True if another one starts: it was restarted, not stopped."""
+    """Wait until the daemon has exited. Return False if it was stopped and no other one starts.
+
+    After a crash the caller may start it again.
+    """
     _wait_for_exit(paths, pid)
     deadline = time.monotonic() + RESTART_TIMEOUT_S
-    while get_running_pid(paths) is None:
+    while get_running_pid(paths) is None and _was_stopped(paths):
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_INTERVAL_S)
     return True
+
+
+def _was_stopped(paths: Paths) -> bool:
+    """Return whether the last daemon ended in order: only then it has emptied the lock file."""
+    return not paths.lock.read_bytes()
 
 
 def replace_older_daemon(paths: Paths, version: str) -> bool:

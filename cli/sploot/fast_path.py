@@ -89,7 +89,28 @@ TABLE: dict[tuple[str, ...], Command] = {
         0,
         UNLIMITED,
     ),
-    ("status",): Command({"--exit-code": ("exit_code", FLAG), "--json": ("as_json", FLAG)}),
+    ("favourite",): Command(
+        {"--remove": ("remove", FLAG), "--json": ("as_json", FLAG)}, ("targets", TEXT), 1, UNLIMITED
+    ),
+    ("links",): Command({"--json": ("as_json", FLAG)}),
+    ("search",): Command(
+        {
+            "--limit": ("limit", NUMBER),
+            "--tag": ("tag", TEXT),
+            "--favourite": ("favourite", FLAG),
+            "--sort": ("sort", TEXT),
+            "--preview": ("preview", FLAG),
+            "--scores": ("scores", FLAG),
+            "--links": ("links", FLAG),
+            "--json": ("as_json", FLAG),
+        },
+        ("terms", TEXT),
+        0,
+        UNLIMITED,
+    ),
+    ("share",): Command({"--stop": ("stop", FLAG), "--json": ("as_json", FLAG)}, ("targets", TEXT), 1, UNLIMITED),
+    ("undo",): Command({"--last": ("last", FLAG), "--json": ("as_json", FLAG)}, ("ids", ID), 0, UNLIMITED),
+    ("failed",): Command({"--json": ("as_json", FLAG), "--json-lines": ("as_json_lines", FLAG)}),
     ("list",): Command(
         {
             "--state": ("state", TEXT),
@@ -97,31 +118,32 @@ TABLE: dict[tuple[str, ...], Command] = {
             "--error": ("error_code", TEXT),
             "--limit": ("limit", NUMBER),
             "--json": ("as_json", FLAG),
+            "--json-lines": ("as_json_lines", FLAG),
         }
     ),
-    ("failed",): Command({"--json": ("as_json", FLAG)}),
-    ("why",): Command({"--slow": ("slow", FLAG), "--json": ("as_json", FLAG)}, ("target", TEXT), 0, 1),
-    ("search",): Command({"--limit": ("limit", NUMBER), "--json": ("as_json", FLAG)}, ("terms", TEXT), 1, UNLIMITED),
+    ("status",): Command({"--exit-code": ("exit_code", FLAG), "--json": ("as_json", FLAG)}),
     ("ui",): Command(
         {"--no-open": ("open_browser", NEGATED_FLAG), "--reset": ("reset", FLAG), "--json": ("as_json", FLAG)}
     ),
+    ("why",): Command({"--slow": ("slow", FLAG), "--json": ("as_json", FLAG)}, ("target", TEXT), 0, 1),
+    ("bump",): Command({"--json": ("as_json", FLAG)}, ("targets", TEXT), 1, UNLIMITED),
+    ("forget",): Command({"--json": ("as_json", FLAG)}, ("targets", TEXT), 1, UNLIMITED),
+    ("pause",): Command({}),
+    ("resume",): Command({}),
     ("retry",): Command(
         {"--error": ("error_code", TEXT), "--all": ("retry_all", FLAG), "--json": ("as_json", FLAG)},
         ("ids", ID),
         0,
         UNLIMITED,
     ),
-    ("bump",): Command({"--json": ("as_json", FLAG)}, ("targets", TEXT), 1, UNLIMITED),
-    ("forget",): Command({"--json": ("as_json", FLAG)}, ("targets", TEXT), 1, UNLIMITED),
-    ("pause",): Command({}),
-    ("resume",): Command({}),
-    ("undo",): Command({"--last": ("last", FLAG), "--json": ("as_json", FLAG)}, ("ids", ID), 0, UNLIMITED),
     ("doctor",): Command(
         {
             "--self-test": ("self_test", FLAG),
             "--no-self-test": ("self_test", NEGATED_FLAG),
             "--thorough": ("thorough", FLAG),
             "--bundle": ("bundle", TEXT),
+            "--verbose": ("verbose", FLAG),
+            "-v": ("verbose", FLAG),
             "--json": ("as_json", FLAG),
         }
     ),
@@ -131,6 +153,9 @@ TABLE: dict[tuple[str, ...], Command] = {
     ("config", "get"): Command({"--json": ("as_json", FLAG)}, ("key", TEXT), 1, 1),
     ("config", "list"): Command({"--json": ("as_json", FLAG)}),
     ("config", "path"): Command({}),
+    ("model", "add"): Command({"--yes": ("yes", FLAG), "--sha256": ("sha256", TEXT)}, ("source", TEXT), 1, 1),
+    ("model", "list"): Command({"--json": ("as_json", FLAG)}),
+    ("model", "remove"): Command({}, ("name", TEXT), 1, 1),
     ("service", "status"): Command({"--json": ("as_json", FLAG)}),
 }
 

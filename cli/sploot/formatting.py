@@ -1,7 +1,9 @@
 """Formats numbers, times and file names for people. Pure."""
 
 import os
+import re
 
+_COLOR = re.compile("\x1b\\[[0-9;]*m")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _ALLOWED_CHARS = "\u200d\u202f"  # the joiner of emoji; a space in the names of macOS screenshots
 
@@ -28,6 +30,48 @@ def format_path(path: str) -> str:
     if home and (path == home or path.startswith(f"{home}/")):
         path = f"~{path[len(home) :]}"
     return escape_unprintable(path)
+
+
+def shorten_middle(text: str, chars_max: int | None) -> str:
+    """Return `text` with its middle left out if it is longer than `chars_max`."""
+    if chars_max is None or len(text) <= chars_max:
+        return text
+    half = chars_max // 2
+    return f"{text[:half]}…{text[1 - half :]}"
+
+
+def count_cells(text: str) -> int:
+    """Return the width of `text` in a terminal: letters of East Asia and emoji take two cells, combining marks none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width  # noqa: PLC0415 - most texts are ASCII
+
+    return sum(0 if combining(char) else 1 + (east_asian_width(char) in "WF") for char in text)
+
+
+def shorten(text: str, cells_max: int | None) -> str:
+    """Return `text` with its end left out if it is wider than `cells_max`."""
+    if cells_max is None or count_cells(text) <= cells_max:
+        return text
+    while text and count_cells(text) >= cells_max:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def fold(line: str, columns: int | None, *, indent: int) -> list[str]:
+    """Break a line that is wider than `columns` between words; the rows after the first are indented."""
+    rows: list[str] = []
+    row = line[: len(line) - len(line.lstrip(" ")) - 1] if line.startswith(" ") else ""
+    width = len(row)
+    for word in line.lstrip(" ").split(" "):
+        word_width = count_cells(_COLOR.sub("", word))
+        if columns is not None and row.strip() and width + 1 + word_width > columns:
+            rows.append(row.rstrip())
+            row, width = " " * (indent - 1), indent - 1
+        if width < indent and rows and not word:
+            continue  # a gap between two parts is not needed at the start of a row
+        row, width = (f"{row} {word}", width + 1 + word_width) if row or rows else (word, word_width)
+    return [*rows, row]
 
 
 def format_size(size_bytes: float) -> str:

@@ -9,6 +9,10 @@ import sys
 from sploot import exit_codes, fast_path
 from splootd.errors import ConfigError, RequestError, SplootError
 
+COMPLETION_VARIABLE = "_SPLOOT_COMPLETE"  # set by a shell that asks Typer for completions
+
+NUMBER_OPTIONS = ("--open", "--copy", "--reveal")
+
 _NEEDS_USER_CODES = frozenset({"signed_out", "configuration"})
 _USAGE_CODES = frozenset({"malformed", "too_many", "missing_argument", "no_token"})
 
@@ -47,12 +51,37 @@ def _prepare_streams() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    if not arguments and COMPLETION_VARIABLE not in os.environ:
+        from sploot.overview import show_overview  # noqa: PLC0415 - only used without a command
+
+        return show_overview()
+    arguments = _expand_alias(arguments)
     run_command = fast_path.parse(arguments)
     if run_command is not None:
         return run_command()
     from sploot.typer_runner import run  # noqa: PLC0415 - Typer takes longer to import than most commands take to run
 
     return run(arguments)
+
+
+def _expand_alias(arguments: list[str]) -> list[str]:
+    """Return the arguments with `help [COMMAND]`, `version` and `-V` as the options of that meaning."""
+    match arguments:
+        case ["help", *command]:
+            return [*command, "--help"]
+        case ["version" | "-V"]:
+            return ["--version"]
+        case _:
+            return _number_options(arguments)
+
+
+def _number_options(words: list[str]) -> list[str]:
+    """Return the words with 1 as the number of the NUMBER_OPTIONS of `sploot search` that have none."""
+    followers = [*words[1:], ""]
+    return [
+        f"{word}=1" if word in NUMBER_OPTIONS and not follower.isdecimal() else word
+        for word, follower in zip(words, followers, strict=False)
+    ]
 
 
 def exit_code_for(error: SplootError) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from sploot.formatting import (
     escape_unprintable,
+    fold,
     format_count,
     format_duration,
     format_path,
     format_size,
     format_time,
     seconds_since,
+    shorten_middle,
 )
 
 TYPE_CHECKING = False
@@ -22,12 +24,23 @@ if TYPE_CHECKING:  # importing these takes longer than `sploot status` takes to 
         Bottleneck,
         Explanation,
         FolderRow,
-        Hit,
         ItemRow,
         Rates,
         ServerStatus,
         Status,
     )
+
+LABEL_CHARS = 9
+SERVER_STATE_TEXTS = {
+    "unknown": "not answered yet",
+    "degraded": "fails on some files",
+    "embeddings_fail": "cannot make files searchable now",
+    "silent": "does not answer",
+    "unreachable": "cannot be reached",
+    "rate_limited": "limits the rate of requests",
+}
+"""The states of the server as people read them; the others are words already."""
+STATUS_PATH_CHARS_MAX = 80  # `sploot folders` prints the whole path
 
 UNFINISHED_STATES = ("pending", "uploading", "embedding")
 STATE_ORDER = ("ready", "embedding", "uploading", "pending", "failed", "missing", "skipped")
@@ -48,6 +61,8 @@ OUTCOME_TEXTS: Mapping[str, str] = {
     "renamed": "renamed",
     "requeued": "found again and requeued",
     "known": "already in the queue or the library",
+    "tagged": "known, with new tags",
+    "removed": "removed from the library (to upload again: sploot add --force)",
     "not_a_file": "neither a file nor a folder",
     "not_an_image": "not an image or video",
     "loop": "in a loop of symbolic links",
@@ -92,54 +107,50 @@ PLAIN = Style()
 _GAP = "   "
 
 
-def render_status(status: Status, style: Style = PLAIN) -> list[str]:
-    """Render the whole status. Counts of zero are left out, except the total."""
+def render_status(status: Status, style: Style = PLAIN, columns: int | None = None) -> list[str]:
+    """Render the status in at most `columns` cells. Counts of zero are left out, except the total."""
     daemon = status.daemon
-    is_running = daemon.state == "running"
+    paint_state = style.good if daemon.state == "running" else style.warn
+    path_chars_max = min(STATUS_PATH_CHARS_MAX, max(1, (columns or STATUS_PATH_CHARS_MAX) - LABEL_CHARS))
     lines = [
-        _render_line(
-            "daemon",
-            (style.good if is_running else style.warn)(daemon.state),
-            format_duration(daemon.uptime_s),
-            f"version {daemon.version}",
-            f"pid {daemon.pid}",
-            format_size(daemon.rss_bytes),
-        ),
+        _render_line("daemon", paint_state(daemon.state), format_duration(daemon.uptime_s)),
         _render_server(status.server, style),
     ]
-    lines += [_render_folder(folder, style) for folder in status.folders]
-    lines.append(_render_line("items", render_counts(status, style)))
+    lines += [_render_folder(folder, style, path_chars_max=path_chars_max) for folder in status.folders]
+    lines.append(_render_line("files", render_counts(status, style)))
     if status.daemon.state != "paused" and (status.items.get("pending") or status.items.get("uploading")):
         lines.append(_render_line("rate", render_rates(status.rates)))
+    if skipped := status.items.get("skipped"):
+        lines.append(_render_line("skipped", f"{format_count(skipped, 'file')}: sploot list --state skipped"))
     lines += [_render_action_required(action, style) for action in status.actions_required]
-    return lines
+    return [row for line in lines for row in fold(line, columns, indent=LABEL_CHARS)]
 
 
 def _render_line(name: str, *parts: str) -> str:
-    return f"{name:<9}{_GAP.join(part for part in parts if part)}"
+    return f"{name:<{LABEL_CHARS}}{_GAP.join(part for part in parts if part)}"
 
 
 def _render_server(server: ServerStatus, style: Style) -> str:
+    """Render the state of the server. The detail of a local server that cannot be reached says what it does."""
     name = "local server" if server.is_local else escape_unprintable(server.url)
-    state = (style.good if server.state == "ok" else style.warn)(server.state.replace("_", " "))
-    breaker = f"breaker {server.breaker.replace('_', ' ')}"
-    next_attempt = f"retry at {format_time(server.retry_at)[11:]}" if server.retry_at else ""
+    detail = escape_unprintable(server.detail or "")
+    is_explained = server.is_local and server.state == "unreachable" and bool(detail)
+    state = "" if is_explained else SERVER_STATE_TEXTS.get(server.state, server.state.replace("_", " "))
     return _render_line(
         "server",
         name,
-        state,
-        breaker,
-        f"updates by {server.push}",
-        next_attempt,
-        escape_unprintable(server.detail or ""),
+        (style.good if server.state == "ok" else style.warn)(state) if state else "",
+        escape_unprintable(f"through the proxy {server.proxy}") if server.proxy else "",
+        f"next attempt at {format_time(server.retry_at)[11:]}" if server.retry_at else "",
+        detail,
     )
 
 
-def _render_folder(folder: FolderRow, style: Style) -> str:
+def _render_folder(folder: FolderRow, style: Style, *, path_chars_max: int | None = None) -> str:
     is_healthy = folder.state in ("watching", "polling", "scanning")
     return _render_line(
         "folder",
-        format_path(folder.path),
+        shorten_middle(format_path(folder.path), path_chars_max),
         (style.good if is_healthy else style.bad)(folder.state),
         format_count(folder.items, "file"),
         f"last new {format_duration(seconds_since(folder.last_new_at))} ago" if folder.last_new_at else "",
@@ -151,7 +162,7 @@ def render_counts(status: Status, style: Style = PLAIN) -> str:
     """Render the total as a sum: 12 = 10 ready (1 duplicate) + 2 waiting."""
     notes = {
         "ready": format_count(status.duplicates, "duplicate") if status.duplicates else "",
-        "pending": f"{status.delayed:,} delayed" if status.delayed else "",
+        "pending": f"{status.delayed:,} of them for later" if status.delayed else "",
     }
     paints = {"ready": style.good, "failed": style.bad}
     parts = []
@@ -165,6 +176,8 @@ def render_counts(status: Status, style: Style = PLAIN) -> str:
 
 
 def render_rates(rates: Rates) -> str:
+    if not rates.bytes_per_s and not rates.items_per_s:
+        return "nothing is being sent right now"
     remaining = f"about {format_duration(rates.eta_s)} left" if rates.eta_s is not None else "time left: estimating"
     return f"{format_size(rates.bytes_per_s)}/s, {rates.items_per_s:.1f} files/s, {remaining}"
 
@@ -175,7 +188,9 @@ def _render_action_required(action: ActionRequired, style: Style) -> str:
 
 
 def render_folders(rows: Sequence[FolderRow], style: Style = PLAIN) -> list[str]:
-    return [_render_folder(row, style)[9:] for row in rows] or ["No watched folders. To watch one: sploot add FOLDER"]
+    return [_render_folder(row, style)[LABEL_CHARS:] for row in rows] or [
+        "No watched folders. To watch one: sploot add FOLDER"
+    ]
 
 
 def render_item(row: ItemRow, style: Style = PLAIN) -> str:
@@ -187,11 +202,13 @@ def render_item(row: ItemRow, style: Style = PLAIN) -> str:
 
 
 def render_failed(rows: Iterable[ItemRow], style: Style = PLAIN) -> Iterator[str]:
-    """Render failed files, each with its error."""
+    """Render failed files, each with its error and its remedy."""
     for row in rows:
         attempts = f" ({format_count(row.attempts, 'attempt')})" if row.attempts > 1 else ""
         yield f"{row.id:>7}  {format_path(row.path)}"
         yield f"{'':9}{style.bad(escape_unprintable(row.error_message or 'unknown error'))}{style.dim(attempts)}"
+        if row.remedy:
+            yield f"{'':9}{escape_unprintable(row.remedy)}"
 
 
 def render_explanation(explanation: Explanation, style: Style = PLAIN) -> list[str]:
@@ -200,9 +217,7 @@ def render_explanation(explanation: Explanation, style: Style = PLAIN) -> list[s
     version = f", the newest of {explanation.versions} versions" if explanation.versions > 1 else ""
     lines = [
         style.bold(format_path(row.path)),
-        _render_line(
-            "item", f"{row.id}{version}", format_size(row.size), f"priority {row.priority}", f"shard {row.shard}"
-        ),
+        _render_line("item", f"{row.id}{version}", format_size(row.size), f"priority {row.priority}"),
         _render_line(
             "state",
             STATE_LABELS.get(row.state, row.state) + (" (duplicate)" if row.duplicate else ""),
@@ -243,19 +258,6 @@ def render_bottleneck(bottleneck: Bottleneck, style: Style = PLAIN) -> list[str]
     return lines
 
 
-def render_hit(nth: int, row: Hit, style: Style = PLAIN) -> list[str]:
-    """Render one match: number, score, path, URL and the text in the image."""
-    score = "" if row.score is None else f"{row.score:.3f}"
-    location = format_path(row.path) if row.path else f"no local file; to view it: sploot search TEXT --open {nth}"
-    lines = [f"{nth:>3}  {score:<7}{(style.bold if row.path else style.dim)(location)}"]
-    if row.url:
-        lines.append(f"{'':12}{escape_unprintable(row.url)}")
-    if row.text:
-        words = " ".join(escape_unprintable(row.text.replace("\n", " ")).split())
-        lines.append(f"{'':12}{style.dim(words[:200])}")
-    return lines
-
-
 def render_added(reply: AddReply, watched: Sequence[str] = (), *, is_dry_run: bool = False) -> str:
     """Render the result of one `sploot add` as sentences; `watched` are the folders that are now watched."""
     counts = {outcome: number for outcome, number in reply.counts.items() if number}
@@ -274,9 +276,9 @@ def render_added(reply: AddReply, watched: Sequence[str] = (), *, is_dry_run: bo
     if is_dry_run:
         return " ".join([*sentences, "Nothing was sent."])
     if len(watched) == 1:
-        sentences.append(f"Watching {format_path(watched[0])}.")
+        sentences.append(f"Watching {format_path(watched[0])} for new ones.")
     elif watched:
-        sentences.append(f"Watching {len(watched):,} folders.")
+        sentences.append(f"Watching {len(watched):,} folders for new ones.")
     if reply.scanning:
         sentences.append("Scanning continues in the background; check with: sploot status")
     return " ".join(sentences) or "Nothing was added."

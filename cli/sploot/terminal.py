@@ -25,6 +25,15 @@ def supports_ansi(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def get_columns(stream: TextIO | None = None) -> int | None:
+    """Return the width of the terminal that `stream` writes to; None for a pipe or a file, which has no width."""
+    try:
+        columns = os.get_terminal_size((stream or sys.stdout).fileno()).columns
+    except (OSError, ValueError):
+        return None
+    return columns or None  # 0: the terminal does not know its size
+
+
 def print_json(value: Any) -> None:
     """Print one JSON value on one line, in ASCII: a file name that is not UTF-8 becomes escaped surrogates."""
     print(json.dumps(value))

@@ -2,36 +2,77 @@
 
 import inspect
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from sploot import typer_options
+from sploot.examples import EXAMPLES
 from splootd import __version__
 
-COMMANDS = (
-    *("add", "status", "list", "failed", "why", "search", "top", "ui", "retry", "bump", "forget", "pause", "resume"),
-    *("undo", "login", "logout", "doctor", "logs", "metrics", "backup", "restore"),
-    *("folders", "config", "service", "daemon"),
-)
-"""Each is a module of `sploot.commands`, in the order of `sploot --help`."""
+SECTIONS = {
+    "Pictures": ("add", "favourite", "links", "search", "share", "tag", "templates", "undo"),
+    "See what happens": ("failed", "list", "status", "top", "ui", "why"),
+    "The queue": ("bump", "folders", "forget", "pause", "resume", "retry"),
+    "Set up": ("config", "daemon", "login", "logout", "model", "service"),
+    "Maintenance": ("backup", "doctor", "logs", "metrics", "restore"),
+}
+"""The commands in the sections of `sploot --help`. Each is a module of `sploot.commands`."""
+
+COMMANDS = tuple(name for names in SECTIONS.values() for name in names)
 
 GROUPS = {
     "folders": "List the watched folders and their health.",
+    "tag": "Add and remove tags of pictures in the library.",
+    "templates": "Name well-known pictures, and find all that show them.",
+    "model": "Find pictures without words by a model of your choice.",
     "config": "Read and change the configuration.",
     "service": "Start the daemon at login.",
     "daemon": "Start and stop the daemon.",
 }
 
+
+class HelpWithSections(TyperGroup):
+    """Lists the commands in sections, with their whole descriptions."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the sections of `sploot`; the commands of a group are one section."""
+        is_root = ctx.parent is None
+        sections = {title: [name for name in names if name in self.commands] for title, names in SECTIONS.items()}
+        width = max(map(len, self.commands))
+        for title, names in (sections if is_root else {"Commands": sorted(self.commands)}).items():
+            if names:
+                with formatter.section(title):
+                    rows = [(f"{name:<{width}}", _describe(self.commands[name])) for name in names]
+                    formatter.write_dl(rows)
+
+
+def _describe(command: Any) -> str:
+    """Return the first paragraph of a description, on one line."""
+    return " ".join((command.help or "").partition("\n\n")[0].split())
+
+
+def _format_examples(name: str) -> str:
+    r"""Return the examples of a command. `\b` keeps their lines."""
+    return "\b\nExamples:\n" + "\n".join(f"  {example}" for example in EXAMPLES[name])
+
+
+HELP_COLUMNS_MIN, HELP_COLUMNS_MAX = 40, 80  # by default, the help is never narrower than 50
+
 APP_SETTINGS: dict[str, Any] = {
     "name": "sploot",
+    "cls": HelpWithSections,
     "help": "Every meme in a folder, in the library, searchable, exactly once.",
-    "no_args_is_help": True,
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
-    "context_settings": {"help_option_names": ["-h", "--help"]},
+    "context_settings": {
+        "help_option_names": ["-h", "--help"],
+        "terminal_width": min(HELP_COLUMNS_MAX, max(HELP_COLUMNS_MIN, shutil.get_terminal_size().columns)) - 2,
+    },
 }
 
 
@@ -46,7 +87,7 @@ def build_app(commands: Iterable[str] = COMMANDS) -> typer.Typer:
         if name in GROUPS:
             app.add_typer(_build_group(name, functions), name=name)
         else:
-            app.command(name)(functions[name])
+            app.command(name, epilog=_format_examples(name))(functions[name])
     return app
 
 
@@ -54,13 +95,18 @@ def _build_group(name: str, functions: dict[str, Callable[..., int]]) -> typer.T
     """Return a group with the given commands. The one with the name of the group runs without a subcommand."""
     has_default = name in functions
     group = typer.Typer(
-        help=GROUPS[name], no_args_is_help=not has_default, invoke_without_command=has_default, rich_markup_mode=None
+        cls=HelpWithSections,
+        help=GROUPS[name],
+        epilog=_format_examples(name) if has_default else None,
+        no_args_is_help=not has_default,
+        invoke_without_command=has_default,
+        rich_markup_mode=None,
     )
     for words, function in functions.items():
         if words == name:
             group.callback()(_as_callback(function))
         else:
-            group.command(words.removeprefix(f"{name} "))(function)
+            group.command(words.removeprefix(f"{name} "), epilog=_format_examples(words))(function)
     return group
 
 

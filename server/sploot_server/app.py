@@ -5,7 +5,10 @@ import contextlib
 import gc
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -14,75 +17,118 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from sploot_server import __version__
+from sploot_server.acceptor import raise_descriptor_limit
 from sploot_server.admin.service import AdminService
 from sploot_server.admin.socket import SOCKET_NAME, serve_admin_socket
-from sploot_server.auth.accounts import AccountStore
 from sploot_server.config import Config, ConfigError
 from sploot_server.domain.embedding import Embedder
+from sploot_server.environment import format_location
 from sploot_server.http.admission import AdmissionMiddleware
 from sploot_server.http.authentication import AuthenticationMiddleware
 from sploot_server.http.connection_limits import uvicorn_settings
 from sploot_server.http.errors import EXCEPTION_HANDLERS
 from sploot_server.http.forwarded import trust_proxies
+from sploot_server.http.guess_guard import GuessGuard
 from sploot_server.http.metrics import Metrics, MetricsMiddleware
 from sploot_server.http.push.endpoints import MESSAGE_BYTES_MAX, SSE_PATH, PushRoutes
 from sploot_server.http.push.subscriptions import SubscriptionHub
+from sploot_server.http.push.websocket_protocol import WebSocketProtocol
+from sploot_server.http.request_guard import RequestGuardMiddleware
 from sploot_server.http.routes import build_routes
 from sploot_server.http.routes.local_import import UploadByPathRoutes
 from sploot_server.http.routes.probes import ProbeRoutes
+from sploot_server.http.routes.sessions import SessionRoutes
+from sploot_server.http.routes.templates import TemplateRoutes
 from sploot_server.http.tus.handlers import TusRoutes
 from sploot_server.http.tus.upload_store import UploadStore
+from sploot_server.inference.clip_manifest import ModelUnusable
 from sploot_server.inference.worker_pool import WorkerEmbedder
+from sploot_server.library.consistency_check import ConsistencyCheck
+from sploot_server.library.curation import Curation
 from sploot_server.library.embedding_jobs import EmbeddingQueue
 from sploot_server.library.local_import import UploadByPath
+from sploot_server.library.model_change import ModelChange, OnProgress, ReplaceableEmbedder
 from sploot_server.library.search import Search
 from sploot_server.library.service import Library, now_ms
+from sploot_server.library.staged_analyses import StagedAnalyses
+from sploot_server.library.template_matcher import TemplateMatcher
+from sploot_server.library.templates import Templates
 from sploot_server.library.thumbnails import Thumbnails
+from sploot_server.models.installed_models import InstalledModels
 from sploot_server.server_process import Server, format_address, lock_data_dir, on_stdin_closed, open_listening_socket
 from sploot_server.storage.blobs.files import FileBlobs
-from sploot_server.storage_backends import open_stores
+from sploot_server.storage_backends import Stores, open_stores
 
 KEEP_ALIVE_S = 75
+SWITCH_INTERVAL_S = 0.001  # after which a thread that scores a search lets the event loop run; by default 5 ms
 PING_INTERVAL_S = 20.0  # interval of WebSocket pings, and the time allowed for each pong
 
 
 @contextlib.asynccontextmanager
-async def create_app(config: Config, embedder: Embedder | None = None) -> AsyncIterator[Starlette]:
+async def create_app(
+    config: Config, embedder: Embedder | None = None, on_reading: OnProgress = lambda done, total: None
+) -> AsyncIterator[Starlette]:
     """Open the library and yield its ASGI application; close everything in reverse order.
 
     The caller holds the lock of `config.data`. Worker processes compute the embeddings unless `embedder` is given.
+    `on_reading` is called while the library is read with another model.
     """
     async with contextlib.AsyncExitStack() as stack:
         stores = await stack.enter_async_context(open_stores(config))
+        await stores.verify_blob_store()
         for task in stores.relay_tasks:
             await stack.enter_async_context(background_task(task()))
-        upload_store = UploadStore(config.upload_dir or config.data / "partial")
-        upload_store.open()
-        await stack.enter_async_context(background_task(upload_store.run()))
-        embedder = embedder or WorkerEmbedder(
-            threads=config.embedding_threads, idle_s=config.worker_idle_s, model=config.model
-        )
-        stack.push_async_callback(embedder.close)
-        queue = EmbeddingQueue(stores.jobs, stores.blobs, embedder, stores.broker, now_ms)
-        if config.database is None:  # with a database, `sploot-server worker` processes run the jobs
-            await stack.enter_async_context(background_task(queue.run()))
+        models = InstalledModels(config.data)
+        current = ReplaceableEmbedder(embedder or open_configured_embedder(config, models))
+        stack.push_async_callback(current.close)
         thumbnails = Thumbnails(config.data / "thumbnails", idle_s=config.worker_idle_s)
         stack.push_async_callback(thumbnails.close)
+        queue = EmbeddingQueue(
+            *(stores.jobs, stores.blobs, current, stores.broker, now_ms),
+            thumbnails=thumbnails,
+            staged=StagedAnalyses(models.staged),
+            matcher=TemplateMatcher(stores.templates),
+        )
+        if config.database is None:  # with a database, `sploot-server worker` processes run the jobs
+            await stack.enter_async_context(background_task(queue.run()))
         library = Library(config, stores.assets, stores.blobs, queue, stores.broker, thumbnails=thumbnails)
+        model_change = None
+        if config.model is None and config.database is None:  # else the model comes from the command line
+            model_change = ModelChange(
+                models,
+                partial(open_embedder, config),
+                current,
+                queue=queue,
+                assets=stores.assets,
+                blobs=stores.blobs,
+                on_progress=on_reading,
+            )
+            await stack.enter_async_context(background_task(model_change.run()))
+        curation = Curation(library, stores.assets, stores.broker)
+        await stack.enter_async_context(background_task(curation.run_purge()))
         hub = SubscriptionHub(library, stores.completions, stores.broker, stores.poll_interval_s)
         await hub.open()
         await stack.enter_async_context(background_task(hub.run()))
-        search = Search(stores.search, embedder)
+        search = Search(stores.search, current)
         admission = Middleware(
-            AdmissionMiddleware, requests_max=config.requests_max, streaming_paths=frozenset({SSE_PATH})
+            AdmissionMiddleware,
+            requests_max=config.requests_max,
+            requests_per_owner_max=config.requests_per_owner_max,
+            streaming_paths=frozenset({SSE_PATH}),
         )
-        metrics = Metrics()
+        metrics, guesses = Metrics(stores.measurements), GuessGuard()
         routes = [
-            *build_routes(config, library, search, stores.shares),
-            *TusRoutes(config, library, upload_store).routes(),
+            *build_routes(config, library, search, stores.shares, curation),
+            *TemplateRoutes(Templates(stores.templates, library, current, queue.wake_workers), library).routes(),
             *PushRoutes(hub).routes(),
-            *ProbeRoutes(stores, hub, metrics).routes(),
+            *ProbeRoutes(config, stores, hub, metrics).routes(),
+            *SessionRoutes(stores.accounts, stores.sessions, guesses).routes(),
         ]
+        if config.supports_resumable_uploads:  # otherwise the server that continues an upload would not have its start
+            upload_store = UploadStore(config.upload_dir or config.data / "partial")
+            upload_store.open()
+            await stack.enter_async_context(background_task(upload_store.run()))
+            routes += TusRoutes(config, library, upload_store).routes()
         if config.allows_upload_by_path and isinstance(stores.blobs, FileBlobs):
             upload_by_path = UploadByPath(library, stores.blobs)
             stack.callback(upload_by_path.close)
@@ -91,33 +137,61 @@ async def create_app(config: Config, embedder: Embedder | None = None) -> AsyncI
             routes=routes,
             middleware=[
                 Middleware(MetricsMiddleware, metrics=metrics, routes=routes),
+                Middleware(RequestGuardMiddleware),
+                *await authentication_middleware(config, stores, guesses),
                 admission,
-                *await authentication_middleware(config, stores.accounts),
             ],
             exception_handlers=EXCEPTION_HANDLERS,
         )
+        app.router.redirect_slashes = False  # the redirect would lead to the host that the client named
         app.state.subscription_hub = hub
         app.state.accounts = stores.accounts
-        app.state.admin_service = AdminService(stores.accounts, library)
+        app.state.measurements = stores.measurements
+        check = ConsistencyCheck(stores.assets, stores.blobs, library.lock_content, now_ms)
+        app.state.admin_service = AdminService(
+            *(stores.accounts, stores.sessions, library, check, stores.shares),
+            backup=stores.backup,
+            model_change=model_change,
+        )
         yield app
 
 
-async def authentication_middleware(config: Config, accounts: AccountStore) -> list[Middleware]:
+def open_embedder(config: Config, model: Path | None) -> WorkerEmbedder:
+    """Return an embedder with the picture model in a folder, if any. Raise ModelUnusable."""
+    return WorkerEmbedder(threads=config.embedding_threads, idle_s=config.worker_idle_s, model=model)
+
+
+def open_configured_embedder(config: Config, models: InstalledModels) -> WorkerEmbedder:
+    """Return an embedder with the model of the command line, or with the installed one if that is still usable."""
+    if config.model is not None:
+        return open_embedder(config, config.model)
+    try:
+        return open_embedder(config, models.in_use())
+    except ModelUnusable as error:
+        structlog.get_logger().warning("the installed model is not used", error=str(error))
+        return open_embedder(config, None)
+
+
+async def authentication_middleware(config: Config, stores: Stores, guesses: GuessGuard) -> list[Middleware]:
     """Return the authentication middleware; none on a Unix socket without `--accounts`.
 
-    Raise ConfigError if the server is public and no valid token exists.
+    Raise ConfigError if the server is public and no user exists.
     """
-    if config.is_public and not any(token.is_valid(now_ms()) for token in await accounts.list_tokens()):
+    if config.is_public and not await stores.accounts.has_users():
         raise ConfigError(
-            f"--host {config.host} is reachable from other machines, but no valid token exists. Create one with "
-            f"`sploot-server user add NAME --data {config.data}` and `sploot-server token create NAME --data "
-            f"{config.data}`, or omit --host."
+            f"--host {config.host} is reachable from other machines, but no user exists. Add one with "
+            f"`sploot-server user invite NAME{format_location(config.data)}`, or omit --host."
         )
     if config.uds is not None and not config.accounts:
         return []
     return [
         Middleware(
-            AuthenticationMiddleware, accounts=accounts, required=config.is_public or config.accounts, now_ms=now_ms
+            AuthenticationMiddleware,
+            accounts=stores.accounts,
+            sessions=stores.sessions,
+            guesses=guesses,
+            required=config.is_public or config.accounts,
+            now_ms=now_ms,
         )
     ]
 
@@ -134,18 +208,20 @@ async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None
             await task
 
 
-def run(config: Config, *, exit_with_stdin: bool, on_ready: Callable[[str], None]) -> None:
+def run(config: Config, *, exit_with_stdin: bool, on_ready: Callable[[str], None], on_reading: OnProgress) -> None:
     """Serve until stopped. Raise DataDirLocked, ConfigError or DatabaseError before listening.
 
-    `on_ready` is called once, with the address, when the server accepts requests.
+    `on_ready` is called once, with the address, when the server accepts requests; `on_reading` as by `create_app`.
     """
     os.umask(0o077)  # only the owner may read the library and connect to its socket
+    raise_descriptor_limit()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     with (
         lock_data_dir(config.data, config.lock_wait_s),
         open_listening_socket(config) as listener,
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
     ):
-        runner.run(_serve(config, listener, exit_with_stdin=exit_with_stdin, on_ready=on_ready))
+        runner.run(_serve(config, listener, exit_with_stdin=exit_with_stdin, on_ready=on_ready, on_reading=on_reading))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -166,8 +242,8 @@ def create_server(app: Starlette, config: Config, on_listening: Callable[[], Non
         access_log=False,
         server_header=False,
         date_header=config.uds is None,
-        **uvicorn_settings(config),
-        ws="websockets-sansio",
+        **uvicorn_settings(config, app.state.measurements),
+        ws=WebSocketProtocol,
         ws_max_size=MESSAGE_BYTES_MAX,
         # The kernel reports a closed Unix socket immediately; a TCP connection can break without notice.
         ws_ping_interval=None if config.uds else PING_INTERVAL_S,
@@ -184,7 +260,12 @@ def create_server(app: Starlette, config: Config, on_listening: Callable[[], Non
 
 
 async def _serve(
-    config: Config, listener: socket.socket, *, exit_with_stdin: bool, on_ready: Callable[[str], None]
+    config: Config,
+    listener: socket.socket,
+    *,
+    exit_with_stdin: bool,
+    on_ready: Callable[[str], None],
+    on_reading: OnProgress,
 ) -> None:
     logger = structlog.get_logger()
     address = format_address(listener, "http" if config.tls_cert is None else "https")
@@ -193,7 +274,10 @@ async def _serve(
         logger.info("listening", address=address, data=str(config.data), version=__version__)
         on_ready(address)
 
-    async with create_app(config) as app, serve_admin_socket(config.data / SOCKET_NAME, app.state.admin_service):
+    async with (
+        create_app(config, on_reading=on_reading) as app,
+        serve_admin_socket(config.data / SOCKET_NAME, app.state.admin_service),
+    ):
         server = create_server(app, config, on_listening)
         gc.freeze()  # everything built so far lives as long as the process; full collections would scan it in vain
         if exit_with_stdin:

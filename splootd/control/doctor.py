@@ -1,39 +1,44 @@
 """Health checks of `sploot doctor` that must run inside the daemon, with its permissions and its network access."""
 
 import asyncio
-import contextlib
 import errno
-import hashlib
 import os
-import secrets
 import shutil
 import sqlite3
-import struct
+import subprocess
 import sys
-import zlib
 from collections.abc import Awaitable, Callable, Sequence
 
 from splootd import __version__
 from splootd.control.context import Context
-from splootd.core.item import Version
 from splootd.errors import RateLimited, SplootError, StoreDamaged, Unauthenticated
-from splootd.file_reader import Content
 from splootd.protocol import Finding, Findings, RunDoctor, SelfTest
+from splootd.remote.self_test import run_self_test
 from splootd.remote.tls_probe import probe
 from splootd.store import recovery
 from splootd.store.maintenance import check_integrity, seconds_since_integrity_check
-from splootd.watch.inotify_info import INOTIFY_LIMITS_DIR, inotify_fds, is_network_filesystem, watched_inodes
+from splootd.watch.folder_problem import find_problem
+from splootd.watch.inotify_info import INOTIFY_LIMITS_DIR, inotify_fds, watched_inodes
+from splootd.watch.mounts import is_network_filesystem
 
 CHECK_TIMEOUT_S = 60.0  # for each check except the integrity check of the database
 INTEGRITY_CHECK_TIMEOUT_S = 600.0
 INLINE_INTEGRITY_CHECK_BYTES_MAX = 256 << 10  # a database of this size takes a few milliseconds
-LOCAL_SERVER_TIMEOUT_S = 30.0
 SYNC_CLOCK_COMMAND = "sudo sntp -sS time.apple.com" if sys.platform == "darwin" else "timedatectl set-ntp true"
 CLOCK_SKEW_MAX_S = 60.0
 CERTIFICATE_VALIDITY_MIN_S = 14 * 86_400.0
 FREE_SPACE_MIN_BYTES = 100_000_000
 FREE_SPACE_WARN_BYTES = 1_000_000_000
 WATCHES_SHARE_MAX = 0.8
+TESSERACT_SCRIPTS = {  # by the names of tesseract's models
+    "rus": "Cyrillic",
+    "ara": "Arabic",
+    "hin": "Hindi",
+    "kor": "Korean",
+    "ell": "Greek",
+    "tha": "Thai",
+    "heb": "Hebrew",
+}
 # In earlier versions two processes that checkpoint can corrupt a database: https://sqlite.org/wal.html
 WAL_RESET_FIXED_VERSION = (3, 51, 3)
 
@@ -54,6 +59,7 @@ def _select_checks(request: RunDoctor) -> dict[str, Check]:
     return {
         "server": _check_server,
         "connection": _check_connection,
+        "scripts": _check_scripts,
         "folders": _check_folders,
         "watches": _check_inotify_watches,
         "disk": _check_disk_space,
@@ -83,7 +89,7 @@ async def _check_server(context: Context) -> Sequence[Finding]:
     actions = [Finding("library", "error", action.what, action.command) for action in context.extra_actions_required()]
     if actions and context.config.is_local:
         return actions
-    await _wait_for_local_server(context)
+    await context.wait_for_local_server()
     limits = await context.client.limits()
     types = ", ".join(sorted(each.partition("/")[2] for each in limits.types))
     server = "the local server" if context.config.is_local else context.config.server
@@ -97,18 +103,12 @@ async def _check_server(context: Context) -> Sequence[Finding]:
     return findings
 
 
-async def _wait_for_local_server(context: Context) -> None:
-    """Wait for the local server, which may be starting. A remote server is not waited for."""
-    if context.config.is_local:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOCAL_SERVER_TIMEOUT_S):
-                await context.admission.wait_until_reachable()
-
-
 async def _check_connection(context: Context) -> Sequence[Finding]:
-    """Check TLS and the clock skew. A local server needs neither."""
+    """Check TLS and the clock skew. A local server needs neither, and a proxy may be the only way to the server."""
     if context.config.is_local:
         return []
+    if context.client.proxy is not None:
+        return [Finding("proxy", "ok", f"requests go through the proxy {context.client.proxy}")]
     async with context.client.control_slot():
         result = await probe(context.config.server, context.clock)
     findings = []
@@ -125,6 +125,28 @@ async def _check_connection(context: Context) -> Sequence[Finding]:
         message = f"the clock of this machine differs from the server's by {result.clock_skew_s:+.0f} s"
         findings.append(Finding("clock", "error" if is_off else "ok", message, SYNC_CLOCK_COMMAND if is_off else None))
     return findings
+
+
+async def _check_scripts(context: Context) -> Sequence[Finding]:
+    """Name the scripts that the local server cannot read in images; a remote server's are not known."""
+    if not context.config.is_local:
+        return []
+    missing = await asyncio.to_thread(_list_missing_scripts)
+    if not missing:
+        return [Finding("scripts", "ok", "the local server reads text in all of its scripts")]
+    names = ", ".join(TESSERACT_SCRIPTS[each] for each in missing)
+    message = (
+        f"the local server does not read text in {names}: install tesseract with the languages {', '.join(missing)}"
+    )
+    return [Finding("scripts", "ok", message)]
+
+
+def _list_missing_scripts() -> Sequence[str]:
+    program = shutil.which("tesseract")
+    if program is None:
+        return list(TESSERACT_SCRIPTS)
+    result = subprocess.run([program, "--list-langs"], capture_output=True, text=True, check=False)  # noqa: S603 - fixed
+    return [each for each in TESSERACT_SCRIPTS if each not in result.stdout.split()]
 
 
 async def _check_folders(context: Context) -> Sequence[Finding]:
@@ -148,9 +170,6 @@ def _check_folder_readable(folder: bytes) -> Finding | None:
     try:
         with os.scandir(folder) as entries:
             next(entries, None)
-    except FileNotFoundError:
-        message = f"{name} is missing (unmounted?); its queued files are kept"
-        return Finding("folder", "error", message, f"sploot folders remove {name}")
     except OSError as error:
         if sys.platform == "darwin" and error.errno == errno.EPERM:
             message = (
@@ -159,7 +178,8 @@ def _check_folder_readable(folder: bytes) -> Finding | None:
             )
             settings = "x-apple.systempreferences:com.apple.preference.security?Privacy_FilesAndFolders"
             return Finding("folder", "error", message, f"open '{settings}'")
-        return Finding("folder", "error", f"{name} cannot be read: {error.strerror}", f"chmod u+rx {name}")
+        problem = find_problem(folder, error)
+        return Finding("folder", "error", "; ".join(filter(None, (problem.detail, problem.advice))), problem.command)
     return None
 
 
@@ -172,7 +192,7 @@ async def _check_inotify_watches(context: Context) -> Sequence[Finding]:
         allowed = int((INOTIFY_LIMITS_DIR / "max_user_watches").read_text())
     except (OSError, ValueError):
         return []
-    used = sum(len(watched_inodes(fd)) for fd in inotify_fds())
+    used = sum(watched_inodes(fd).total() for fd in inotify_fds())
     message = f"the daemon uses {used:,} of {allowed:,} inotify watches per user"
     if used > WATCHES_SHARE_MAX * allowed:
         return [Finding("watches", "error", message, f"sudo sysctl fs.inotify.max_user_watches={2 * allowed}")]
@@ -233,26 +253,7 @@ async def _run_self_test(context: Context) -> Sequence[Finding]:
     """Upload a random image, look it up, and delete it permanently."""
     if context.config.is_local and context.extra_actions_required():
         return []
-    data = tiny_png(secrets.token_bytes(48))
-    sha256 = hashlib.sha256(data).digest()
-    version = Version(size=len(data), mtime_ns=0, device=0, inode=0)
-    content = Content(b"/self-test.png", version, sha256, "image/png", "png", True, data, None)
-    stored = await context.client.upload(content)
-    try:
-        found = await context.client.check(sha256, control=True)
-    finally:
-        await context.client.delete_permanently(stored.asset_id)
-    if found is None or await context.client.check(sha256, control=True) is not None:
+    if not await run_self_test(context.client):
         message = "the library reported a wrong state for an image that was uploaded and deleted"
         return [Finding("self-test", "error", message, "sploot logs")]
     return [Finding("self-test", "ok", "an image was uploaded, found and deleted")]
-
-
-def tiny_png(pixels: bytes) -> bytes:
-    """Encode 48 bytes as a PNG of 4 by 4 RGB pixels (ISO/IEC 15948)."""
-    rows = b"".join(b"\0" + pixels[at : at + 12] for at in range(0, 48, 12))
-    header = struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )

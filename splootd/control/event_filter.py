@@ -1,8 +1,11 @@
 """Event filter of one subscriber."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from splootd.store.read_queries import ItemEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +19,9 @@ class EventFilter:
     item: int | None = None
     path: str | None = None
 
-    def matches(self, entry: dict[str, Any]) -> bool:
+    def matches(self, event: ItemEvent) -> bool:
         """Return True when an item event matches the filter."""
-        return self.item in (None, entry["item"]) and self._is_below(entry["path"])
+        return self.item in (None, event.item_id) and (self.folder is None or self._is_below(os.fsdecode(event.path)))
 
     def filter_transfers(self, transfers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the transfers that match the filter."""

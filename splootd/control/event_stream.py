@@ -21,6 +21,7 @@ STATUS_EVENT = "status"
 PAGE_EVENTS = 500
 HEARTBEAT_S = 15.0
 STORE_ERROR_RETRY_S = 1.0
+LOG_INTERVAL_S = 1.0  # between two queries for events while only the log receives them
 TRANSFERS_INTERVAL_S = 0.25  # minimum time between two `transfers` events
 SNAPSHOT_INTERVAL_S = 1.0  # minimum time between two snapshots of a source
 PROGRESS_INTERVAL_S = 0.25  # at most four progress events per second
@@ -96,9 +97,10 @@ class EventStream:
                 await asyncio.sleep(STORE_ERROR_RETRY_S)
                 continue
             for event in events:
-                self._event_bus.publish(event_to_dict(event))
+                self._event_bus.publish(event)
                 last_seq = event.seq
-            if not events:
+            if len(events) < PAGE_EVENTS:
+                await self._event_bus.wait_for_live_subscriber(LOG_INTERVAL_S)
                 await self._wake_signal.wait(signal_snapshot, None)
 
     def close(self) -> None:
@@ -129,8 +131,8 @@ class EventStream:
             )
             while last_seq < newest and (missed := await self._read_queries.events(since=last_seq, limit=PAGE_EVENTS)):
                 for event in missed:
-                    if event_filter.matches(entry := event_to_dict(event)):
-                        yield format_sse_event("item", entry, event.seq)
+                    if event_filter.matches(event):
+                        yield format_sse_event("item", event_to_dict(event), event.seq)
                     last_seq = event.seq
             async for chunk in self._stream_live(subscriber, last_seq, event_filter, _SnapshotTracker(sources)):
                 yield chunk
@@ -147,11 +149,11 @@ class EventStream:
             yield first
         while not self._closed.is_set():
             pause_s = SNAPSHOT_INTERVAL_S if snapshots else HEARTBEAT_S
-            entries, dropped = await subscriber.receive(
+            events, dropped = await subscriber.receive(
                 TRANSFERS_INTERVAL_S if sent_transfers or self._metrics.transfers else pause_s
             )
-            chunks = [format_sse_event("item", entry, entry["seq"]) for entry in entries if entry["seq"] > last_seq]
-            last_seq = max([last_seq, *(entry["seq"] for entry in entries)])
+            chunks = [format_sse_event("item", event_to_dict(each), each.seq) for each in events if each.seq > last_seq]
+            last_seq = max([last_seq, *(each.seq for each in events)])
             if dropped:  # a full mailbox drops the newest events, so this marks the gap after those before it
                 chunks.append(format_sse_event("dropped", {"count": dropped}))
             now = loop.time()

@@ -2,26 +2,16 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from splootd.control.presence import Presence
+from splootd.control.remedies import describe_remedy
 from splootd.core.backoff import ATTEMPTS_MAX
-from splootd.core.error_code import ErrorCode
 from splootd.core.item import Item, State
 from splootd.protocol import ActionRequired, FolderRow
-
-ADVICE: Mapping[ErrorCode, str] = {
-    ErrorCode.TOO_LARGE: "make the file smaller, or raise the server's limit",
-    ErrorCode.EMPTY: "replace the empty file",
-    ErrorCode.NOT_AN_IMAGE: "check what kind of file it is",
-    ErrorCode.UNREADABLE: "check the permissions of the file and its disk",
-    ErrorCode.NOT_A_FILE: "use a regular file",
-    ErrorCode.EMBEDDING_FAILED: "check that the file opens in an image viewer",
-    ErrorCode.REJECTED: "check the server's message",
-}
-"""What the user should do before retrying a failed item. Errors without an entry need only the retry."""
+from splootd.text import display_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +22,7 @@ class Blocker:
     state: str
     retry_at: float | None
     suspend_reason: str | None = None  # set while uploads are suspended although the server is healthy
+    detail: str | None = None  # the last error of the server or of the way to it
 
 
 def format_clock_time(at: float, now: float) -> str:
@@ -45,6 +36,8 @@ def describe_next_step(item: Item, blocker: Blocker, presence: Presence, now: fl
     match item.state:
         case State.PENDING:
             return _describe_pending(item, blocker, now)
+        case State.UPLOADING if blocker.state == "silent":
+            return f"Uploading, but the server accepts requests and does not respond ({blocker.detail})."
         case State.UPLOADING:
             return "Uploading now."
         case State.EMBEDDING:
@@ -52,13 +45,12 @@ def describe_next_step(item: Item, blocker: Blocker, presence: Presence, now: fl
         case State.READY:
             return _describe_ready(item, presence, now)
         case State.FAILED:
-            advice = ADVICE.get(ErrorCode(item.error_code)) if item.error_code else None
-            advice_prefix = f"{advice}, then run: " if advice else "run: "
-            return f"Not retried automatically. To retry, {advice_prefix}sploot retry {item.id}"
+            return f"Not retried automatically. {describe_remedy(item) or ''}".rstrip()
         case State.MISSING:
-            return "The file no longer exists. It is queued again if it reappears in a watched folder."
+            text = "The file no longer exists. It is queued again if it reappears in a watched folder."
+            return f"{text} {describe_remedy(item) or ''}".rstrip()
         case State.SKIPPED:
-            return _describe_skipped(item)
+            return f"It is not uploaded. {describe_remedy(item) or ''}".rstrip()
 
 
 def _describe_ready(item: Item, presence: Presence, now: float) -> str:
@@ -88,9 +80,15 @@ def _describe_pending(item: Item, blocker: Blocker, now: float) -> str:
     retry_text = f" at {format_clock_time(blocker.retry_at, now)}" if blocker.retry_at else ""
     match blocker.state:
         case "signed_out":
-            return "Waiting: you are signed out. Sign in: sploot login"
-        case "unreachable":
-            return f"Waiting: the server cannot be reached; retries{retry_text or ' soon'}."
+            return f"Waiting: {blocker.detail or 'you are signed out'}. Sign in: sploot login"
+        case "silent":
+            return f"Waiting: the server accepts requests but does not respond ({blocker.detail})."
+        case "embeddings_fail" | "full":
+            return f"Waiting: {blocker.detail}; tests again{retry_text or ' soon'}. To upload anyway: sploot resume"
+        case "degraded":
+            return f"Waiting: the server fails on some files and is being tested; retries{retry_text or ' soon'}."
+        case "unreachable" | "starting":
+            return f"Waiting: {blocker.detail or 'the server cannot be reached'}; retries{retry_text or ' soon'}."
         case "rate_limited":
             return f"Rate-limited by the server; retries{retry_text or ' soon'}."
         case _ if blocker.suspend_reason:
@@ -99,42 +97,33 @@ def _describe_pending(item: Item, blocker: Blocker, now: float) -> str:
             return "Waiting for its turn in the queue."
 
 
-def _describe_skipped(item: Item) -> str:
-    match item.error_code:
-        case ErrorCode.REMOVED:
-            return "Removed from the library; not uploaded again. To upload it again: sploot add --force PATH"
-        case ErrorCode.CANCELLED:
-            return f"You removed it from the queue. To queue it again: sploot retry {item.id}"
-        case _:
-            return "It is not uploaded."
-
-
 def list_actions_required(
-    failed_count: int, sign_in_error: str | None, folders: Iterable[FolderRow]
+    failed_count: int, sign_in_error: str | None, folders: Iterable[FolderRow], *, unsearchable_count: int = 0
 ) -> list[ActionRequired]:
-    """Return the problems that only the user can fix, most urgent first. `sign_in_error` is set while signed out."""
+    """Return the problems that only the user can fix, most urgent first. `sign_in_error` is set while signed out.
+
+    `unsearchable_count` files are in the library, but it cannot find them; `failed_count` others failed.
+    """
     actions = []
     if sign_in_error is not None:
         actions.append(ActionRequired(sign_in_error, 1, "sploot login"))
-    if failed_count:
-        actions.append(
-            ActionRequired(
-                f"{failed_count} {'file' if failed_count == 1 else 'files'} failed",
-                failed_count,
-                "sploot failed",
-            )
-        )
+    for count, what in ((failed_count, "failed"), (unsearchable_count, "in the library cannot be found by searching")):
+        if count:
+            files = "1 file" if count == 1 else f"{count} files"
+            actions.append(ActionRequired(f"{files} {what}", count, "sploot failed"))
     for state, one, many in (
         ("missing", "is missing (unmounted?); its queued files are kept", "are missing (unmounted?)"),
         ("unreadable", "cannot be read", "cannot be read"),
     ):
-        unavailable = [folder.path for folder in folders if folder.state == state]
+        unavailable = [folder for folder in folders if folder.state == state]
+        name = display_path(os.fsencode(unavailable[0].path)) if unavailable else ""
         if len(unavailable) == 1:
-            actions.append(ActionRequired(f"the folder {unavailable[0]} {one}", 1, "sploot folders"))
+            what = unavailable[0].detail or f"the folder {name} {one}"
+            actions.append(ActionRequired(what, 1, "sploot folders"))
         elif unavailable:
             actions.append(
                 ActionRequired(
-                    f"{len(unavailable)} folders, {unavailable[0]} among them, {many}",
+                    f"{len(unavailable)} folders, {name} among them, {many}",
                     len(unavailable),
                     "sploot folders",
                 )

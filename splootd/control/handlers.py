@@ -3,11 +3,12 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Collection, Sized
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, assert_never
 
 from splootd import protocol
-from splootd.control import doctor, items, metrics, search, serializers
+from splootd.control import doctor, items, library, metrics, search, serializers, settings_page, templates
 from splootd.control.backup import backup
 from splootd.control.context import Context
 from splootd.control.event_filter import EventFilter
@@ -15,13 +16,18 @@ from splootd.control.event_stream import EventStream
 from splootd.control.explain import Blocker, describe_next_step
 from splootd.control.live_snapshots import build_snapshot_sources
 from splootd.control.presence import check_presence
-from splootd.control.status import build_status, folder_rows, get_connection_state
+from splootd.control.remedies import can_retry_file
+from splootd.control.status import build_status, folder_rows, get_connection_state, get_server_status
 from splootd.control.undo import undo
 from splootd.core.error_code import ErrorCode
 from splootd.core.item import Item, Priority
 from splootd.core.post_upload_action import PostUploadAction
+from splootd.core.tags import clean_tags
 from splootd.errors import RequestError
+from splootd.store.accounts import open_account
 from splootd.store.recovery import RECOVERY_NOTICE
+from splootd.system.file_manager import reveal
+from splootd.text import printable
 
 TARGETS_MAX = 10_000
 
@@ -35,12 +41,22 @@ Reply = (
     | protocol.MessageReply
     | protocol.Folders
     | protocol.Hits
+    | protocol.EditedAssets
+    | protocol.SharedAssets
+    | protocol.TemplateRows
     | protocol.Report
     | protocol.Bottleneck
     | protocol.Findings
     | protocol.UndoReply
     | protocol.UiUrl
+    | protocol.Settings
+    | protocol.FolderNames
 )
+FOR_THE_LIBRARY = (
+    *(protocol.Search, protocol.EditAssets, protocol.Share, protocol.GetShareLinks, protocol.SaveImage),
+    *(protocol.GetTemplates, protocol.LearnTemplate, protocol.NameTemplate, protocol.RemoveTemplate),
+)
+"""Requests that the library answers. One of them may be the first command of all, which starts the local server."""
 HandlerResult = Reply | AsyncIterator[bytes] | items.JsonLines | str
 
 
@@ -68,6 +84,8 @@ class RequestHandlers:
 
     async def handle(self, request: protocol.AnyRequest, idempotency_key: str) -> HandlerResult:  # noqa: PLR0912 - one case per request
         """Return the reply to `request`. Raises SplootError. A repeated call has the same `idempotency_key`."""
+        if isinstance(request, FOR_THE_LIBRARY):
+            await self._context.wait_for_local_server()
         match request:
             case protocol.GetStatus():
                 return await self.status()
@@ -99,6 +117,23 @@ class RequestHandlers:
                 return await self.remove_folder(request)
             case protocol.Search():
                 return await search.search_library(self._context, request)
+            case protocol.EditAssets():
+                return await library.edit_assets(self._context, request)
+            case protocol.Share():
+                return await library.share(self._context, request)
+            case protocol.GetShareLinks():
+                return await library.list_share_links(self._context)
+            case protocol.SaveImage():
+                return await library.save_image(self._context, request)
+            case protocol.GetTemplates():
+                return await templates.list_templates(self._context)
+            case protocol.LearnTemplate():
+                return await templates.learn_template(self._context, request)
+            case protocol.NameTemplate():
+                versions = await self._find_versions(request.target)
+                return await templates.name_template(self._context, request, versions[0] if versions else None)
+            case protocol.RemoveTemplate():
+                return await templates.remove_template(self._context, request)
             case protocol.Login():
                 return await self.login(request)
             case protocol.Logout():
@@ -119,6 +154,14 @@ class RequestHandlers:
                 return protocol.UiUrl(
                     await self._context.web_ui.create_login_url(reset=request.reset, asset_id=request.asset)
                 )
+            case protocol.GetSettings():
+                return settings_page.get_settings(self._context, os.environ)
+            case protocol.ChangeSetting():
+                return await settings_page.change_setting(self._context, request, os.environ)
+            case protocol.FindFolders():
+                return await asyncio.to_thread(settings_page.find_folders, request.text, Path.home())
+            case protocol.Reveal():
+                return await self.reveal(request)
             case _:
                 assert_never(request)
 
@@ -134,8 +177,13 @@ class RequestHandlers:
         if request.priority.upper() not in Priority.__members__:
             names = ", ".join(priority.label for priority in Priority)
             raise RequestError("bad_priority", f"unknown priority {request.priority[:40]!r}", f"use one of: {names}")
+        _check_server(request.server, self._context.config.server)
         await _validate_post_upload_action(request.after_upload)
-        return await self._context.importer.add(request, idempotency_key)
+        try:
+            tags = clean_tags(request.tags)
+        except ValueError as error:
+            raise RequestError("bad_tag", str(error), "use other words for --tag") from None
+        return await self._context.importer.add(replace(request, tags=tags), idempotency_key)
 
     async def progress(self, request: protocol.GetProgress) -> protocol.Progress | AsyncIterator[bytes]:
         async def get_progress() -> protocol.Progress:
@@ -163,17 +211,33 @@ class RequestHandlers:
         context = self._context
         versions = await self._find_versions(request.target)
         if not versions:
-            raise RequestError("not_found", f"{request.target[:4096]} is not in the queue", "sploot add", status=404)
+            raise RequestError(
+                "not_found",
+                f"{request.target[:4096]} is not in the queue",
+                "to add a file: sploot add PATH",
+                status=404,
+            )
         item, admission = versions[0], context.admission
-        blocker = Blocker(admission.is_paused, admission.state, admission.retry_at, admission.suspend_reason)
+        server = get_server_status(context)
+        blocker = Blocker(
+            admission.is_paused, server.state, admission.retry_at, admission.suspend_reason, server.detail
+        )
         attempts, presence = await context.read_queries.attempts(item.id), await check_presence(context, item)
         return protocol.Explanation(
             item=serializers.to_item_row(item, await items.folder_paths(context)),
             attempts=tuple(serializers.to_attempt_row(attempt) for attempt in attempts),
             next=describe_next_step(item, blocker, presence, context.clock.now()),
             versions=len(versions),
+            can_retry=await asyncio.to_thread(can_retry_file, item),
             removed_at=serializers.format_iso_or_none(presence.removed_at),
         )
+
+    async def reveal(self, request: protocol.Reveal) -> protocol.MessageReply:
+        versions = await self._find_versions(request.target)
+        if not versions:
+            raise RequestError("not_found", f"{request.target[:4096]} is not in the queue", "sploot add", status=404)
+        await reveal(versions[0].path)
+        return protocol.MessageReply("Shown in its folder.")
 
     async def _find_versions(self, target: str) -> list[Item]:
         """Return the items of an id or a path, newest version first. Symbolic links in a path are resolved."""
@@ -238,19 +302,35 @@ class RequestHandlers:
         await self._context.settings_store.set("paused", value, now=self._context.clock.now())
 
     async def remove_folder(self, request: protocol.RemoveFolder) -> protocol.MessageReply:
-        path = await asyncio.to_thread(os.path.realpath, os.fsencode(request.folder))
+        path = os.fsencode(request.folder.rstrip("/") or "/")  # the watched folder may be a symlink by now
         if not await self._context.folder_store.unwatch(path):
-            raise RequestError("not_found", f"{request.folder[:4096]} is not watched", "sploot folders", status=404)
+            path = await asyncio.to_thread(os.path.realpath, path)
+            if not await self._context.folder_store.unwatch(path):
+                raise RequestError("not_found", f"{request.folder[:4096]} is not watched", "sploot folders", status=404)
         self._context.watcher.unwatch(path)
         return protocol.MessageReply(f"Stopped watching {os.fsdecode(path)}. Its queued files stay queued.")
 
     async def login(self, request: protocol.Login) -> protocol.MessageReply:
-        await self._context.credentials.save(request.token, request.token_command)
-        return protocol.MessageReply("Token command saved." if request.token_command else "Token saved.")
+        credentials, config = self._context.credentials, self._context.config
+        before = credentials.account
+        await credentials.save(request.token, request.token_command)
+        saved = "Token command saved." if request.token_command else "Token saved."
+        account = None if config.is_local else await credentials.fetch_subject()
+        if account in (None, before):
+            return protocol.MessageReply(saved)
+        await open_account(self._context.database, config.server, account)
+        if before is None:
+            credentials.account = account
+            return protocol.MessageReply(saved)
+        return protocol.MessageReply(
+            f"{saved} It belongs to another account ({account}) than before ({before}). Each account has a queue of its"
+            " own; watched folders are uploaded to the current one. To prevent that: sploot pause",
+            restart=True,
+        )
 
     async def logout(self) -> protocol.MessageReply:
-        await self._context.credentials.clear()
-        return protocol.MessageReply("Signed out. The saved token was deleted.")
+        had_token = await self._context.credentials.clear()
+        return protocol.MessageReply("Signed out. The saved token was deleted." if had_token else "No token was saved.")
 
     async def actions_required(self) -> tuple[protocol.ActionRequired, ...]:
         return (await self.status()).actions_required
@@ -267,6 +347,17 @@ class RequestHandlers:
 def _check_count(targets: Sized) -> None:
     if len(targets) > TARGETS_MAX:
         raise RequestError("too_many", f"one request changes at most {TARGETS_MAX} items", "use several requests")
+
+
+def _check_server(wanted: str | None, current: str) -> None:
+    """Raise RequestError if the command's SPLOOT_SERVER is another server than the one that the daemon uploads to."""
+    if wanted is not None and wanted.strip().rstrip("/") != current.rstrip("/"):
+        raise RequestError(
+            "other_server",
+            f"the daemon uploads to {current}, but SPLOOT_SERVER is {printable(wanted)}: nothing was queued",
+            f"to upload there: sploot config set server {printable(wanted)}; to keep {current}: unset SPLOOT_SERVER",
+            status=409,
+        )
 
 
 async def _validate_post_upload_action(action: str) -> None:

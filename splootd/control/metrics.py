@@ -8,6 +8,7 @@ from collections import Counter
 from splootd import __version__, protocol
 from splootd.clock import Clock
 from splootd.control.context import Context
+from splootd.control.disk_space import find_full_disk
 from splootd.control.serializers import format_iso
 from splootd.control.status import folder_rows, get_rss_bytes, get_server_status
 from splootd.core.bottleneck import Measurements, find_bottleneck
@@ -91,7 +92,9 @@ def build_report(context: Context) -> protocol.Report:
 async def build_bottleneck(context: Context) -> protocol.Bottleneck:
     """Diagnose the current bottleneck."""
     counts, due = await context.read_queries.counts(), await context.queue.next_due()
+    full = await find_full_disk(context)
     admission, metrics, client, now = context.admission, context.metrics, context.client, context.clock.now()
+    server = get_server_status(context)
     diagnosis = find_bottleneck(
         Measurements(
             pending=counts.by_state[State.PENDING],
@@ -99,10 +102,11 @@ async def build_bottleneck(context: Context) -> protocol.Bottleneck:
             uploading=counts.by_state[State.UPLOADING],
             embedding=counts.by_state[State.EMBEDDING],
             is_paused=admission.is_paused,
+            full_disk=(full.what, full.command) if full else None,
             suspend_reason=admission.suspend_reason,
             is_local=context.config.is_local,
-            server_state=admission.state,
-            server_detail=admission.detail or "",
+            server_state=server.state,
+            server_detail=server.detail or "",
             retry_in_s=None if admission.retry_at is None else max(0.0, admission.retry_at - now),
             delayed_until_s=None if due is None else due - now,
             concurrency=context.adaptive_concurrency.concurrency,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from splootd.control.context import Context
 from splootd.core.item import Item, State
 from splootd.errors import ResourceExhausted, ServerError
+from splootd.remote.responses import EmbeddingStatus
 from splootd.store.move_journal import Move
 
 PRESENCE_TIMEOUT_S = 5.0  # for the server's response, because a person is waiting
@@ -29,10 +30,13 @@ async def check_presence(context: Context, item: Item) -> Presence:
     removed_at = entry.removed_at if entry else None
     try:
         async with asyncio.timeout(PRESENCE_TIMEOUT_S):
-            stored_asset = await context.client.check(item.sha256, control=True)
+            has_asset = await context.client.check(item.sha256, control=True) is not None
+            if not has_asset and entry is not None:  # only the query by id proves a removal, see `Delivery`
+                report = await context.client.embedding_status(entry.asset_id)
+                has_asset = report.status is not EmbeddingStatus.UNKNOWN
     except (ServerError, ResourceExhausted, TimeoutError):
         return Presence(removed_at, is_confirmed=False, move=move)
-    if stored_asset is not None:
+    if has_asset:
         await context.ledger.mark_seen(item.sha256, now=now)
         return Presence(None, move=move)
     await context.ledger.mark_removed(item.sha256, now=now)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from splootd import protocol
+from splootd.control.remedies import can_retry, describe_remedy
+from splootd.core.error_code import ErrorCode
 from splootd.core.item import Item, State
 from splootd.core.lifecycle import FINAL_STATES
 from splootd.metrics import Transfer
@@ -47,6 +49,8 @@ def item_to_dict(item: Item, folders: Mapping[int, str]) -> dict[str, Any]:
         "folder": None if item.folder_id is None else folders.get(item.folder_id),
         "tags": item.tags,
         "error_code": item.error_code,
+        "remedy": describe_remedy(item),
+        "can_retry": can_retry(item),
     }
 
 
@@ -82,6 +86,9 @@ def to_progress(import_id: int, stored: read_queries.ImportProgress) -> protocol
         bytes_total=stored.bytes_total,
         bytes_done=stored.bytes_done,
         ended=is_ended,
+        copies=stored.copies,
+        removed=stored.errors.get(ErrorCode.REMOVED, 0),
+        errors=dict(stored.errors),
         due_at=format_iso_or_none(stored.due_at),
     )
 
@@ -92,18 +99,17 @@ def event_to_dict(event: read_queries.ItemEvent) -> dict[str, Any]:
     The row of a claim still has the error of the attempt before, so the event omits it.
     """
     is_claim = event.state is State.UPLOADING
-    embedding_seconds = None
-    if event.state is State.READY and event.accepted_at is not None and event.at > event.accepted_at:
-        embedding_seconds = event.at - event.accepted_at
     return {
         "seq": event.seq,
         "at": format_iso(event.at),
         "item": event.item_id,
         "state": str(event.state),
         "path": os.fsdecode(event.path),
+        "priority": event.priority.label,
+        "size": event.size,
         "error_code": None if is_claim else event.error_code,
         "error_message": None if is_claim else event.error_message,
-        "embedding_seconds": embedding_seconds,
+        "embedding_seconds": event.embedding_s,
     }
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from splootd import __version__, protocol
 from splootd.control import serializers
 from splootd.control.context import Context
+from splootd.control.disk_space import find_full_disk
 from splootd.control.explain import list_actions_required
 from splootd.core.item import State
+from splootd.remote.silence import SILENCE_S
 from splootd.store.recovery import RECOVERY_NOTICE
 
 
@@ -17,6 +19,7 @@ async def build_status(context: Context, started_at: float, *, draining: bool) -
     """Build the status; `started_at` is in seconds since the epoch."""
     counts, folders = await context.read_queries.counts(), await folder_rows(context)
     items = {state.value: counts.by_state.get(state, 0) for state in State}
+    unsearchable = await context.read_queries.unsearchable_count() if items[State.FAILED] else 0
     remaining, items_per_s = items[State.PENDING] + items[State.UPLOADING], context.metrics.items_per_s
     signed_out = context.admission.detail if context.admission.is_signed_out else None
     eta_s = remaining / items_per_s if remaining and items_per_s and not context.admission.is_paused else None
@@ -35,9 +38,12 @@ async def build_status(context: Context, started_at: float, *, draining: bool) -
         rates=protocol.Rates(items_per_s, context.metrics.bytes_per_s, eta_s),
         folders=folders,
         actions_required=(
+            *filter(None, (await find_full_disk(context),)),
             *await _recovery_notices(context),
             *context.extra_actions_required(),
-            *list_actions_required(items[State.FAILED], signed_out, folders),
+            *list_actions_required(
+                items[State.FAILED] - unsearchable, signed_out, folders, unsearchable_count=unsearchable
+            ),
         ),
     )
 
@@ -62,15 +68,21 @@ def get_connection_state(context: Context) -> dict[str, str]:
 
 
 def get_server_status(context: Context) -> protocol.ServerStatus:
-    admission = context.admission
+    admission, silence_s = context.admission, context.client.silence.seconds
+    state, detail = str(admission.state), admission.detail
+    if state in ("ok", "unreachable") and silence_s >= SILENCE_S:
+        state, detail = "silent", f"no response to any request for {silence_s:.0f} s"
+    elif state == "ok" and not context.client.silence.has_responded:
+        state = "unknown"
     return protocol.ServerStatus(
         url=context.config.server,
         is_local=context.config.is_local,
-        state=admission.state,
+        state=state,
         breaker=admission.breaker.state.value,
         push=context.push_subscriptions.state,
         retry_at=serializers.format_iso_or_none(admission.retry_at),
-        detail=admission.detail,
+        detail=detail or context.server_activity(),
+        proxy=str(context.client.proxy) if context.client.proxy else None,
     )
 
 

@@ -7,6 +7,7 @@ from splootd.core.retry_policy import BackoffClass
 
 BASE_DELAY_S = 1.0
 DELAY_MAX_S = 60.0
+DOUBLINGS_MAX = 10  # each limit applies long before; this bounds the size of the power
 
 BACKOFF_FACTOR: Mapping[BackoffClass, int] = {
     BackoffClass.RATE_LIMIT: 5,
@@ -16,14 +17,18 @@ BACKOFF_FACTOR: Mapping[BackoffClass, int] = {
 ATTEMPTS_MAX: Mapping[Priority, int] = {Priority.URGENT: 10, Priority.NORMAL: 5, Priority.BACKGROUND: 3}
 
 
+def doubled_s(base_s: float, doublings: int, max_s: float) -> float:
+    """Return `base_s` doubled so many times, at most `max_s`."""
+    return min(max_s, base_s * (1 << min(doublings, DOUBLINGS_MAX)))
+
+
 def delay_s(*, attempts: int, backoff_class: BackoffClass, chance: float) -> float:
     """Return the seconds until the next attempt: full jitter on 1 s x 2^attempts x factor, at most 60 s.
 
     `attempts` counts the failed attempts. `chance` is between 0 and 1 and is drawn by the caller, so the function is
     pure. Full jitter, because equal delays would send all files of a failed batch back in the same instant.
     """
-    exponent = min(attempts, 10)  # the cap applies long before; this bounds the size of the power
-    return min(DELAY_MAX_S, BASE_DELAY_S * (1 << exponent) * BACKOFF_FACTOR[backoff_class]) * chance
+    return doubled_s(BASE_DELAY_S * BACKOFF_FACTOR[backoff_class], attempts, DELAY_MAX_S) * chance
 
 
 def has_exhausted_attempts(*, attempts: int, priority: Priority) -> bool:

@@ -18,11 +18,17 @@ BUSY_WORKERS_MIN = 0.5  # fewer busy workers than this are not significant
 class Bottleneck(enum.StrEnum):
     """Code of the diagnosis, as `sploot why --slow --json` prints it."""
 
+    DISK_FULL = "disk_full"  # of the queue
     NOTHING_TO_DO = "nothing_to_do"
     PAUSED = "paused"
     METERED = "metered"
     SIGNED_OUT = "signed_out"
     RATE_LIMITED = "rate_limited"
+    SILENT = "silent"  # the server accepts requests, and responds to none
+    DEGRADED = "degraded"  # the server answers, and fails on uploads
+    EMBEDDINGS_FAIL = "embeddings_fail"  # the server stores files, and makes none of them searchable
+    LIBRARY_FULL = "library_full"  # the server has no room for more files
+    STARTING = "starting"  # the local server
     UNREACHABLE = "unreachable"  # the circuit breaker is open, or the local server does not run
     DELAYED = "delayed"
     EMBEDDING = "embedding"
@@ -43,9 +49,10 @@ class Measurements:
     uploading: int = 0
     embedding: int = 0
     is_paused: bool = False
+    full_disk: tuple[str, str] | None = None  # while the disk of the queue is full: a sentence and a command
     suspend_reason: str | None = None  # set while uploads are suspended although the server is healthy
     is_local: bool = False  # the server is the local server
-    server_state: str = "ok"  # ok, unreachable, signed_out, rate_limited
+    server_state: str = "ok"  # as `sploot status` reports it
     server_detail: str = ""
     retry_in_s: float | None = None
     delayed_until_s: float | None = None  # seconds from now until the first delayed item is due
@@ -75,6 +82,8 @@ class Diagnosis:
 
 def find_bottleneck(measured: Measurements) -> Diagnosis:
     """Return the current bottleneck."""
+    if measured.full_disk is not None:
+        return Diagnosis(Bottleneck.DISK_FULL, *measured.full_disk, {"pending": measured.pending})
     if not measured.pending + measured.uploading + measured.embedding:
         return Diagnosis(Bottleneck.NOTHING_TO_DO, "the queue is empty: all files are processed", "sploot add PATH")
     return _diagnose_blocked(measured) or _diagnose_backlog(measured) or _diagnose_busiest(measured)
@@ -101,8 +110,24 @@ def _diagnose_blocked(measured: Measurements) -> Diagnosis | None:
         case "rate_limited":
             cause = f"rate-limited by the server{detail}{retry_text}"
             return Diagnosis(Bottleneck.RATE_LIMITED, cause, "none needed: uploads resume automatically", numbers)
+        case "silent":
+            cause = f"the server accepts requests but does not respond{detail}"
+            return Diagnosis(Bottleneck.SILENT, cause, "check the server, or what is between here and it", numbers)
+        case "degraded":
+            cause = f"the server fails on some files{detail}{retry_text}"
+            return Diagnosis(Bottleneck.DEGRADED, cause, "list them: sploot list --state pending", numbers)
+        case "embeddings_fail":
+            cause = f"uploads wait for the server{detail}{retry_text}"
+            suggestion = "check the server's embedding service; to upload anyway: sploot resume"
+            return Diagnosis(Bottleneck.EMBEDDINGS_FAIL, cause, suggestion, numbers)
+        case "full":
+            suggestion = "delete files in the library, or ask its operator for room; to try at once: sploot resume"
+            return Diagnosis(Bottleneck.LIBRARY_FULL, f"uploads wait{detail}{retry_text}", suggestion, numbers)
+        case "starting":
+            suggestion = "wait a few seconds; if it does not start: sploot logs"
+            return Diagnosis(Bottleneck.STARTING, "the local server is starting", suggestion, numbers)
         case "unreachable":
-            cause = f"the server does not respond{detail}{retry_text}"
+            cause = f"the server cannot be reached or fails{detail}{retry_text}"
             suggestion = (
                 "wait; if it does not recover: sploot logs"
                 if measured.is_local

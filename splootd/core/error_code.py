@@ -12,10 +12,12 @@ class ErrorCode(enum.StrEnum):
     SERVER_UNAVAILABLE = "server_unavailable"  # 5xx responses for all contents
     INVALID_RESPONSE = "invalid_response"  # a response that cannot be parsed
     RATE_LIMITED = "rate_limited"  # a 429 response, or 503 with Retry-After
+    LIBRARY_FULL = "library_full"  # a 507 response: the quota is used up, or the server's disk is full
     UNAUTHENTICATED = "unauthenticated"  # signed out: no token, or a rejected one
     RESOURCE_EXHAUSTED = "resource_exhausted"  # this machine ran out of file descriptors, sockets, memory or disk
     INTERRUPTED = "interrupted"  # the daemon stopped, or the file changed while it was read
     REJECTED = "rejected"  # the server rejected the file
+    TAGS_REJECTED = "tags_rejected"  # the server rejected the tags of the file
     TOO_LARGE = "too_large"  # larger than the server's limit
     EMPTY = "empty"  # a file of 0 bytes
     NOT_AN_IMAGE = "not_an_image"  # not an image or video, by its first bytes

@@ -65,6 +65,8 @@ class FoundFile(NamedTuple):
 class Item(NamedTuple):
     """One row of the queue. Times are seconds since the epoch; `sha256` is the 32-byte digest.
 
+    `attempted` is true from the second claim on: the library may have the content, whatever became of the attempt.
+
     A NamedTuple, like its version: thousands are created in one go, and a frozen dataclass takes twice as long.
     """
 
@@ -86,6 +88,7 @@ class Item(NamedTuple):
     folder_id: int | None
     tags: tuple[str, ...]
     force: bool
+    attempted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

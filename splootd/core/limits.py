@@ -23,6 +23,11 @@ class Limits:
         return "embeddingStates" in self.features
 
     @property
+    def keeps_file_names(self) -> bool:
+        """Whether the server stores the original name of a file. Any other server gets a short name of its hash."""
+        return self.features.get("fileNames") == "true"
+
+    @property
     def check_batch_max(self) -> int:
         """The number of contents that one check request may list; 0 if the server checks one content per request."""
         return _positive_int(self.features.get("checkBatch"))

@@ -28,19 +28,30 @@ _SIGNATURES: tuple[tuple[bytes, FileType], ...] = (
     (b"\0\0\1\xb3", ("video/mpeg", "mpg")),
 )
 _RIFF: dict[bytes, FileType] = {b"WEBP": ("image/webp", "webp"), b"AVI ": ("video/x-msvideo", "avi")}
-_BRANDS: dict[bytes, FileType] = {  # ISO 14496-12: the major brand after `ftyp`; any other brand is a video
-    b"avif": ("image/avif", "avif"),
-    b"avis": ("image/avif", "avif"),
-    b"heic": ("image/heic", "heic"),
-    b"heix": ("image/heic", "heic"),
-    b"hevc": ("image/heic", "heic"),
-    b"hevx": ("image/heic", "heic"),
-    b"mif1": ("image/heif", "heif"),
-    b"msf1": ("image/heif", "heif"),
-    b"crx ": ("image/x-canon-cr3", "cr3"),
-    b"qt  ": ("video/quicktime", "mov"),
+BRANDS = {
+    brand: mime
+    for mime, brands in {
+        "image/avif": (b"avif", b"avis"),
+        "image/heic": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"),
+        "image/heif": (
+            *(b"mif1", b"mif2", b"mif3", b"msf1", b"miaf", b"j2ki", b"j2is", b"jpeg", b"jpgs", b"vvic", b"vvis"),
+            *(b"evbi", b"evbs"),
+        ),
+        "video/quicktime": (b"qt  ",),
+        "video/mp4": (
+            *(b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42"),
+            *(b"avc1", b"dash", b"f4v ", b"F4V ", b"M4V ", b"M4VH", b"M4VP", b"mmp4", b"MSNV", b"XAVC", b"3gp4"),
+            *(b"3gp5", b"3gp6", b"3gp7", b"3gp8", b"3gp9", b"3ge6", b"3gg6", b"3g2a", b"3g2b", b"3g2c", b"av01"),
+        ),
+    }.items()
+    for brand in brands
 }
-_AUDIO_BRANDS = frozenset({b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "})
+"""What the brands of an ISO media file mean (ISO 14496-12, ISO 23008-12). `image/heif` is an image of any codec."""
+_EXTENSIONS = {"video/quicktime": "mov"}  # for other types of BRANDS, the second half of the type
+_OTHER_BRANDS: dict[bytes, FileType | None] = {
+    b"crx ": ("image/x-canon-cr3", "cr3"),
+    **dict.fromkeys((b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")),  # audio
+}
 
 
 def sniff(head: bytes) -> FileType | None:
@@ -48,13 +59,27 @@ def sniff(head: bytes) -> FileType | None:
     if head[:4] == b"RIFF":
         return _RIFF.get(head[8:12])
     if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        return None if brand in _AUDIO_BRANDS else _BRANDS.get(brand, ("video/mp4", "mp4"))
+        if head[8:12] in _OTHER_BRANDS:
+            return _OTHER_BRANDS[head[8:12]]
+        mime = _sniff_brands(head)
+        return None if mime is None else (mime, _EXTENSIONS.get(mime, mime.split("/")[1]))
     for signature, kind in _SIGNATURES:
         if head.startswith(signature):
             return kind if signature != b"BM" or _is_bitmap(head) else None
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     return ("image/svg+xml", "svg") if text[:1] == b"<" and b"<svg" in text.lower() else None
+
+
+def _sniff_brands(head: bytes) -> str | None:
+    """Return the type that the first known brand in the `ftyp` box means.
+
+    The box holds the major brand, a version (in some files the brand of the codec), and compatible brands.
+    """
+    end = max(12, min(int.from_bytes(head[:4], "big"), len(head)))
+    known = [BRANDS[brand] for start in range(8, end, 4) if (brand := head[start : start + 4]) in BRANDS]
+    if known[:1] == ["image/heif"]:  # another brand may name the codec
+        return next((mime for mime in known if mime in ("image/avif", "image/heic")), "image/heif")
+    return known[0] if known else None
 
 
 def is_complete(mime: str, tail: bytes, *, head: bytes, size: int) -> bool:

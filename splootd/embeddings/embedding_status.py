@@ -4,7 +4,13 @@ import random
 from collections.abc import Mapping, Sequence
 
 from splootd.clock import Clock
-from splootd.core.embedding_polling import StuckAction, StuckDetector, next_fallback_poll_at, next_poll_at
+from splootd.core.embedding_polling import (
+    DURATIONS_MAX,
+    StuckAction,
+    StuckDetector,
+    next_fallback_poll_at,
+    next_poll_at,
+)
 from splootd.core.error_code import ErrorCode
 from splootd.embeddings.push_subscriptions import PushSubscriptions
 from splootd.remote.responses import EmbeddingReport, EmbeddingStatus
@@ -23,6 +29,10 @@ class EmbeddingStatusManager:
         self._subscriptions = subscriptions
         self._clock = clock
         self._stuck_detector = StuckDetector(embedding_timeout_s, now=clock.now())
+
+    async def restore(self) -> None:
+        """Measure patience by the embeddings of earlier runs, too."""
+        self._stuck_detector.restore(reversed(await self._queue.embedding_durations(limit=DURATIONS_MAX)))
 
     async def record_reports(
         self, due: Sequence[PendingEmbedding], reports: Mapping[str, EmbeddingReport], *, stuck_max: int = 0
@@ -69,13 +79,15 @@ class EmbeddingStatusManager:
 
     async def _handle_stuck(self, each: PendingEmbedding, now: float) -> list[PendingEmbedding]:
         """Return the embedding if it should be requested again; discard it after too many requests."""
-        match self._stuck_detector.next_action(each.item_id, accepted_at=each.accepted_at, now=now):
+        match self._stuck_detector.next_action(
+            each.item_id, accepted_at=each.accepted_at, now=now, is_requested=each.is_requested
+        ):
             case StuckAction.RETRY:
                 return [each]
             case StuckAction.GIVE_UP:
                 error_message = (
                     "the file is in the library, but the server did not make it searchable in time, even after"
-                    " repeated requests: `sploot retry` waits for it again"
+                    " repeated requests"
                 )
                 await self._discard(each, error_message)
                 self._subscriptions.unsubscribe([each.asset_id])
@@ -85,8 +97,7 @@ class EmbeddingStatusManager:
         detail = f" ({report.error})" if report.error else ""
         await self._discard(
             each,
-            f"the file is in the library, but the server could not make it searchable{detail}: remove it from the"
-            " library, then `sploot add --force`",
+            f"the file is in the library, but the server could not make it searchable{detail}",
         )
         self._mark_finished(each)
 

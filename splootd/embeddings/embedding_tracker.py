@@ -10,11 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 
 from splootd.clock import Clock
 from splootd.core.backoff import delay_s
-from splootd.core.embedding_polling import FALLBACK_POLL_DELAY_MAX_S, IDS_PER_POLL_MAX, PageCursor, PollRateLimit
+from splootd.core.embedding_polling import FALLBACK_POLL_DELAY_MAX_S, IDS_PER_POLL_MAX, PollRateLimit
 from splootd.core.retry_policy import BackoffClass
+from splootd.embeddings.embedding_hold import EmbeddingHold
 from splootd.embeddings.embedding_status import EmbeddingStatusManager
 from splootd.embeddings.push_subscriptions import PushSubscriptions
-from splootd.errors import InternalServerError, InvalidResponse, RateLimited, ResourceExhausted, ServerError
+from splootd.embeddings.status_poller import PAGE_SIZE_MAX, SOURCE_ERRORS, StatusPoller
+from splootd.errors import RateLimited, ResourceExhausted, ServerError
 from splootd.event_bus import WakeSignals
 from splootd.logs import get_logger
 from splootd.remote.client import SplootClient
@@ -22,8 +24,6 @@ from splootd.remote.responses import EmbeddingReport, EmbeddingStatus
 from splootd.store.queue import PendingEmbedding, Queue
 from splootd.upload.admission import AdmissionController
 
-LIST_PAGE_SIZE = 200  # assets per page: recent uploads are among the newest assets
-SINGLE_QUERIES_MAX = 10  # requests about single assets per round
 STUCK_MAX = 5  # requests about stuck embeddings per round
 SUBSCRIBE_BATCH_MAX = 1_000  # items per step of subscribing
 HINTS_MAX = 1_000  # assets with an unreliable pushed update, still to be polled
@@ -57,14 +57,24 @@ class EmbeddingTracker:
         self._generation = self._subscriptions.generation
         self._hints: set[str] = set()
         self._pace = PollRateLimit()
-        self._pages = PageCursor(LIST_PAGE_SIZE)
+        self._poller = StatusPoller(
+            queue,
+            client,
+            clock,
+            record=self._record_reports,
+            postpone=self._status_manager.schedule_polls,
+            wait_for_rate_limit=self._wait_for_rate_limit,
+        )
+        self._hold = EmbeddingHold(client, admission, clock)
         self._failures = 0
         self._log = get_logger("tracker")
 
     async def run(self) -> None:
+        await self._status_manager.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._run_push_loop())
             group.create_task(self._run_poll_loop())
+            group.create_task(self._hold.run())
 
     async def process_push_updates(self) -> None:
         """Record pushed updates, and subscribe to embeddings that are new."""
@@ -88,20 +98,14 @@ class EmbeddingTracker:
 
         Raises ServerError and ResourceExhausted; the embeddings stay due.
         """
-        limits = self._client.last_limits
-        if limits is None:
-            await self._wait_for_rate_limit()
-            limits = await self._client.limits()
+        is_reliable = await self._has_reliable_statuses()
         await self.process_push_updates()
-        is_reliable = limits.has_reliable_embedding_states
         due = await self._queue.due_embeddings(
-            now=as_of or self._clock.now(), limit=IDS_PER_POLL_MAX if is_reliable else LIST_PAGE_SIZE
+            now=as_of or self._clock.now(), limit=IDS_PER_POLL_MAX if is_reliable else PAGE_SIZE_MAX
         )
         due += await self._take_hinted(due)
-        if due and is_reliable:
-            await self._record_reports(due, await self._query_statuses(due))
-        elif due:
-            await self._poll_asset_list(due)
+        if due:
+            await self._poller.poll(due, is_reliable=is_reliable)
         return len(due)
 
     async def _run_push_loop(self) -> None:
@@ -122,7 +126,7 @@ class EmbeddingTracker:
             try:
                 await self.run_once(as_of=max(now, due or now))  # later than now only if the clock was set back
             except (ServerError, ResourceExhausted) as error:
-                self._admission.control_failed(error)
+                await self._report_failure(error)
                 await self._back_off(error)
             else:
                 self._admission.control_ok()
@@ -153,50 +157,30 @@ class EmbeddingTracker:
         known = {each.item_id for each in due}
         return [each for each in await self._queue.embeddings_by_asset_id(asset_ids) if each.item_id not in known]
 
-    async def _poll_asset_list(self, due: Sequence[PendingEmbedding]) -> None:
-        """Poll the list of assets, because the server's statuses are not reliable.
-
-        Sploot reports a failed embedding as `ready` and a removed asset as `failed`; the embedding row of an asset is
-        correct. One page of the list covers many assets. Assets on no page were removed, or are polled one by one.
-        """
-        newest, _ = await self._fetch_page(0)
-        older = [each for each in due if each.asset_id not in newest]
-        if len(older) > SINGLE_QUERIES_MAX and self._pages.offset is not None:
-            page, found = await self._fetch_page(self._pages.offset)
-            self._pages.advance(rows=len(page), matches=found)
-            return
-        self._pages.reset()
-        if older:
-            await self._poll_single_assets(older[:IDS_PER_POLL_MAX])
-
-    async def _fetch_page(self, offset: int) -> tuple[Collection[str], int]:
-        """Fetch and record one page of the list. Return its assets and the number of pending ones among them."""
-        await self._wait_for_rate_limit()
-        page = await self._client.newest_embedding_statuses(LIST_PAGE_SIZE, offset)
-        found = await self._queue.embeddings_by_asset_id(page)
-        await self._record_reports(found, page)
-        return page, len(found)
-
-    async def _poll_single_assets(self, older: Sequence[PendingEmbedding]) -> None:
-        reports = await self._query_statuses(older)
-        unverified = [each for each in older if _is_final(reports.get(each.asset_id))]
-        await self._record_reports([each for each in older if each not in unverified], reports)
-        for each in unverified[:SINGLE_QUERIES_MAX]:
+    async def _has_reliable_statuses(self) -> bool:
+        """Return whether the server announces reliable statuses; False as long as it does not answer."""
+        if self._client.last_limits is None:
             await self._wait_for_rate_limit()
-            await self._record_reports([each], {each.asset_id: await self._client.embedding_status(each.asset_id)})
-
-    async def _query_statuses(self, due: Sequence[PendingEmbedding]) -> Mapping[str, EmbeddingReport]:
-        await self._wait_for_rate_limit()
-        return await self._client.embedding_statuses(list(dict.fromkeys(each.asset_id for each in due)))
+            try:
+                await self._client.limits()
+            except SOURCE_ERRORS:
+                return False
+        limits = self._client.last_limits
+        return limits is not None and limits.has_reliable_embedding_states
 
     async def _record_reports(self, due: Sequence[PendingEmbedding], reports: Mapping[str, EmbeddingReport]) -> None:
+        if not (self._client.last_limits and self._client.last_limits.has_reliable_embedding_states):
+            self._hold.observe(reports[each.asset_id] for each in due if each.asset_id in reports)
         for each in await self._status_manager.record_reports(due, reports, stuck_max=STUCK_MAX):
             await self._regenerate_stuck(each)
 
     async def _regenerate_stuck(self, each: PendingEmbedding) -> None:
-        """Poll a stuck embedding alone, and request it again if it is still pending."""
+        """Poll a stuck embedding alone, and request it again if it is still pending, or if only that is answered."""
         await self._wait_for_rate_limit()
-        report = await self._client.embedding_status(each.asset_id)
+        try:
+            report = await self._client.embedding_status(each.asset_id)
+        except SOURCE_ERRORS:
+            report = EmbeddingReport(EmbeddingStatus.PENDING)
         if report.status not in {EmbeddingStatus.PENDING, EmbeddingStatus.PROCESSING}:
             await self._status_manager.record_reports([each], {each.asset_id: report})
             return
@@ -204,7 +188,7 @@ class EmbeddingTracker:
         try:
             await self._client.regenerate_embedding(each.asset_id)
             outcome = "requested"
-        except (InternalServerError, InvalidResponse, RateLimited) as error:
+        except (*SOURCE_ERRORS, RateLimited) as error:
             outcome = error.title  # not raised: it concerns this embedding only and must not delay the others
         self._log.info("embedding stuck", item=each.item_id, asset=each.asset_id, outcome=outcome)
 
@@ -213,13 +197,21 @@ class EmbeddingTracker:
         await asyncio.sleep(self._pace.wait_s(self._clock.monotonic()))
         self._pace.record_poll(self._clock.monotonic(), has_push=self._subscriptions.has_subscriptions)
 
+    async def _report_failure(self, error: ServerError | ResourceExhausted) -> None:
+        """Report a failed poll, unless the server is healthy and only cannot tell the statuses."""
+        if isinstance(error, SOURCE_ERRORS):
+            try:
+                await self._client.health()
+            except (ServerError, ResourceExhausted) as unhealthy:
+                error = unhealthy
+            else:
+                self._admission.control_ok()
+                return
+        self._admission.control_failed(error)
+
     async def _back_off(self, error: Exception) -> None:
         self._log.info("embedding poll failed", error=str(error))
         self._failures += 1
         await asyncio.sleep(
             delay_s(attempts=self._failures, backoff_class=BackoffClass.NETWORK, chance=random.random())
         )
-
-
-def _is_final(report: EmbeddingReport | None) -> bool:
-    return report is not None and report.status in {EmbeddingStatus.READY, EmbeddingStatus.FAILED}

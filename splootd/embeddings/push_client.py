@@ -23,7 +23,9 @@ from splootd.credentials import Credentials
 from splootd.embeddings.push_subscriptions import PushState, PushSubscriptions
 from splootd.errors import InternalServerError, InvalidResponse, RateLimited
 from splootd.logs import get_logger
-from splootd.remote.connection_pool import RotatingPool, create_ssl_context
+from splootd.remote.connection_pool import RotatingPool
+from splootd.remote.network_environment import create_ssl_context
+from splootd.remote.pool_share import PoolShare
 from splootd.remote.responses import parse_embedding_update, parse_error_message
 from splootd.remote.sse import ServerSentEvent, SSEStream, open_stream
 from splootd.remote.status_mapping import HttpResponse, error_for
@@ -154,10 +156,11 @@ class PushClient:
 
     async def _run_sse(self) -> None:
         """Receive the updates of all assets of the user. Asset ids in the URL would limit their number."""
-        pool = RotatingPool(self._base, socket=self._socket, connections_max=1, read_s=STREAM_READ_TIMEOUT_S)
+        pool = RotatingPool(self._base, socket=self._socket, connections_max=1)
+        share = PoolShare(pool, read_s=STREAM_READ_TIMEOUT_S)
         try:
             headers = await self._authorization_header()
-            async with open_stream(pool, SSE_PATH, headers=headers, last_event_id=self._last_event_id) as stream:
+            async with open_stream(share, SSE_PATH, headers=headers, last_event_id=self._last_event_id) as stream:
                 if not isinstance(stream, SSEStream):
                     await self._raise_for_status(stream)
                     raise PushUnsupported(f"the server responded with {stream.status}")

@@ -11,7 +11,10 @@ from splootd.metrics.exposition import MetricFamily, counter, gauge, histogram, 
 from splootd.metrics.rss import RssSamples
 
 PUSH_CHANNELS = ("websocket", "sse", "polling")
-SERVER_STATES = ("ok", "unreachable", "signed_out", "rate_limited")
+SERVER_STATES = (
+    *("unknown", "ok", "degraded", "embeddings_fail", "full"),
+    *("starting", "silent", "unreachable", "signed_out", "rate_limited"),
+)
 FOLDER_STATES = ("watching", "polling", "missing", "unreadable", "scanning")
 
 

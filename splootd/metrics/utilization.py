@@ -1,8 +1,7 @@
 """Average number of workers busy with each activity."""
 
-import contextlib
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from splootd.clock import Clock
 
@@ -24,16 +23,14 @@ class Utilization:
         self._since = 0.0
         self._checkpoints: deque[tuple[float, Mapping[str, float]]] = deque()
 
-    @contextlib.contextmanager
-    def track(self, activity: str) -> Iterator[None]:
+    def track(self, activity: str) -> "_Tracking":
         """Count one more worker at `activity` until the end of the block."""
+        return _Tracking(self, activity)
+
+    def change(self, activity: str, workers: int) -> None:
+        """Add `workers` to those at `activity`."""
         self._accumulate()
-        self._active[activity] += 1
-        try:
-            yield
-        finally:
-            self._accumulate()
-            self._active[activity] -= 1
+        self._active[activity] += workers
 
     def average(self, activity: str) -> float:
         """Return the average number of workers at `activity` in the window."""
@@ -60,3 +57,17 @@ class Utilization:
         while len(self._checkpoints) > 1 and self._checkpoints[1][0] <= now - UTILIZATION_WINDOW_S:
             self._checkpoints.popleft()
         return now
+
+
+class _Tracking:
+    """One worker at an activity. Not a generator: that would cost as much as what it measures."""
+
+    def __init__(self, utilization: Utilization, activity: str) -> None:
+        self._utilization = utilization
+        self._activity = activity
+
+    def __enter__(self) -> None:
+        self._utilization.change(self._activity, 1)
+
+    def __exit__(self, *_: object) -> None:
+        self._utilization.change(self._activity, -1)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:  # type checkers see every name
     from splootd.protocol.problem import *  # noqa: F403
     from splootd.protocol.registry import *  # noqa: F403
     from splootd.protocol.request import *  # noqa: F403
+    from splootd.protocol.settings import *  # noqa: F403
     from splootd.protocol.status import *  # noqa: F403
+    from splootd.protocol.templates import *  # noqa: F403
     from splootd.protocol.undo_backup import *  # noqa: F403
 
 ADD_PATHS_MAX = 1_000  # paths per request; a longer list is sent as several requests of one import
@@ -40,10 +42,13 @@ NAMES_BY_MODULE = {
     "item_actions": "Retry Bump Forget ChangeReply",
     "daemon": "Pause Resume Login Logout Shutdown MessageReply",
     "undo_backup": "Undo UndoReply Backup",
-    "library": "Search Hit Hits OpenUi UiUrl",
+    "library": "Search Hit Hits OpenUi UiUrl EditAssets EditedAsset EditedAssets Share GetShareLinks SharedAsset"
+    " SharedAssets SaveImage",
+    "templates": "GetTemplates TemplateRow TemplateRows LearnTemplate NameTemplate RemoveTemplate",
     "events": "GetEvents",
     "metrics": "GetMetrics GetReport CallRow UploadRow MemoryRow Report GetBottleneck Bottleneck",
     "doctor": "RunDoctor SelfTest Finding Findings",
+    "settings": "GetSettings Setting Settings ChangeSetting FindFolders FolderNames Reveal",
     "problem": "Problem",
     "registry": "AnyRequest REQUESTS",
 }

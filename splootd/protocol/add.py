@@ -1,6 +1,6 @@
 """Messages of `sploot add`: queue files, import folders, and the progress of an import."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from splootd.protocol.request import Request
@@ -11,7 +11,8 @@ class Add(Request):
     """Queue files and import folders.
 
     `import_id` continues the list of an earlier request; `watch` keeps watching the folders. `after_upload` is the
-    post-upload action: `keep`, `trash`, or `move:` and an absolute folder.
+    post-upload action: `keep`, `trash`, or `move:` and an absolute folder. `server` is the SPLOOT_SERVER of the
+    command, which must be the server of the daemon.
     """
 
     method: ClassVar[str] = "POST"
@@ -24,6 +25,7 @@ class Add(Request):
     dry_run: bool = False
     import_id: int | None = None
     after_upload: str = "keep"
+    server: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,12 @@ class GetProgress(Request):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Progress of an import. `states` sums to `total`; `bytes_done` counts bytes that need no further upload."""
+    """Progress of an import. `states` sums to `total`; `bytes_done` counts bytes that need no further upload.
+
+    Of the `duplicates`, `copies` have the content of another file of this import; `removed` files were removed from the
+    library; `errors` counts the failed, skipped and missing files by error code. These three are counted when the
+    import has ended.
+    """
 
     import_id: int
     scanning: bool
@@ -69,3 +76,6 @@ class Progress:
     bytes_done: int
     ended: bool
     due_at: str | None = None  # the earliest due time, when all unfinished items are scheduled for later
+    copies: int = 0
+    removed: int = 0
+    errors: dict[str, int] = field(default_factory=dict)

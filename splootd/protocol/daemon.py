@@ -53,6 +53,7 @@ class Shutdown(Request):
 
 @dataclass(frozen=True, slots=True)
 class MessageReply:
-    """Reply that consists of a message for the user."""
+    """Reply that consists of a message for the user. The change takes effect after a restart if `restart` is true."""
 
     message: str
+    restart: bool = False

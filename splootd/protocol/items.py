@@ -47,6 +47,8 @@ class ItemRow:
     folder: str | None
     tags: tuple[str, ...]
     error_code: str | None = None  # the value of `--error`
+    remedy: str | None = None  # what to do about an item that ended with an error, with the command
+    can_retry: bool = False  # the same file may succeed now
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +87,5 @@ class Explanation:
     attempts: tuple[AttemptRow, ...]
     next: str
     versions: int
+    can_retry: bool = False  # as in ItemRow; also true if the file has changed since its error
     removed_at: str | None = None  # when its removal from the library was detected

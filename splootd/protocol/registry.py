@@ -9,10 +9,12 @@ from splootd.protocol.events import GetEvents
 from splootd.protocol.folders import GetFolders, RemoveFolder
 from splootd.protocol.item_actions import Bump, Forget, Retry
 from splootd.protocol.items import GetExplanation, ListItems
-from splootd.protocol.library import OpenUi, Search
+from splootd.protocol.library import EditAssets, GetShareLinks, OpenUi, SaveImage, Search, Share
 from splootd.protocol.metrics import GetBottleneck, GetMetrics, GetReport
 from splootd.protocol.request import Request
+from splootd.protocol.settings import ChangeSetting, FindFolders, GetSettings, Reveal
 from splootd.protocol.status import GetStatus
+from splootd.protocol.templates import GetTemplates, LearnTemplate, NameTemplate, RemoveTemplate
 from splootd.protocol.undo_backup import Backup, Undo
 
 AnyRequest = (
@@ -31,6 +33,14 @@ AnyRequest = (
     | GetFolders
     | RemoveFolder
     | Search
+    | EditAssets
+    | Share
+    | GetShareLinks
+    | SaveImage
+    | GetTemplates
+    | LearnTemplate
+    | NameTemplate
+    | RemoveTemplate
     | Login
     | Logout
     | Shutdown
@@ -41,5 +51,9 @@ AnyRequest = (
     | RunDoctor
     | SelfTest
     | OpenUi
+    | GetSettings
+    | ChangeSetting
+    | FindFolders
+    | Reveal
 )
 REQUESTS: tuple[type[Request], ...] = get_args(AnyRequest)

@@ -32,11 +32,12 @@ class ServerStatus:
 
     url: str
     is_local: bool
-    state: str  # ok, unreachable, signed_out, rate_limited
+    state: str  # one of those in docs/glossary.md, "States of the server"
     breaker: str  # closed, open, half_open
     push: str  # websocket, sse, polling
     retry_at: str | None
-    detail: str | None = None
+    detail: str | None = None  # what is wrong, or what the local server does in the background
+    proxy: str | None = None  # the proxy in use, and the variable that names it
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ class BandwidthLimiter:
     @property
     def rate(self) -> int | None:
         """The bytes per second allowed at this hour, None without a limit."""
+        if not self._timetable.spans:
+            return self._timetable.default
         now = datetime.fromtimestamp(self._clock.now()).astimezone()  # the timetable is in local time
         return self._timetable.rate_at(now.hour * 60 + now.minute)
 

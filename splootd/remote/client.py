@@ -1,11 +1,10 @@
 """Client of Sploot's HTTP API: one method per endpoint."""
 
-import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,15 +15,17 @@ from splootd.clock import Clock
 from splootd.core.limits import Limits
 from splootd.core.timetable import Timetable
 from splootd.credentials import Credentials
-from splootd.errors import ConnectionLost, InvalidResponse, ServerError, Unauthenticated
+from splootd.errors import ConnectionLost, InvalidResponse, ServerError, TagsRejected, Unauthenticated
 from splootd.file_reader import Content
 from splootd.metrics.api_calls import ApiCalls
 from splootd.remote.bandwidth_limiter import BandwidthLimiter
-from splootd.remote.connection_pool import RotatingPool, create_ssl_context
+from splootd.remote.connection_pool import RotatingPool
 from splootd.remote.content_coding import decode_bounded
 from splootd.remote.exception_mapping import map_exceptions
 from splootd.remote.http11_connection import StaleConnection
 from splootd.remote.instrumentation import instrument
+from splootd.remote.network_environment import create_ssl_context
+from splootd.remote.pool_share import PoolShare
 from splootd.remote.responses import (
     EmbeddingReport,
     EmbeddingStatus,
@@ -37,19 +38,29 @@ from splootd.remote.responses import (
     parse_check_batch,
     parse_embedding_statuses,
     parse_limits,
-    parse_matches,
     parse_page_embeddings,
+    parse_search,
     parse_stored_asset,
 )
-from splootd.remote.status_mapping import HttpResponse, error_for, error_for_upload, parse_bundle_result
-from splootd.remote.upload_body import Form, FormPart, RequestBody, build_form, describe_path
+from splootd.remote.silence import SILENCE_S
+from splootd.remote.status_mapping import (
+    HttpResponse,
+    error_for,
+    error_for_bundle,
+    error_for_upload,
+    parse_bundle_result,
+)
+from splootd.remote.upload_body import Form, FormPart, ProgressCallback, RequestBody, build_form, describe_path
 from splootd.text import display_name, format_size, printable
 
 CONNECTIONS_MAX = 4  # of the whole daemon
+CONTROL_REQUESTS_MAX = 1  # at the same time
+CONTROL_RANK, UPLOAD_RANK = 0, 1
 READ_TIMEOUT_S = 70.0  # Sploot's functions may run for 60 s
 CONTROL_READ_TIMEOUT_S = 30.0
 UPLOAD_BYTES_PER_S_MIN = 8_000  # the slowest upload that is not given up
 RESPONSE_BYTES_MAX = 4_000_000
+HEALTH_PATH = "/api/health"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +69,15 @@ class _ApiRequest:
     path: str
     headers: Mapping[str, str]
     body: RequestBody
-    deadline_s: float  # for the whole exchange, response included
+    deadline_s: float  # for the whole exchange, response included, from the moment it has a connection
     is_repeatable: bool = True
 
 
 class SplootClient:
     """Client of one Sploot server, over TCP or a Unix socket. Methods raise only `ServerError` or `ResourceExhausted`.
 
-    It opens at most `connections` connections. One is reserved for control requests (limits, health, statuses, search),
-    which must never wait behind an upload; the other `upload_connections_max` carry uploads and their checks.
+    It opens at most `connections_max` connections, all of which carry uploads while no control request waits (limits,
+    health, statuses, search). Control requests are sent one at a time, each on the first connection that becomes free.
     """
 
     def __init__(
@@ -77,21 +88,34 @@ class SplootClient:
         connections: int,
         socket: Path | None = None,
         bandwidth_limiter: BandwidthLimiter | None = None,
+        may_send_names: bool = True,
     ) -> None:
         self.calls = ApiCalls()
         self.bandwidth_limiter = bandwidth_limiter or BandwidthLimiter(Timetable(), Clock())
-        self.upload_connections_max = max(1, min(connections, CONNECTIONS_MAX) - 1)
+        self.connections_max = max(1, min(connections, CONNECTIONS_MAX))
         self.last_limits: Limits | None = None
         self._credentials = credentials
         self._is_local = socket is not None
+        self._may_send_names = may_send_names
         self._name = "the local server" if socket else printable(httpx.URL(url).host)
         base = "http://library" if socket else url
-        create_pool = partial(RotatingPool, base, socket=socket, get_ssl_context=cache(create_ssl_context))
-        self._upload_pool = create_pool(connections_max=self.upload_connections_max, read_s=READ_TIMEOUT_S)
-        self._control_pool = create_pool(connections_max=1, read_s=CONTROL_READ_TIMEOUT_S)
+        self._pool = RotatingPool(
+            base, socket=socket, connections_max=self.connections_max, get_ssl_context=cache(create_ssl_context)
+        )
+        self._upload_pool = PoolShare(self._pool, read_s=READ_TIMEOUT_S, rank=UPLOAD_RANK)
+        self._control_pool = PoolShare(
+            self._pool, read_s=CONTROL_READ_TIMEOUT_S, rank=CONTROL_RANK, requests_max=CONTROL_REQUESTS_MAX
+        )
+        self._aside_pool = PoolShare(self._pool, read_s=SILENCE_S, rank=CONTROL_RANK)
+        self.proxy, self.silence = self._pool.proxy, self._pool.silence
 
     def __repr__(self) -> str:
         return f"SplootClient({self._name})"
+
+    @property
+    def sends_names(self) -> bool:
+        """Whether uploads carry the original names of files: the user allows it, and the server keeps them."""
+        return self._may_send_names and self.last_limits is not None and self.last_limits.keeps_file_names
 
     @instrument
     async def limits(self) -> Limits:
@@ -110,11 +134,8 @@ class SplootClient:
     async def check(self, sha256: bytes, *, control: bool = False) -> ExistingAsset | None:
         """Look a content up by hash. With `control` the request does not wait behind uploads."""
         body = {"checksum": sha256.hex()}  # lower case: Sploot accepts upper-case digits but never matches them
-        return parse_check(
-            await self._get_json(
-                self._control_pool if control else self._upload_pool, "POST", "/api/upload/check", body
-            )
-        )
+        pool = self._control_pool if control else self._upload_pool
+        return parse_check(await self._get_json(pool, "POST", "/api/upload/check", body))
 
     @instrument
     async def check_batch(self, checksums: Sequence[bytes]) -> list[ExistingAsset | None]:
@@ -131,7 +152,12 @@ class SplootClient:
 
         Never send `sync_embeddings`: Sploot loses the image if the embedding fails.
         """
-        form = await build_form([FormPart(content, tags, on_progress)], self.bandwidth_limiter)
+        form = await build_form(
+            [FormPart(content, tags)],
+            self.bandwidth_limiter,
+            on_progress=lambda _, sent_bytes: on_progress(sent_bytes),
+            with_names=self.sends_names,
+        )
         request = _create_upload_request("/api/upload", form)
         try:
             response = await self._send_authenticated(self._upload_pool, request)
@@ -154,33 +180,29 @@ class SplootClient:
         return await self._send_authenticated(self._upload_pool, request)
 
     @instrument
-    async def upload_bundle(self, files: Sequence[FormPart]) -> list[StoredAsset | ServerError]:
+    async def upload_bundle(
+        self, files: Sequence[FormPart], *, on_progress: ProgressCallback
+    ) -> list[StoredAsset | ServerError]:
         """Upload several files in one request and return the result of each, in order.
 
         At most `Limits.bundle_files_max` files and `Limits.bundle_bytes_max` bytes.
         """
-        response = await self._send_authenticated(
-            self._upload_pool,
-            _create_upload_request("/api/upload/bundle", await build_form(files, self.bandwidth_limiter)),
-        )
-        results = parse_bundle_results(_raise_for_status(response), len(files))
-        for each in files:
-            each.on_progress(each.content.size)
-        return _parse_stored(files, results)
+        form = await build_form(files, self.bandwidth_limiter, on_progress=on_progress, with_names=self.sends_names)
+        request = _create_upload_request("/api/upload/bundle", form)
+        response = await self._send_authenticated(self._upload_pool, request)
+        if error := error_for_bundle(response, len(files)):
+            raise error
+        return _parse_stored(files, parse_bundle_results(response.json(), len(files)))
 
     @instrument
     async def upload_by_path(self, files: Sequence[FormPart]) -> list[StoredAsset | ServerError]:
         """Have a local server read files by path, at most `Limits.upload_by_path_max`; return the result of each."""
-        body = json.dumps({"files": [describe_path(each) for each in files]}).encode()
+        body = json.dumps({"files": [describe_path(each, with_names=self.sends_names) for each in files]}).encode()
         deadline_s = READ_TIMEOUT_S + sum(each.content.size for each in files) / UPLOAD_BYTES_PER_S_MIN
         headers = {"content-type": "application/json"}
         request = _ApiRequest("POST", "/api/upload/files", headers, body, deadline_s, is_repeatable=False)
-        return _parse_stored(
-            files,
-            parse_bundle_results(
-                _raise_for_status(await self._send_authenticated(self._upload_pool, request)), len(files)
-            ),
-        )
+        response = _raise_for_status(await self._send_authenticated(self._upload_pool, request))
+        return _parse_stored(files, parse_bundle_results(response, len(files)))
 
     @instrument
     async def embedding_statuses(self, asset_ids: Sequence[str]) -> Mapping[str, EmbeddingReport]:
@@ -190,9 +212,8 @@ class SplootClient:
         as ready.
         """
         path = "/api/assets/batch/embedding-status"
-        return parse_embedding_statuses(
-            await self._get_json(self._control_pool, "POST", path, {"assetIds": list(asset_ids)}), asset_ids
-        )
+        body = await self._get_json(self._control_pool, "POST", path, {"assetIds": list(asset_ids)})
+        return parse_embedding_statuses(body, asset_ids)
 
     @instrument
     async def newest_embedding_statuses(self, limit: int, offset: int = 0) -> Mapping[str, EmbeddingReport]:
@@ -204,11 +225,9 @@ class SplootClient:
     async def embedding_status(self, asset_id: str) -> EmbeddingReport:
         """Fetch the reliable embedding status of one asset."""
         path = f"/api/assets/{quote(asset_id, safe='')}"
-        response = await self._send_authenticated(
-            self._control_pool, _ApiRequest("GET", path, {}, b"", CONTROL_READ_TIMEOUT_S)
-        )
-        # Only a 404 with a JSON error is about the asset. Sploot also sends a 404 page to a signed-out client.
-        if response.status == httpx.codes.NOT_FOUND and not response.is_unauthenticated and response.message:
+        request = _ApiRequest("GET", path, {}, b"", CONTROL_READ_TIMEOUT_S)
+        response = await self._send_authenticated(self._control_pool, request)
+        if response.is_asset_missing:
             return EmbeddingReport(EmbeddingStatus.UNKNOWN)
         return parse_asset_embedding(_raise_for_status(response))
 
@@ -219,16 +238,27 @@ class SplootClient:
         await self._get_json(self._upload_pool, "POST", path, {})
 
     @instrument
-    async def search(self, text: str, limit: int) -> list[Match]:
-        """Search the library; best match first."""
-        return parse_matches(
-            await self._get_json(self._control_pool, "POST", "/api/search", {"query": text, "limit": limit})
-        )
+    async def search(self, text: str, limit: int, filters: Any = None) -> tuple[list[Match], list[Match]]:
+        """Return the matches and the merely nearest, both best first. Sploot ignores the `filters`, a mapping."""
+        query = {"query": text, "limit": limit, **(filters or {})}
+        return parse_search(await self._get_json(self._control_pool, "POST", "/api/search", query))
 
     @instrument
     async def delete_permanently(self, asset_id: str) -> None:
-        """Delete an asset permanently."""
-        await self._get_json(self._control_pool, "DELETE", f"/api/assets/{quote(asset_id, safe='')}?permanent=true")
+        """Delete an asset permanently, also one that was deleted softly. An asset that is gone is no error."""
+        response = await self.request("DELETE", f"/api/assets/{quote(asset_id, safe='')}?permanent=true")
+        if not response.is_asset_missing:
+            _raise_for_status(response)
+
+    @instrument
+    async def add_tags(self, asset_id: str, tags: Sequence[str]) -> None:
+        """Add tags to an asset that is in the library. Raises TagsRejected if the server does not accept them."""
+        path = f"/api/assets/{quote(asset_id, safe='')}/tags"
+        response = await self.request("POST", path, {"tagNames": list(tags)})
+        if response.is_asset_missing or (response.status in (400, 405, 422) and not response.is_unauthenticated):
+            detail = response.message or f"status {response.status}"
+            raise TagsRejected(f"the library has the file, but did not accept its tags: {detail}")
+        _raise_for_status(response)
 
     @contextlib.asynccontextmanager
     async def control_slot(self) -> AsyncIterator[None]:
@@ -238,29 +268,28 @@ class SplootClient:
                 yield
 
     @instrument
-    async def health(self) -> None:
-        """Check that the server responds."""
-        await self._get_json(self._control_pool, "GET", "/api/health")
+    async def health(self, *, aside: bool = False) -> None:
+        """Check that the server responds. With `aside` the request does not wait behind other control requests."""
+        await self._get_json(self._aside_pool if aside else self._control_pool, "GET", HEALTH_PATH)
 
     async def rotate_connections(self) -> None:
         """Use new connections from now on, after a sleep or a change of network."""
-        await self._upload_pool.rotate()
-        await self._control_pool.rotate()
+        await self._pool.rotate()
 
     async def close(self) -> None:
-        await self._upload_pool.close()
-        await self._control_pool.close()
+        await self._pool.close()
 
-    async def _get_json(self, pool: RotatingPool, method: str, path: str, value: Any = None) -> Any:
+    async def _get_json(self, pool: PoolShare, method: str, path: str, value: Any = None) -> Any:
         """Send a control request and return the JSON of its response."""
         return _raise_for_status(await self.request(method, path, value, pool=pool))
 
     async def request(
-        self, method: str, path: str, value: Any = None, *, pool: RotatingPool | None = None
+        self, method: str, path: str, value: Any = None, *, pool: PoolShare | None = None
     ) -> HttpResponse:
-        """Send a control request and return any response. By default it does not wait behind uploads."""
-        pool, body = pool or self._control_pool, b"" if value is None else json.dumps(value).encode()
-        headers = {"content-type": "application/json"} if body else {}
+        """Send a control request, `value` as JSON or bytes as they are. By default it does not wait for uploads."""
+        pool, text = pool or self._control_pool, b"" if value is None else value
+        body = text if isinstance(text, bytes) else json.dumps(text).encode()
+        headers = {"content-type": "application/json"} if body is not text else {}
         return await self._send_authenticated(pool, _ApiRequest(method, path, headers, body, pool.read_s))
 
     @contextlib.asynccontextmanager
@@ -274,14 +303,25 @@ class SplootClient:
             async with self._upload_pool.stream("GET", path, headers=request_headers, content=b"") as response:
                 yield response
 
-    async def _send_authenticated(self, pool: RotatingPool, request: "_ApiRequest") -> HttpResponse:
+    async def _send_authenticated(self, pool: PoolShare, request: "_ApiRequest") -> HttpResponse:
         """Send a request with the current token; if it is rejected, send it once more with the next token."""
         with map_exceptions(self._name):
             token = await self._credentials.token()
         response = await self._send_once(pool, request, token)
         if response.is_unauthenticated and (next_token := await self._get_next_token(token)):
             response = await self._send_once(pool, request, next_token)
+        self._record_sign_in(request, response)
         return response
+
+    def _record_sign_in(self, request: "_ApiRequest", response: HttpResponse) -> None:
+        """Record whether the server accepted the sign-in. Raises Unauthenticated if the token is for another server."""
+        if response.is_unauthenticated:
+            self._credentials.record_rejected()
+            if foreign := self._credentials.foreign_origin:
+                title = f"you are signed out: the saved token is for {foreign} and is sent nowhere else"
+                raise Unauthenticated(title, "sign in with `sploot login`", status=response.status)
+        elif response.status < httpx.codes.BAD_REQUEST and request.path != HEALTH_PATH:  # that one needs no sign-in
+            self._credentials.record_accepted()
 
     async def _get_next_token(self, rejected: str | None) -> str | None:
         """Return another token to try, if there is one.
@@ -295,7 +335,7 @@ class SplootClient:
             token = await self._credentials.token()
         return None if token == rejected else token
 
-    async def _send_once(self, pool: RotatingPool, request: "_ApiRequest", token: str | None) -> HttpResponse:
+    async def _send_once(self, pool: PoolShare, request: "_ApiRequest", token: str | None) -> HttpResponse:
         with map_exceptions(self._name):
             try:
                 return await _exchange(pool, request, token)
@@ -313,14 +353,13 @@ def _authorization_header(token: str | None) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-async def _exchange(pool: RotatingPool, request: _ApiRequest, token: str | None) -> HttpResponse:
+async def _exchange(pool: PoolShare, request: _ApiRequest, token: str | None) -> HttpResponse:
     headers = {**request.headers, **_authorization_header(token)}
     body = request.body if isinstance(request.body, bytes) else request.body()
-    async with (
-        asyncio.timeout(request.deadline_s),
-        pool.stream(request.method, request.path, headers=headers, content=body) as response,
-    ):
-        return HttpResponse(response.status_code, response.headers, await _read_bounded(response))
+    exchange = pool.stream(request.method, request.path, headers=headers, content=body, deadline_s=request.deadline_s)
+    async with exchange as response:
+        url = f"{pool.base_url.rstrip('/')}{request.path}"
+        return HttpResponse(response.status_code, response.headers, await _read_bounded(response), url)
 
 
 async def _read_bounded(response: httpx.Response) -> bytes:
@@ -344,15 +383,11 @@ def _create_upload_request(path: str, form: Form) -> _ApiRequest:
 
 
 def _parse_stored(files: Sequence[FormPart], results: Sequence[Mapping[str, Any]]) -> list[StoredAsset | ServerError]:
-    """Convert the results of a request with several files, and report the progress of the stored ones as complete."""
-    stored = [
+    """Convert the results of a request with several files."""
+    return [
         parse_bundle_result(result, name=display_name(each.content.path), sha256=each.content.sha256)
         for each, result in zip(files, results, strict=True)
     ]
-    for each, result in zip(files, stored, strict=True):
-        if isinstance(result, StoredAsset):
-            each.on_progress(each.content.size)
-    return stored
 
 
 def _raise_for_status(response: HttpResponse) -> Any:

@@ -1,18 +1,26 @@
 """HTTP connections to one server: a bounded pool that can be rotated without breaking requests in progress."""
 
 import asyncio
-import base64
 import contextlib
+import functools
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
-from urllib.request import getproxies
 
 import httpx
 
+from splootd.remote.exception_mapping import blame_proxy
 from splootd.remote.http11_connection import HTTP11Connection
+from splootd.remote.network_environment import (
+    Proxy,
+    create_proxy_transport,
+    create_ssl_context,
+    find_proxy,
+)
+from splootd.remote.silence import RequestContent, Silence
+from splootd.weighted_semaphore import WeightedSemaphore
 
 CONNECT_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0  # without one byte being accepted
@@ -20,16 +28,16 @@ KEEPALIVE_EXPIRY_S = 4.0
 """Shorter than the keep-alive timeout of common servers (uvicorn and Node: 5 s). A server may close an idle connection
 while a request is on its way to it (RFC 9112, 9.5); an upload lost in this way has an unknown outcome."""
 HAPPY_EYEBALLS_DELAY_S = 0.25  # then also try the next address of the host (RFC 8305)
+URLS_CACHED = 64
 DEFAULT_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "splootd"}
-
-create_ssl_context = httpx.create_ssl_context
 
 
 class RotatingPool:
     """A connection pool that can be replaced by a fresh one at any time.
 
-    At most `connections_max` requests to the server at `base_url` are in progress, over TCP or a Unix socket, also
-    during a rotation; further ones wait in order of arrival. Raises the exceptions of httpx.
+    At most `connections_max` connections to the server at `base_url` are open, over TCP or a Unix socket, also during a
+    rotation. Requests wait by `rank` (smaller first), then by arrival. Raises the exceptions of httpx, and Unreachable
+    if the environment configures a proxy or certificates that cannot be used.
     """
 
     def __init__(
@@ -38,56 +46,70 @@ class RotatingPool:
         *,
         socket: Path | None,
         connections_max: int,
-        read_s: float,
         get_ssl_context: Callable[[], ssl.SSLContext] = create_ssl_context,
     ) -> None:
         self.base_url = base_url
-        self.read_s = read_s
+        self.proxy = None if socket else find_proxy(base_url)
+        self.silence = Silence()
         self._socket = socket
         self._get_ssl_context = get_ssl_context
         self._connections_max = connections_max
-        self._slots = asyncio.Semaphore(connections_max)
+        self._slots = WeightedSemaphore(connections_max)
         self._generation: _Generation | None = None
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, method: str, path: str, *, headers: Mapping[str, str], content: bytes | AsyncGenerator[bytes, None]
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        content: RequestContent,
+        read_s: float,
+        deadline_s: float | None = None,
+        rank: int = 0,
     ) -> AsyncIterator[httpx.Response]:
         """Send one request and yield the head of the response, whose body is still to be read.
 
         An iterator as `content` needs the header content-length. It follows no redirects: the token is for this host.
+        Raises httpx.PoolTimeout if nothing was sent within `read_s`, and TimeoutError if the block has not ended within
+        `deadline_s` from then on.
         """
-        async with self.slot():
+        await acquire_slot(self._slots, read_s, rank)
+        try:
             generation = self._generation = self._generation or self._create_generation()
             generation.active_requests += 1
             try:
-                request = _build_request(generation.client, method, path, headers, content)
-                response = await generation.client.send(request, stream=True)
-                try:
-                    yield response
-                finally:
-                    await response.aclose()
+                async with asyncio.timeout(deadline_s):
+                    with self.silence.exchange(content) as tracked:
+                        url = _parse_url(self.base_url.rstrip("/") + path)
+                        request = _build_request(method, url, headers, content=tracked, read_s=read_s)
+                        response = await generation.send(request)
+                    try:
+                        yield response
+                    finally:
+                        await response.aclose()
             finally:
                 if not isinstance(content, bytes):
                     await content.aclose()
                 generation.active_requests -= 1
                 await self._close_if_unused(generation)
+        finally:
+            self._slots.release(1)
 
     @contextlib.asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold the place of one request. Raises httpx.PoolTimeout."""
-        if not self._slots.locked():
-            await self._slots.acquire()  # returns without waiting, so no timer is needed
-        else:
-            try:
-                async with asyncio.timeout(self.read_s):
-                    await self._slots.acquire()
-            except TimeoutError as error:
-                raise httpx.PoolTimeout("all connections are busy") from error
+    async def slot(self, wait_s: float, rank: int = 0) -> AsyncIterator[None]:
+        """Hold the place of one request. Raises httpx.PoolTimeout if it is not free within `wait_s`."""
+        await acquire_slot(self._slots, wait_s, rank)
         try:
             yield
         finally:
-            self._slots.release()
+            self._slots.release(1)
+
+    async def close_idle(self) -> None:
+        """Close the connections without a request in progress, to make room for one that is opened elsewhere."""
+        if self._generation is not None:
+            await self._generation.close_idle()
 
     async def rotate(self) -> None:
         """Use new connections for all further requests; requests in progress finish on the old ones.
@@ -97,6 +119,7 @@ class RotatingPool:
         """
         previous, self._generation = self._generation, None
         if previous is not None:
+            await previous.retire()
             await self._close_if_unused(previous)
 
     async def close(self) -> None:
@@ -111,64 +134,75 @@ class RotatingPool:
 
     def _create_generation(self) -> "_Generation":
         """Create it with the first request, so that a wrong proxy or certificate file delays uploads and no more."""
-        try:
-            client = create_client(
-                self.base_url,
-                socket=self._socket,
-                get_ssl_context=self._get_ssl_context,
-                connections_max=self._connections_max,
-                read_s=self.read_s,
-            )
-        except OSError as error:
-            raise httpx.ConnectError(f"the trusted certificates cannot be loaded: {error}") from error
-        except (ImportError, ValueError, httpx.InvalidURL) as error:  # of httpx, for SOCKS and unknown schemes
-            raise httpx.ProxyError("only http:// and https:// proxies are supported: see HTTPS_PROXY") from error
-        return _Generation(client)
+        client = create_client(
+            self.base_url,
+            socket=self._socket,
+            proxy=self.proxy,
+            get_ssl_context=self._get_ssl_context,
+            connections_max=self._connections_max,
+        )
+        return _Generation(client, self.proxy)
+
+
+async def acquire_slot(slots: WeightedSemaphore, wait_s: float, rank: int = 0) -> None:
+    """Acquire the place of one request. Raises httpx.PoolTimeout after `wait_s`: nothing was sent."""
+    try:
+        async with asyncio.timeout(wait_s):
+            await slots.acquire(1, rank)
+    except TimeoutError as error:
+        raise httpx.PoolTimeout("all connections are busy") from error
 
 
 class _Generation:
-    """One client and the number of its requests in progress."""
+    """One client, its proxy, and the number of its requests in progress."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, proxy: Proxy | None) -> None:
         self.client = client
         self.active_requests = 0
+        self._proxy = proxy
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self.client.send(request, stream=True)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            if self._proxy is None:
+                raise
+            raise blame_proxy(self._proxy, error) from error
+
+    async def close_idle(self) -> None:
+        if isinstance(self.client, _DirectClient):
+            await self.client.connections.close_idle()
+
+    async def retire(self) -> None:
+        """Keep no connection beyond its request: the next generation takes the places."""
+        if isinstance(self.client, _DirectClient):
+            self.client.connections.is_retired = True
+        await self.close_idle()
 
 
 def create_client(
     base_url: str,
     *,
     socket: Path | None,
+    proxy: Proxy | None,
     get_ssl_context: Callable[[], ssl.SSLContext],
     connections_max: int,
-    read_s: float,
 ) -> httpx.AsyncClient:
-    """Create a client with a `ConnectionPool`, or with httpx's own if the environment configures a proxy.
-
-    Raises the exceptions of httpx for the environment, and OSError if the certificates cannot be loaded.
-    """
+    """Create a client with a `ConnectionPool`, or with httpx's own for a proxy. Raises Unreachable."""
     url = httpx.URL(base_url)
-    headers = dict(DEFAULT_HEADERS)
-    if url.userinfo:  # else httpx overwrites the token with it
-        userinfo = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
-        headers["authorization"] = f"Basic {userinfo}"
     kind: type[httpx.AsyncClient] = httpx.AsyncClient
-    options: dict[str, Any]
-    if socket is None and getproxies().keys() & {url.scheme, "all"}:
+    transport: httpx.AsyncBaseTransport
+    if proxy is not None:
         limits = httpx.Limits(max_connections=connections_max, keepalive_expiry=KEEPALIVE_EXPIRY_S)
-        options = {"verify": get_ssl_context(), "limits": limits}
+        transport = create_proxy_transport(proxy, limits, get_ssl_context())
     else:
-        ssl_context = get_ssl_context() if url.scheme == "https" else None
         kind = _DirectClient
-        options = {"transport": ConnectionPool(socket=socket, ssl_context=ssl_context)}
-    client = kind(
-        base_url=url.copy_with(userinfo=b""),
-        headers=headers,
-        timeout=httpx.Timeout(connect=CONNECT_TIMEOUT_S, read=read_s, write=WRITE_TIMEOUT_S, pool=read_s),
+        transport = ConnectionPool(socket=socket, ssl_context=get_ssl_context() if url.scheme == "https" else None)
+    return kind(
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # accepts none
-        **options,
+        transport=transport,
+        trust_env=False,
     )
-    del client.headers["connection"]  # keep-alive is the default of HTTP/1.1
-    return client
 
 
 class _DirectClient(httpx.AsyncClient):
@@ -177,12 +211,12 @@ class _DirectClient(httpx.AsyncClient):
     Sessions, redirects and cookies of httpx, none of which the daemon uses, cost more than the request itself.
     """
 
-    def __init__(self, *, transport: httpx.AsyncBaseTransport, **options: Any) -> None:
+    def __init__(self, *, transport: "ConnectionPool", **options: Any) -> None:
         super().__init__(transport=transport, **options)
-        self._direct_transport = transport
+        self.connections = transport
 
     async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
-        return await self._direct_transport.handle_async_request(request)
+        return await self.connections.handle_async_request(request)
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):
@@ -194,6 +228,8 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._idle: list[HTTP11Connection] = []
         self._connections: set[HTTP11Connection] = set()  # all with an open socket
         self._connecting: set[asyncio.Task[HTTP11Connection]] = set()
+        self._abandoned: list[asyncio.Task[HTTP11Connection]] = []  # connecting for a request that was cancelled
+        self.is_retired = False  # it keeps no connection beyond its request
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         head = _build_head(request)
@@ -221,9 +257,19 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._idle.clear()
         await _wait_until_closed(self._connections)
 
+    async def close_idle(self) -> None:
+        """Close the connections that no request uses."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        await _wait_until_closed(idle)
+
     def _release(self, connection: HTTP11Connection) -> None:
         if connection.release(asyncio.get_running_loop().time()):
-            self._idle.append(connection)
+            if self.is_retired:
+                connection.close()
+            else:
+                self._idle.append(connection)
         elif connection.is_stale:  # the server has probably closed the others, too
             while self._idle:
                 self._idle.pop().close()
@@ -237,19 +283,31 @@ class ConnectionPool(httpx.AsyncBaseTransport):
                 return connection
             connection.close()
         await _wait_until_closed([connection for connection in self._connections if connection.is_closing])
-        connecting = asyncio.create_task(self._connect(request))
-        self._connecting.add(connecting)
-        connecting.add_done_callback(self._connecting.discard)
+        connecting = self._abandoned.pop() if self._abandoned else self._start_connecting(request)
         try:
-            # A cancellation must not reach the task: asyncio's create_connection would leak its socket. The finished
-            # connection is closed by the callback instead.
+            # A cancellation must not reach the task: asyncio's create_connection would leak its socket. The next
+            # request takes the connection over, so that no further one is opened; unless it comes too late.
             await asyncio.wait([connecting])
         except asyncio.CancelledError:
-            connecting.add_done_callback(_close_abandoned)
+            self._abandoned.append(connecting)
+            connecting.add_done_callback(self._close_abandoned)
             raise
         if connecting.cancelled():
             raise httpx.ConnectError("the connection pool was closed")
         return connecting.result()
+
+    def _start_connecting(self, request: httpx.Request) -> asyncio.Task[HTTP11Connection]:
+        connecting = asyncio.create_task(self._connect(request))
+        self._connecting.add(connecting)
+        connecting.add_done_callback(self._connecting.discard)
+        return connecting
+
+    def _close_abandoned(self, connecting: asyncio.Task[HTTP11Connection]) -> None:
+        """Close a connection that no request has taken over."""
+        if connecting in self._abandoned:
+            self._abandoned.remove(connecting)
+            if not connecting.cancelled() and connecting.exception() is None:
+                connecting.result().close()
 
     async def _connect(self, request: httpx.Request) -> HTTP11Connection:
         loop = asyncio.get_running_loop()
@@ -272,8 +330,10 @@ class ConnectionPool(httpx.AsyncBaseTransport):
                     )
         except TimeoutError as error:
             raise httpx.ConnectTimeout(f"no connection within {timeout_s:.0f} s") from error
-        except OSError as error:
-            raise httpx.ConnectError(str(error)) from error
+        except Exception as error:
+            # Whatever went wrong, nothing was sent. asyncio raises more than OSError here: for some addresses its
+            # Happy Eyeballs ends with an IndexError.
+            raise httpx.ConnectError(str(error) or type(error).__name__) from error
         self._connections.add(connection)
         connection.closed.add_done_callback(lambda _: self._connections.discard(connection))
         return connection
@@ -296,9 +356,25 @@ class _ResponseStream(httpx.AsyncByteStream):
             self._release()
 
 
-def _build_request(client: httpx.AsyncClient, method: str, path: str, headers: Any, content: Any) -> httpx.Request:
+@functools.lru_cache(URLS_CACHED)
+def _parse_url(url: str) -> httpx.URL:
+    return httpx.URL(url)
+
+
+def _build_request(
+    method: str,
+    url: httpx.URL,
+    headers: Mapping[str, str],
+    *,
+    content: RequestContent,
+    read_s: float,
+) -> httpx.Request:
+    """Build a request without the client, which would parse URL, cookies and headers anew for each one."""
+    timeout = {"connect": CONNECT_TIMEOUT_S, "read": read_s, "write": WRITE_TIMEOUT_S, "pool": read_s}
     try:
-        return client.build_request(method, path, headers=headers, content=content)
+        return httpx.Request(
+            method, url, headers={**DEFAULT_HEADERS, **headers}, content=content, extensions={"timeout": timeout}
+        )
     except UnicodeEncodeError as error:
         raise httpx.LocalProtocolError("a request header contains an invalid character") from error
 
@@ -313,11 +389,6 @@ def _build_head(request: httpx.Request) -> bytes:
     if not text.isascii() or not text.replace("\r\n", "").isprintable() or text.count("\r\n") != len(lines) - 1:
         raise httpx.LocalProtocolError("a request header contains an invalid character")
     return head + b"\r\n\r\n"
-
-
-def _close_abandoned(connecting: asyncio.Task[HTTP11Connection]) -> None:
-    if not connecting.cancelled() and connecting.exception() is None:
-        connecting.result().close()
 
 
 async def _wait_until_closed(connections: Iterable[HTTP11Connection]) -> None:

@@ -1,13 +1,16 @@
-"""Map exceptions of httpx and the operating system to the daemon's errors. No other module handles them."""
+"""Map exceptions of httpx and the operating system to the daemon's errors. No other module interprets them."""
 
 import contextlib
 import os
+import socket
+import ssl
 from collections.abc import Iterator
 
 import httpx
 
 from splootd.errors import ConnectionLost, ItemError, ResourceExhausted, Unreachable
 from splootd.file_reader import RESOURCE_ERRNOS
+from splootd.remote.network_environment import Proxy
 from splootd.text import printable
 
 # Raised before the first byte of the request left this machine, so the server cannot have received the file. Any other
@@ -18,6 +21,7 @@ _NOTHING_SENT = (
     httpx.PoolTimeout,
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
+    socket.gaierror,
 )
 
 
@@ -28,6 +32,16 @@ def map_exceptions(server_name: str) -> Iterator[None]:
         yield
     except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
         raise _map_exception(error, server_name) from error
+
+
+def blame_proxy(proxy: Proxy, error: httpx.TransportError) -> httpx.TransportError:
+    """Return the error of connecting through `proxy` as one of the proxy, unless TLS failed behind it."""
+    causes = list(_iter_causes(error))
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return error
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return httpx.ProxyError(f"the proxy {proxy} refuses the connection")
+    return httpx.ProxyError(f"the proxy {proxy} does not connect: {_format_cause(error)}")
 
 
 def _map_exception(error: Exception, server_name: str) -> ItemError:
@@ -44,7 +58,11 @@ def _map_exception(error: Exception, server_name: str) -> ItemError:
 def _format_cause(error: BaseException) -> str:
     """Describe the error for people: in the system's words if it has any, without error numbers and addresses."""
     for cause in _iter_causes(error):
-        if isinstance(cause, ConnectionError) and cause.errno:
+        if isinstance(cause, httpx.ProxyError):
+            return str(cause)
+        if isinstance(cause, socket.gaierror):
+            return f"its name cannot be resolved ({str(cause.strerror).lower()})"
+        if isinstance(cause, ConnectionError | FileNotFoundError) and cause.errno:
             return os.strerror(cause.errno).lower()
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         return str(error) or "timed out"

@@ -22,13 +22,14 @@ from splootd.remote.client import SplootClient
 from splootd.remote.connection_pool import CONNECT_TIMEOUT_S
 from splootd.remote.exception_mapping import map_exceptions
 from splootd.remote.instrumentation import instrument
+from splootd.remote.network_environment import create_ssl_context
 from splootd.remote.status_mapping import HttpResponse, error_for
 from splootd.text import printable
 
 IMAGE_BYTES_MAX = 200_000_000
 IMAGE_TIMEOUT_S = 120.0  # for the whole image, including the time that the browser takes to read it
 CONCURRENT_IMAGES_MAX = 2  # leaves one connection to uploads
-ETAG_CHARS_MAX = 200
+HEADER_CHARS_MAX = {"etag": 200, "content-disposition": 4_000}
 READ_TIMEOUT_S = 20.0  # for another host
 HTTPS_PORT = 443
 _BLOCKED_TYPES = frozenset({"image/svg+xml"})  # can contain scripts
@@ -36,16 +37,20 @@ _BLOCKED_TYPES = frozenset({"image/svg+xml"})  # can contain scripts
 _URL_SAFE_CHARS = "/%:@!$&'()*+,;=?~-._"
 
 Resolver = Callable[[str], Awaitable[Sequence[str]]]
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Networks whose addresses contain one of IPv4 (RFC 6052, 8215, 4291, 2765), and site-local ones (RFC 3879).
+_INSIDE_IPV6 = [
+    ipaddress.ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96", "fec0::/10")
+]
 
 
 @dataclass(frozen=True, slots=True)
 class ProxiedImage:
-    """An image that is still to be read. `mime` comes from its bytes; `size` and `etag` from the server, if sent."""
+    """An image that is still to be read. `mime` comes from its bytes; the rest from the server, if sent."""
 
     mime: str
     size: int | None
     etag: str | None
+    disposition: str | None  # a Content-Disposition that begins with `inline` and may name the file
     pieces: AsyncIterator[bytes]
 
 
@@ -58,14 +63,17 @@ async def resolve_host(host: str) -> Sequence[str]:
 def is_public_address(address: str) -> bool:
     """Return whether an address is outside this machine and its networks, also after a translation to IPv4.
 
-    6to4, Teredo and NAT64 addresses contain an IPv4 address that may be private. `is_global` does not look inside.
+    Some IPv6 addresses contain an IPv4 address that may be private. `is_global` does not look inside.
     """
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
-        if found.sixtofour or found.teredo or found in _NAT64:
+        if found.sixtofour or found.teredo or any(found in network for network in _INSIDE_IPV6):
             return False
         found = found.ipv4_mapped or found
     return found.is_global and not found.is_multicast
+
+
+LOCAL_SERVER_URL = "http://library"  # the host name in the URLs of the local server
 
 
 class ImageProxy:
@@ -115,7 +123,7 @@ class ImageProxy:
         except ValueError:
             raise _image_unavailable("its URL is invalid") from None
         is_relative = not parts.scheme and not parts.netloc and parts.path.startswith("/")
-        if not is_relative and parts.netloc.lower() != self._base.netloc.rpartition("@")[2].lower():
+        if not is_relative and parts.netloc.lower() != self._base.netloc.lower():
             return None
         path = quote(parts.path.removeprefix(self._base.path.rstrip("/")), safe=_URL_SAFE_CHARS)
         query = quote(parts.query, safe=_URL_SAFE_CHARS)
@@ -140,7 +148,7 @@ class ImageProxy:
         if not addresses or not all(is_public_address(address) for address in addresses):
             raise _image_unavailable(f"{printable(host)} is not a public host")
         if self._ssl_context is None:
-            self._ssl_context = await asyncio.to_thread(httpx.create_ssl_context)
+            self._ssl_context = await asyncio.to_thread(create_ssl_context)
         async with (
             httpx.AsyncClient(
                 verify=self._ssl_context,
@@ -180,9 +188,15 @@ async def _build_image(status: int, headers: Mapping[str, str], pieces: AsyncIte
     kind = sniff(bytes(head[:HEAD_BYTES]))
     if kind is None or not kind[0].startswith("image/") or kind[0] in _BLOCKED_TYPES:
         raise _image_unavailable("its content is not an image")
-    etag = headers.get("etag", "")
-    is_fit = etag.isascii() and etag.isprintable() and 0 < len(etag) <= ETAG_CHARS_MAX
-    return ProxiedImage(kind[0], size, etag if is_fit else None, _prepend(bytes(head), bounded))
+    etag, disposition = (_get_plain_header(headers, name) for name in ("etag", "content-disposition"))
+    if disposition is not None and not disposition.startswith("inline;"):
+        disposition = None
+    return ProxiedImage(kind[0], size, etag, disposition, _prepend(bytes(head), bounded))
+
+
+def _get_plain_header(headers: Mapping[str, str], name: str) -> str | None:
+    value = headers.get(name, "")
+    return value if value.isascii() and value.isprintable() and 0 < len(value) <= HEADER_CHARS_MAX[name] else None
 
 
 async def _limit_bytes(pieces: AsyncIterator[bytes], bytes_max: int) -> AsyncIterator[bytes]:

@@ -18,11 +18,12 @@ BOUNDARY_BYTES = 16  # 32 hex digits: the chance that a file of 1 GB contains th
 
 @dataclass(frozen=True, slots=True)
 class PartHeaders:
-    """The headers of one file. `filename` is ASCII, without quotes."""
+    """The headers of one file. `filename` is ASCII, without quotes; `original_name` is a field of its own."""
 
     filename: str
     mime: str
     tags: Sequence[str] = ()
+    original_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Frame:
 
 
 def build_frame(parts: Sequence[PartHeaders], *, boundary: str | None = None) -> Frame:
-    """Build the frame of a form. The tags of a file precede it as a JSON array; without tags the part is omitted."""
+    """Build the frame of a form. Tags, as a JSON array, and an original name precede their file."""
     delimiter = boundary or secrets.token_hex(BOUNDARY_BYTES)
     before = [_encode_part_headers(part, delimiter, is_first=not index) for index, part in enumerate(parts)]
     return Frame(f"multipart/form-data; boundary={delimiter}", before, f"\r\n--{delimiter}--\r\n".encode())
@@ -48,5 +49,6 @@ def build_frame(parts: Sequence[PartHeaders], *, boundary: str | None = None) ->
 def _encode_part_headers(part: PartHeaders, delimiter: str, *, is_first: bool) -> bytes:
     opening = f"--{delimiter}\r\nContent-Disposition: form-data; name="
     tags = f'{opening}"tags"\r\n\r\n{json.dumps(list(part.tags))}\r\n' if part.tags else ""
+    name = f'{opening}"originalName"\r\n\r\n{part.original_name}\r\n' if part.original_name else ""
     file = f'{opening}"file"; filename="{part.filename}"\r\nContent-Type: {part.mime}\r\n\r\n'
-    return f"{'' if is_first else chr(13) + chr(10)}{tags}{file}".encode()
+    return f"{'' if is_first else chr(13) + chr(10)}{tags}{name}{file}".encode()

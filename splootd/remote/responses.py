@@ -50,21 +50,35 @@ class EmbeddingReport:
     error: str | None = None
 
 
+REASON_CHARS_MAX = 100
+MATCHED_WORDS_MAX = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One search result. A larger `score` is better; `text` is the text recognised in the image."""
+    """One search result. A larger `score` is better; `text` is the text recognised in the image.
+
+    `reason` says what it shares with the query, `words` are those of the query that match; both are empty if the server
+    does not tell.
+    """
 
     asset_id: str
     score: float | None
     url: str
     text: str | None
+    reason: str | None = None
+    words: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    is_favorite: bool = False
+    created_at: str | None = None
 
 
 def parse_json(content_type: str, body: bytes) -> Any:
     """Parse a JSON body. Raises InvalidResponse if the content type or the body is not JSON."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
-        raise InvalidResponse(f"the server sent {printable(kind, 50) or 'no content type'} instead of JSON")
+        note = " (a login page of the network?)" if kind == "text/html" else ""
+        raise InvalidResponse(f"the server sent {printable(kind, 50) or 'no content type'} instead of JSON{note}")
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -145,9 +159,15 @@ def parse_page_embeddings(value: Any) -> dict[str, EmbeddingReport]:
     return {_parse_asset_id(each): _parse_embedding(each) for each in _require_field(value, "assets", list)}
 
 
-def parse_matches(value: Any) -> list[Match]:
-    """Parse the response to POST /api/search, best match first."""
-    return [_parse_match(each) for each in _require_field(value, "results", list)]
+def parse_search(value: Any) -> tuple[list[Match], list[Match]]:
+    """Parse the response to POST /api/search: the matches, and those that are merely the nearest; both best first.
+
+    Sploot fills up to ten results with those below its threshold, which are the nearest, and with assets that have no
+    embedding.
+    """
+    results = [(_parse_match(each), _is_match(each)) for each in _require_field(value, "results", list)]
+    matches = [match for match, is_match in results if is_match]
+    return matches, [match for match, is_match in results if not is_match and match.score is not None]
 
 
 def parse_retry_after(value: Any) -> float | None:
@@ -156,15 +176,54 @@ def parse_retry_after(value: Any) -> float | None:
     return float(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else None
 
 
+def _is_match(value: dict[str, Any]) -> bool:
+    return value.get("belowThreshold") is not True and value.get("similarity", ...) is not None
+
+
 def _parse_match(value: Any) -> Match:
     score = value.get("similarity") if isinstance(value, dict) else None
-    text = value.get("text") if isinstance(value, dict) else None
+    text = value.get("matchedText") if isinstance(value, dict) else None
+    words = _parse_matched_words(value.get("why")) if isinstance(value, dict) else ()
     return Match(
         asset_id=_parse_asset_id(value),
         score=float(score) if isinstance(score, int | float) and math.isfinite(score) else None,
         url=_require_field(value, "blobUrl", str),
         text=text if isinstance(text, str) else None,
+        reason=_describe_reason(words, value.get("why")),
+        words=words,
+        tags=_parse_tag_names(value.get("tags")),
+        is_favorite=value.get("favorite") is True,
+        created_at=created_at if isinstance(created_at := value.get("createdAt"), str) else None,
     )
+
+
+def _parse_matched_words(why: Any) -> tuple[str, ...]:
+    """Return the words of the query that match. Only our server tells."""
+    words = why.get("words") if isinstance(why, dict) else None
+    found = words if isinstance(words, list) else []
+    return tuple(printable(str(word), REASON_CHARS_MAX) for word in found[:MATCHED_WORDS_MAX])
+
+
+def _parse_tag_names(tags: Any) -> tuple[str, ...]:
+    entries = tags if isinstance(tags, list) else []
+    names = (each.get("name") for each in entries if isinstance(each, dict))
+    return tuple(name for name in names if isinstance(name, str))
+
+
+def _describe_reason(words: tuple[str, ...], why: Any) -> str | None:
+    """Return what a match shares with the query: words, and the template they name; else the meaning or the picture."""
+    if words:
+        template = why.get("template") if isinstance(why, dict) else None
+        named = f"; template: {printable(template, REASON_CHARS_MAX)}" if isinstance(template, str) else ""
+        return "words: " + ", ".join(words)[:REASON_CHARS_MAX] + named
+    return closest_in(why)
+
+
+def closest_in(why: Any) -> str | None:
+    """Return in what a match without common words is closest to the query: meaning or picture, None if unknown."""
+    closeness = {kind: why.get(kind) for kind in ("meaning", "picture")} if isinstance(why, dict) else {}
+    known = {kind: value for kind, value in closeness.items() if isinstance(value, int | float)}
+    return max(known, key=lambda kind: known[kind], default=None)
 
 
 def _parse_report(value: Any) -> EmbeddingReport:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from splootd.errors import InvalidResponse
-from splootd.remote.connection_pool import RotatingPool
+from splootd.remote.pool_share import PoolShare
 from splootd.remote.status_mapping import HttpResponse
 
 EVENT_BYTES_MAX = 65_536
@@ -91,7 +91,7 @@ class SSEStream:
 
 @contextlib.asynccontextmanager
 async def open_stream(
-    pool: RotatingPool, path: str, *, headers: Mapping[str, str], last_event_id: str
+    pool: PoolShare, path: str, *, headers: Mapping[str, str], last_event_id: str
 ) -> AsyncIterator[SSEStream | HttpResponse]:
     """Open the stream at `path`. Yields the head of the response if it is not an event stream.
 

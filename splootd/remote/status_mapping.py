@@ -2,14 +2,25 @@
 
 import email.utils
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from splootd.errors import InternalServerError, InvalidResponse, RateLimited, Rejected, ServerError, Unauthenticated
+from splootd.errors import (
+    InternalServerError,
+    InvalidResponse,
+    LibraryFull,
+    RateLimited,
+    Rejected,
+    ServerError,
+    TagsRejected,
+    Unauthenticated,
+)
 from splootd.remote.responses import StoredAsset, parse_error_message, parse_json, parse_retry_after, parse_stored_asset
+from splootd.server_url import find_moved_base
 from splootd.text import printable
 
 RETRY_AFTER_DEFAULT_S = 30.0  # for a rate limit without Retry-After
@@ -18,16 +29,18 @@ RETRY_AFTER_MIN_S = 1.0
 
 CLERK_STATUS_HEADER = "x-clerk-auth-status"  # set by Clerk, Sploot's sign-in service; it outweighs the status code
 _UNAUTHENTICATED_STATUSES = frozenset({"signed-out", "handshake"})
+_TAGS = re.compile(r"\btags?\b", re.IGNORECASE)  # Sploot's five messages about tags all contain the word
 _FILE_REJECTED_STATUSES = frozenset({400, 413, 415, 422})
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A complete HTTP response. Header names are lower case."""
+    """A complete HTTP response. Header names are lower case. `url` is the one requested, where it is known."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    url: str = ""
 
     def json(self) -> Any:
         """Parse the body. Raises InvalidResponse if it is not JSON."""
@@ -43,6 +56,14 @@ class HttpResponse:
         if self.headers.get(CLERK_STATUS_HEADER, "").lower() in _UNAUTHENTICATED_STATUSES:
             return True
         return self.status == HTTPStatus.UNAUTHORIZED and "www-authenticate" in self.headers
+
+    @property
+    def is_asset_missing(self) -> bool:
+        """Whether the library does not have the asset of the request. Only a 404 with a JSON error says so.
+
+        Sploot also sends a 404 page to a signed-out client.
+        """
+        return self.status == HTTPStatus.NOT_FOUND and not self.is_unauthenticated and self.message is not None
 
     @property
     def message(self) -> str | None:
@@ -82,16 +103,35 @@ def error_for(response: HttpResponse) -> ServerError | None:
             retry_after_s=retry_after_s,
             status=status,
         )
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status == HTTPStatus.INSUFFICIENT_STORAGE:
+        hint = "delete files there, or ask its operator for more room"
+        return LibraryFull(f"the library has no room for more files ({detail})", hint, status=status)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.UNAUTHORIZED:
         return InternalServerError(f"the server failed ({detail})", status=status)
+    if status == HTTPStatus.FORBIDDEN:
+        title = f"the server, or a firewall in front of it, refuses the request ({detail})"
+        return InvalidResponse(title, "ask its operator, or try another network", status=status)
     if status >= HTTPStatus.BAD_REQUEST:
         return InvalidResponse(
             f"unexpected response ({detail})", "is `server` the URL of a Sploot server?", status=status
         )
     if status >= HTTPStatus.MULTIPLE_CHOICES:
-        target = printable(response.headers.get("location", "nowhere"))
-        return InvalidResponse(f"the server redirects to {target}", "set `server` to that address", status=status)
+        return _redirect_error(response)
     return None
+
+
+def _redirect_error(response: HttpResponse) -> InvalidResponse:
+    """Name the new address of a server that has moved. Never advise to set any other target: it would get the files."""
+    location = response.headers.get("location", "")
+    if base := find_moved_base(response.url, location):
+        hint = f"set it: sploot config set server {base}"
+        return InvalidResponse(f"the server has moved to {printable(base)}", hint, status=response.status)
+    target = printable(location) or "nowhere"
+    return InvalidResponse(
+        f"something in between answers (a login page of the network?): it redirects to {target}",
+        "open any web page in a browser to see whether the network asks you to sign in",
+        status=response.status,
+    )
 
 
 def error_for_upload(response: HttpResponse, name: str) -> ServerError | None:
@@ -106,11 +146,25 @@ def error_for_upload(response: HttpResponse, name: str) -> ServerError | None:
         return Rejected(
             f"{name} is too large for the server{detail}", "make it smaller, then `sploot retry`", status=status
         )
+    if status == HTTPStatus.FORBIDDEN and "token" not in (response.message or "").lower():  # a server names the token
+        # A firewall that dislikes some bytes of the file answers so. Only a lookup by hash with the same token tells
+        # whether the token is refused: it follows every InvalidResponse.
+        detail = f"{status}: {response.message}" if response.message else str(status)
+        title = f"something between here and the server refuses {name} ({detail})"
+        return InvalidResponse(title, "other files are uploaded meanwhile", status=status)
+    if status in _FILE_REJECTED_STATUSES and response.message and _TAGS.search(response.message):
+        return TagsRejected(f"the server rejected the tags of {name}: {response.message}", status=status)
     if status in _FILE_REJECTED_STATUSES and response.message:
         return Rejected(
             f"the server rejected {name}: {response.message}", "change the file, then `sploot retry`", status=status
         )
     return error_for(response)
+
+
+def error_for_bundle(response: HttpResponse, files: int) -> ServerError | None:
+    """As `error_for_upload`, for a bundle. A rejection of the whole concerns no file of it: each is sent alone."""
+    error = error_for_upload(response, f"a bundle of {files} files")
+    return InvalidResponse(error.title, status=response.status) if isinstance(error, Rejected) else error
 
 
 def parse_bundle_result(result: Mapping[str, Any], *, name: str, sha256: bytes) -> StoredAsset | ServerError:

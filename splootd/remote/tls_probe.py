@@ -54,7 +54,7 @@ async def _request_head(url: str) -> tuple[bytes, Any]:
     reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=context, limit=HEAD_BYTES_MAX)
     try:
         path = f"{parts.path.rstrip('/')}/api/health"
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\n\r\n".encode("latin-1"))
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode("latin-1"))
         head = await reader.readuntil(b"\r\n\r\n")
         return head, writer.get_extra_info("ssl_object")
     finally:

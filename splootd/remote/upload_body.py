@@ -11,7 +11,7 @@ from splootd.remote.multipart import Frame, PartHeaders, build_frame
 
 BodyFactory = Callable[[], AsyncGenerator[bytes, None]]  # returns the body from the start, for each attempt
 RequestBody = bytes | BodyFactory
-ProgressCallback = Callable[[int], None]  # receives the number of bytes of a file that were sent
+ProgressCallback = Callable[[int, int], None]  # receives the index of a file and the number of its bytes sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,6 @@ class FormPart:
 
     content: Content
     tags: Sequence[str]
-    on_progress: ProgressCallback
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class Form:
     size: int
 
 
-def describe_path(file: FormPart) -> dict[str, Any]:
+def describe_path(file: FormPart, *, with_names: bool) -> dict[str, Any]:
     """Describe a file for an upload by path: its path, and what the server needs to detect a change of it.
 
     The path is base64, because a Linux path is bytes and need not be valid UTF-8.
@@ -42,14 +41,26 @@ def describe_path(file: FormPart) -> dict[str, Any]:
         "path": base64.b64encode(content.path).decode(),
         "size": content.size,
         "checksum": content.sha256.hex(),
-        "filename": content.name,
+        "filename": content.original_name if with_names else content.name,
         "tags": list(file.tags),
     }
 
 
-async def build_form(files: Sequence[FormPart], bandwidth_limiter: BandwidthLimiter) -> Form:
-    """Build one form with all of `files`. A form of small buffered files is one piece of bytes, sent in one write."""
-    parts = [PartHeaders(each.content.name, each.content.mime, each.tags) for each in files]
+async def build_form(
+    files: Sequence[FormPart],
+    bandwidth_limiter: BandwidthLimiter,
+    *,
+    on_progress: ProgressCallback,
+    with_names: bool = False,
+) -> Form:
+    """Build one form with all of `files`. A form of small buffered files is one piece of bytes, sent in one write.
+
+    `with_names` adds the original names, which no server but the library server reads.
+    """
+    parts = [
+        PartHeaders(each.content.name, each.content.mime, each.tags, each.content.original_name if with_names else None)
+        for each in files
+    ]
     framed = build_frame(parts)
     size = sum(each.content.size for each in files)
     headers = {"content-type": framed.content_type, "content-length": str(framed.size + size)}
@@ -58,19 +69,21 @@ async def build_form(files: Sequence[FormPart], bandwidth_limiter: BandwidthLimi
         await bandwidth_limiter.acquire(size)
         pieces = [piece for pair in zip(framed.before, buffered, strict=True) for piece in pair]
         return Form(headers, b"".join((*pieces, framed.after)), size)
-    return Form(headers, _stream_form(framed, files, bandwidth_limiter), size)
+    return Form(headers, _stream_form(framed, files, bandwidth_limiter, on_progress), size)
 
 
-def _stream_form(framed: Frame, files: Sequence[FormPart], bandwidth_limiter: BandwidthLimiter) -> BodyFactory:
+def _stream_form(
+    framed: Frame, files: Sequence[FormPart], bandwidth_limiter: BandwidthLimiter, on_progress: ProgressCallback
+) -> BodyFactory:
     async def body() -> AsyncGenerator[bytes, None]:
-        for before, file in zip(framed.before, files, strict=True):
+        for index, (before, file) in enumerate(zip(framed.before, files, strict=True)):
             sent_bytes = 0
             yield before
             async for piece in file.content.iter_bytes():
                 async for part in bandwidth_limiter.iter_throttled(piece):
                     yield part
                     sent_bytes += len(part)
-                    file.on_progress(sent_bytes)
+                    on_progress(index, sent_bytes)
         yield framed.after
 
     return body

@@ -47,13 +47,17 @@ _COMPLETIONS: Mapping[RetryAction, Sequence[_Completion]] = {
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A leased item whose bytes the server has, with the asset id and the SHA-256 of its content."""
+    """A leased item whose bytes the server has, with the asset id and the SHA-256 of its content.
+
+    `embedding_requested` is false if the server may never have begun to compute the embedding.
+    """
 
     leased: Leased
     asset_id: str
     sha256: bytes
     duplicate: bool
     embedded: bool
+    embedding_requested: bool = True
 
 
 def accept_item(connection: sqlite3.Connection, values: Mapping[str, Any]) -> bool:
@@ -87,6 +91,7 @@ def _staging_row(n: int, accepted: Accepted) -> tuple[Any, ...]:
         accepted.sha256,
         accepted.duplicate,
         accepted.embedded,
+        accepted.embedding_requested,
     )
 
 
@@ -102,6 +107,6 @@ def fail_item(
         if connection.execute(SQL[query], params).fetchall():
             connection.execute(SQL["insert_attempt"], {**params, "action": recorded_action})
             if version is not None:
-                connection.execute(SQL["update_version"], {**params, **version_values(version), "import_id": None})
+                connection.execute(SQL["update_version"], {**params, **version_values(version)})
             return True
     return False

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from splootd.errors import StoreError
+from splootd.errors import StoreError, StoreFull
 from splootd.store import schema
 from splootd.store.connection import Connection
 from splootd.store.transaction import (
@@ -39,6 +39,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.was_clean_shutdown = True
+        self.full_error: StoreFull | None = None  # of the last write, if the disk was full
         self._write_queue = WriteQueue()
         self._consecutive_failures = 0
         self._writer: Connection | None = None
@@ -130,19 +131,19 @@ class Database:
         """
         async with self._check_lock:
             try:
-                self._checker = await Connection.open(self.path, schema.prepare_reader, mode="rw")
-                if self._write_queue.closed:
-                    raise closed_error(self.path)
-                await self._checker.run(partial(schema.check_integrity, path=self.path))
+                checker = self._checker = await Connection.open(self.path, schema.prepare_reader, mode="rw")
+                try:
+                    if self._write_queue.closed:
+                        raise closed_error(self.path)
+                    await checker.run(partial(schema.check_integrity, path=self.path))
+                finally:
+                    self._checker = None  # first: a cancellation may interrupt the close, and `close` must not use it
+                    await checker.interrupt()  # a cancelled caller leaves the check running
+                    await checker.close()
             except sqlite3.Error as error:
                 raise (
                     closed_error(self.path) if self._write_queue.closed else to_store_error(error, self.path)
                 ) from error
-            finally:
-                if self._checker is not None:
-                    await self._checker.interrupt()  # a cancelled caller leaves the check running
-                    await self._checker.close()
-                    self._checker = None
 
     async def backup(self, target: Path) -> None:
         """Copy the current state to `target`, whole or not at all. Writes wait about 1 s per million items."""
@@ -164,15 +165,17 @@ class Database:
         if self._writer_task is None:
             return
         self._write_queue.close()
-        if self._checker is not None:
-            await self._checker.interrupt()
-        # A checkpoint cannot move pages that a reader still uses, and the final one must empty the write-ahead log.
-        async with self._check_lock:
-            await asyncio.wait([self._writer_task])
-        if self._writer is not None and not self._writer_task.cancelled() and self._writer_task.exception() is None:
-            with contextlib.suppress(sqlite3.Error):  # without the mark, the next start checks the file
-                await self._writer.run(schema.mark_clean_shutdown)
-        await self._close_connections()
+        try:
+            if self._checker is not None:
+                await self._checker.interrupt()
+            # A checkpoint cannot move pages that a reader still uses, and the final one must empty the log.
+            async with self._check_lock:
+                await asyncio.wait([self._writer_task])
+            if self._writer is not None and not self._writer_task.cancelled() and self._writer_task.exception() is None:
+                with contextlib.suppress(sqlite3.Error):  # without the mark, the next start checks the file
+                    await self._writer.run(schema.mark_clean_shutdown)
+        finally:
+            await self._close_connections()  # the thread of an open connection would keep the process from exiting
 
     async def _open(self, *, back_up: bool) -> None:
         checked = await self._inspect_file() if self.path.exists() and self.path.stat().st_size else None
@@ -244,6 +247,7 @@ class Database:
             committed = await self._writer.run(partial(commit_all, ops=[pending.op for pending in group]))
         except sqlite3.Error as error:
             failure = to_store_error(error, self.path)
+            self.full_error = failure if isinstance(failure, StoreFull) else None
             try:
                 if not is_connection_usable(error):
                     await self._reopen(failure)
@@ -253,7 +257,7 @@ class Database:
                 self._write_queue.resolve(group, [OperationResult(error=failure)] * len(group))
         else:
             if committed.wrote:
-                self._consecutive_failures = 0
+                self._consecutive_failures, self.full_error = 0, None
             self._write_queue.resolve(group, committed.results)
 
     async def _reopen(self, failure: StoreError) -> None:

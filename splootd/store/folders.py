@@ -17,7 +17,7 @@ DETACH_BATCH_MAX = 1_000  # items detached from a folder in one transaction
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A watched folder. `items` counts every item found in it, whatever its state."""
+    """A watched folder. `items` counts the items found in it for the present server, whatever their state."""
 
     id: int
     path: bytes
@@ -35,8 +35,9 @@ class Folder:
 class FolderStore:
     """Stores the watched folders and when each was scanned. Times are seconds since the epoch."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, server_id: int) -> None:
         self._database = database
+        self._server_id = server_id
 
     async def watch(
         self,
@@ -51,6 +52,7 @@ class FolderStore:
     ) -> Folder:
         """Watch a folder, or change the options of a watched one."""
         values = {
+            "server_id": self._server_id,
             "path": path,
             "device": to_signed(device),
             "inode": to_signed(inode),
@@ -83,7 +85,7 @@ class FolderStore:
 
     async def folders(self) -> list[Folder]:
         """Return all watched folders, sorted by path."""
-        return [_folder_from_row(row) for row in await self._read("folders")]
+        return [_folder_from_row(row) for row in await self._read("folders", server_id=self._server_id)]
 
     async def mark_scanned(self, folder_id: int, *, now: float) -> None:
         """Record the end of a full scan of a folder."""

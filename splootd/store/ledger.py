@@ -31,19 +31,15 @@ class Ledger:
         self._server_id = server_id
 
     async def get(self, sha256: bytes) -> LedgerEntry | None:
-        values = {"server_id": self._server_id, "sha256": sha256}
-        row = await self._database.read(lambda connection: connection.execute(SQL["content"], values).fetchone())
-        return row and LedgerEntry(
-            row["sha256"], row["asset_id"], bool(row["was_embedded"]), row["removed_at"], row["last_seen_at"]
-        )
+        return (await self.find([sha256])).get(sha256)
 
-    async def find_known(self, contents: Collection[bytes]) -> set[bytes]:
-        """Return the contents that the server has or had."""
+    async def find(self, contents: Collection[bytes]) -> dict[bytes, LedgerEntry]:
+        """Return the entries of those contents that the server has or had."""
 
-        def query(connection: sqlite3.Connection) -> set[bytes]:
+        def query(connection: sqlite3.Connection) -> dict[bytes, LedgerEntry]:
             values = ({"server_id": self._server_id, "sha256": each} for each in contents)
             rows = (connection.execute(SQL["content"], each).fetchone() for each in values)
-            return {row["sha256"] for row in rows if row}
+            return {row["sha256"]: _entry_from_row(row) for row in rows if row}
 
         return await self._database.read(query)
 
@@ -82,12 +78,7 @@ class Ledger:
         await self._database.write(lambda connection: connection.execute(SQL[query], params).rowcount)
 
 
-async def get_or_create_server(database: Database, url: str) -> int:
-    """Return the id of the server at `url`. A new server gets one."""
-
-    def op(connection: sqlite3.Connection) -> int:
-        row = connection.execute(SQL["server_at_url"], {"url": url}).fetchone()
-        rows = [row] if row else connection.execute(SQL["insert_server"], {"url": url}).fetchall()
-        return int(rows[0]["id"])
-
-    return await database.write(op)
+def _entry_from_row(row: sqlite3.Row) -> LedgerEntry:
+    return LedgerEntry(
+        row["sha256"], row["asset_id"], bool(row["was_embedded"]), row["removed_at"], row["last_seen_at"]
+    )

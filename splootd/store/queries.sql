@@ -23,19 +23,19 @@ ORDER BY added_at, id LIMIT :limit;
 
 -- name: claim
 -- Lease the selected items.
-UPDATE items NOT INDEXED SET state = 'uploading', lease = :token || '.' || id, updated_at = :now
+UPDATE items NOT INDEXED SET state = 'uploading', lease = :token || '.' || id, attempted = 1, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: accept
 -- Record that the server has the bytes. An item that is searchable already becomes ready and is not polled.
 UPDATE items SET state = iif(:embedded, 'ready', 'embedding'), lease = NULL, next_at = iif(:embedded, NULL, :now),
   asset_id = :asset_id, sha256 = :sha256, duplicate = :duplicate, accepted_at = :now, error_code = NULL,
-  error_message = NULL, updated_at = :now
+  error_message = NULL, embedding_requested = :embedding_requested, updated_at = :now
 WHERE id = :id AND state = 'uploading' AND lease = :lease;
 
 -- name: stage_accept
 -- Stage one accepted item of a batch.
-INSERT INTO temp.staged_accepts VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO temp.staged_accepts VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: still_leased_accepts
 -- Select the staged items whose lease is still valid.
@@ -51,7 +51,7 @@ DELETE FROM temp.staged_accepts WHERE n = ?;
 UPDATE items NOT INDEXED SET state = iif(staged_accepts.embedded, 'ready', 'embedding'), lease = NULL,
   next_at = iif(staged_accepts.embedded, NULL, :now), asset_id = staged_accepts.asset_id,
   sha256 = staged_accepts.sha256, duplicate = staged_accepts.duplicate, accepted_at = :now, error_code = NULL,
-  error_message = NULL, updated_at = :now
+  error_message = NULL, embedding_requested = staged_accepts.embedding_requested, updated_at = :now
 FROM temp.staged_accepts WHERE items.id = staged_accepts.id;
 
 -- name: upsert_staged_content
@@ -111,8 +111,7 @@ RETURNING id;
 -- name: update_version
 -- Restart a pending item whose file has changed.
 UPDATE items SET size = :size, mtime_ns = :mtime_ns, device = :device, inode = :inode, next_at = :next_at, attempts = 0,
-  sha256 = NULL, asset_id = NULL, error_code = NULL, error_message = NULL, import_id = coalesce(:import_id, import_id),
-  updated_at = :now
+  sha256 = NULL, asset_id = NULL, error_code = NULL, error_message = NULL, updated_at = :now
 WHERE id = :id AND path = :path AND state = 'pending';
 
 -- name: insert_attempt
@@ -183,14 +182,32 @@ WHERE server_id = :server_id AND state = 'pending' AND next_at IS NOT NULL;
 
 -- name: due_embeddings
 -- Select the embeddings whose poll is due, the oldest first.
-SELECT id, asset_id, accepted_at FROM items INDEXED BY items_embedding
+SELECT id, asset_id, accepted_at, embedding_requested FROM items INDEXED BY items_embedding
 WHERE server_id = :server_id AND state = 'embedding' AND next_at <= :now
 ORDER BY accepted_at, id LIMIT :limit;
 
+-- name: embedding_durations
+-- Select how long the embeddings among the last 10,000 events took, in seconds. A later event of a ready item is a new
+-- path or priority.
+SELECT min(at) - accepted_at FROM events JOIN items ON items.id = item_id
+WHERE seq > (SELECT max(seq) FROM events) - 10000
+  AND server_id = :server_id AND events.state = 'ready' AND at > accepted_at
+GROUP BY item_id ORDER BY min(seq) DESC LIMIT :limit;
+
+-- name: embedding_backlog
+-- Count the embeddings that the server has reported as not ready. Until then a row has the poll time of its acceptance.
+SELECT count(*) FROM items INDEXED BY items_embedding
+WHERE server_id = :server_id AND state = 'embedding' AND next_at > accepted_at;
+
 -- name: embeddings_by_asset_id
 -- Select the pending embeddings of these assets.
-SELECT id, asset_id, accepted_at FROM items INDEXED BY items_by_asset
+SELECT id, asset_id, accepted_at, embedding_requested FROM items INDEXED BY items_by_asset
 WHERE server_id = :server_id AND asset_id IN (SELECT value FROM json_each(:asset_ids)) AND state = 'embedding';
+
+-- name: count_pending_embeddings
+-- Count the pending embeddings up to a limit.
+SELECT count(*) FROM (SELECT 1 FROM items INDEXED BY items_embedding
+  WHERE server_id = :server_id AND state = 'embedding' LIMIT :limit);
 
 -- name: next_embedding_due
 -- Select the time of the next embedding poll.
@@ -226,9 +243,10 @@ WHERE id = :id AND server_id = :server_id AND state = 'embedding'
 RETURNING sha256;
 
 -- name: requeue
--- Requeue items as urgent, with their attempts reset.
+-- Requeue items as urgent, with their attempts reset. What the library removed or could not process is forced.
 UPDATE items NOT INDEXED SET state = 'pending', priority = 0, attempts = 0, next_at = NULL, duplicate = 0,
-  error_code = NULL, error_message = NULL, updated_at = :now
+  force = iif(error_code IN ('removed', 'embedding_failed'), 1, force), error_code = NULL,
+  error_message = NULL, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND state IN ('failed', 'skipped', 'missing')
   AND latest = 1
 RETURNING id;
@@ -245,10 +263,11 @@ SELECT id FROM items INDEXED BY items_by_state_and_priority
 WHERE state = 'failed' AND priority = 2 AND id > :after AND server_id = :server_id
 ORDER BY id LIMIT :limit;
 
--- name: failed_by_error_code_after
--- Select one batch of the dead-letter queue with one error code.
-SELECT id FROM items INDEXED BY items_failed
-WHERE server_id = :server_id AND state = 'failed' AND error_code = :error_code AND id > :after
+-- name: ended_by_error_code_after
+-- Select one batch of the items that ended with one error code.
+SELECT id FROM items INDEXED BY items_by_error_code
+WHERE error_code = :error_code AND id > :after AND server_id = :server_id
+  AND state IN ('failed', 'skipped', 'missing') AND latest = 1
 ORDER BY id LIMIT :limit;
 
 -- name: bump
@@ -270,7 +289,7 @@ SELECT * FROM items WHERE server_id = :server_id AND path = :path AND latest = 1
 
 -- name: version_at_path
 -- Select the file version and the state of the latest item of a path.
-SELECT id, state, folder_id, size, mtime_ns, device, inode FROM items
+SELECT id, state, folder_id, size, mtime_ns, device, inode, error_code, sha256 FROM items
 WHERE server_id = ? AND path = ? AND latest = 1;
 
 -- name: is_known
@@ -336,20 +355,31 @@ UPDATE items SET path = :path, folder_id = coalesce(:folder_id, folder_id), upda
 -- Change the device number of a file whose disk was mounted again under another number.
 UPDATE items SET device = :device WHERE id = :id;
 
--- name: requeue_missing
--- Requeue an item whose missing file exists again.
+-- name: set_tags
+-- Replace the tags of an item that was not sent with them.
+UPDATE items SET tags = :tags WHERE id = :id;
+
+-- name: requeue_in_place
+-- Requeue an item whose missing file exists again, or whose tags were replaced.
 UPDATE items SET state = 'pending', priority = :priority, attempts = 0, next_at = :next_at, error_code = NULL,
-  error_message = NULL, import_id = coalesce(:import_id, import_id), updated_at = :now
-WHERE id = :id AND state = 'missing';
+  error_message = NULL, updated_at = :now
+WHERE id = :id AND state IN ('missing', 'failed');
 
 -- name: assign_folder
 -- Assign an item without a folder to the folder that contains it.
 UPDATE items SET folder_id = :folder_id WHERE id = :id AND folder_id IS NULL;
 
--- name: assign_import
--- Assign an unfinished item to the newest import that names it, and raise its priority to that of the import.
-UPDATE items SET import_id = :import_id, priority = iif(state = 'pending', min(priority, :priority), priority)
-WHERE id = :id AND state IN ('pending', 'uploading', 'embedding');
+-- name: join_import
+-- Add an unfinished item to one more import. It stays in those that named it before.
+INSERT INTO import_items (import_id, item_id)
+SELECT :import_id, id FROM items
+WHERE id = :id AND state IN ('pending', 'uploading', 'embedding') AND import_id IS NOT :import_id
+ON CONFLICT DO NOTHING;
+
+-- name: raise_priority
+-- Raise the priority of a pending item to that of an import that names it, and force it if the import does.
+UPDATE items SET priority = min(priority, :priority), force = max(force, :force)
+WHERE id = :id AND state = 'pending' AND (priority > :priority OR force < :force);
 
 -- name: set_after_upload
 -- Set or clear the post-upload action of an item.
@@ -436,7 +466,8 @@ INSERT INTO folders (path, device, inode, priority, tags, after_upload, added_at
 VALUES (:path, :device, :inode, :priority, :tags, :after_upload, :now)
 ON CONFLICT DO UPDATE SET device = excluded.device, inode = excluded.inode, priority = excluded.priority,
   tags = excluded.tags, after_upload = excluded.after_upload
-RETURNING *;
+RETURNING *,
+  coalesce((SELECT n FROM folder_counts WHERE folder_id = folders.id AND server_id = :server_id), 0) AS items;
 
 -- name: folder_at_path
 -- Select the watched folder at a path.
@@ -453,7 +484,9 @@ DELETE FROM folders WHERE id = :folder_id;
 
 -- name: folders
 -- Select all watched folders.
-SELECT * FROM folders ORDER BY path;
+SELECT folders.*, coalesce(n, 0) AS items
+FROM folders LEFT JOIN folder_counts ON folder_id = folders.id AND server_id = :server_id
+ORDER BY path;
 
 -- name: mark_scanned
 -- Record the end of a full scan of a folder.
@@ -498,17 +531,34 @@ VALUES (:server_id, :sha256, :location, :now);
 -- Delete a resumable upload that is complete or cannot resume.
 DELETE FROM resumable_uploads WHERE server_id = :server_id AND sha256 = :sha256;
 
--- name: server_at_url
--- Select the server with this URL.
-SELECT id FROM servers WHERE url = :url;
+-- name: current_account
+-- Select the account that signed in last to the server with this URL.
+SELECT id, account FROM servers INDEXED BY servers_current WHERE url = :url AND is_current = 1;
 
--- name: insert_server
--- Insert a new server.
-INSERT INTO servers (url) VALUES (:url) RETURNING id;
+-- name: name_account
+-- Name the account of a server whose tokens did not name one until now, unless that account is known.
+UPDATE OR IGNORE servers INDEXED BY servers_current SET account = :account
+WHERE url = :url AND is_current = 1 AND account IS NULL;
+
+-- name: leave_account
+-- Make no account of a server current, except one.
+UPDATE servers INDEXED BY servers_current SET is_current = 0
+WHERE url = :url AND is_current = 1 AND account IS NOT :account;
+
+-- name: upsert_account
+-- Make an account of a server current, and insert a new one.
+INSERT INTO servers (url, account) VALUES (:url, :account)
+ON CONFLICT (url, account) DO UPDATE SET is_current = 1
+RETURNING id, account;
 
 -- name: counts
 -- Select the sums that the triggers maintain.
 SELECT state, priority, duplicate, delayed, n, bytes FROM item_counts WHERE server_id = :server_id;
+
+-- name: unsearchable_count
+-- Select the number of failed items that the library has, but cannot find.
+SELECT count(*) FROM items INDEXED BY items_failed
+WHERE server_id = :server_id AND state = 'failed' AND error_code = 'embedding_failed';
 
 -- name: items
 -- Select the newest items before a cursor.
@@ -581,16 +631,45 @@ SELECT * FROM items WHERE server_id = :server_id AND path = :path AND latest = 0
 SELECT at, error_code, action, error_message FROM attempts WHERE item_id = :id ORDER BY id;
 
 -- name: import_progress
--- Select the sums of one import.
+-- Select the sums of the items that one import queued.
 SELECT state, duplicate, count(*) AS n, sum(size) AS bytes FROM items
 WHERE import_id = :import_id GROUP BY state, duplicate;
+
+-- name: joined_progress
+-- Select the sums of the items that one import named and that were queued before.
+SELECT state, duplicate, count(*) AS n, sum(size) AS bytes
+FROM import_items CROSS JOIN items ON items.id = item_id
+WHERE import_items.import_id = :import_id GROUP BY state, duplicate;
+
+-- name: import_copies
+-- Select the number of files of an import that are duplicates of another file of it, which the library did not have.
+SELECT count(*) FROM items INDEXED BY items_by_import
+WHERE import_id = :import_id AND duplicate = 1 AND asset_id IN (
+  SELECT asset_id FROM items INDEXED BY items_by_import WHERE import_id = :import_id AND duplicate = 0);
+
+-- name: import_errors
+-- Select the number of files of an import that ended otherwise than ready, by error code.
+SELECT error_code, count(*) AS n FROM (
+  SELECT error_code FROM items INDEXED BY items_by_import
+  WHERE import_id = :import_id AND state IN ('failed', 'skipped', 'missing')
+  UNION ALL
+  SELECT error_code FROM import_items CROSS JOIN items ON items.id = item_id
+  WHERE import_items.import_id = :import_id AND state IN ('failed', 'skipped', 'missing'))
+WHERE error_code IS NOT NULL GROUP BY error_code;
 
 -- name: import_first_due
 -- Select the time at which the first pending item of an import is due, if all of them are delayed.
 SELECT CASE WHEN NOT EXISTS (
   SELECT 1 FROM items INDEXED BY items_by_import WHERE import_id = :import_id AND state = 'pending' AND next_at IS NULL
+) AND NOT EXISTS (
+  SELECT 1 FROM import_items CROSS JOIN items ON items.id = item_id
+  WHERE import_items.import_id = :import_id AND state = 'pending' AND next_at IS NULL
 ) THEN (
-  SELECT min(next_at) FROM items INDEXED BY items_by_import WHERE import_id = :import_id AND state = 'pending'
+  SELECT min(next_at) FROM (
+    SELECT next_at FROM items INDEXED BY items_by_import WHERE import_id = :import_id AND state = 'pending'
+    UNION ALL
+    SELECT next_at FROM import_items CROSS JOIN items ON items.id = item_id
+    WHERE import_items.import_id = :import_id AND state = 'pending')
 ) END;
 
 -- name: import_is_scanning
@@ -599,7 +678,7 @@ SELECT EXISTS (SELECT 1 FROM import_roots WHERE import_id = :import_id AND finis
 
 -- name: events
 -- Select the item events after a sequence number.
-SELECT seq, at, item_id, events.state, path, error_code, error_message, accepted_at
+SELECT seq, at, item_id, events.state, path, error_code, error_message, accepted_at, priority, size
 FROM events JOIN items ON items.id = item_id
 WHERE seq > :since ORDER BY seq LIMIT :limit;
 

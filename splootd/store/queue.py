@@ -24,11 +24,12 @@ CANCELLED_MESSAGE = "You removed this file from the queue."
 
 @dataclass(frozen=True, slots=True)
 class PendingEmbedding:
-    """An item whose bytes the server has and is still processing."""
+    """An item whose bytes the server has and is still processing, unless the embedding was never requested."""
 
     item_id: int
     asset_id: str
     accepted_at: float
+    is_requested: bool = True
 
 
 class Queue:
@@ -118,10 +119,26 @@ class Queue:
     # Completions of a lease.
 
     async def accept(
-        self, leased: Leased, *, asset_id: str, sha256: bytes, duplicate: bool, embedded: bool, now: float
+        self,
+        leased: Leased,
+        *,
+        asset_id: str,
+        sha256: bytes,
+        duplicate: bool,
+        embedded: bool,
+        now: float,
+        embedding_requested: bool = True,
     ) -> bool:
         """Record that the server has the bytes (201 or 409), in the item and in the ledger in one transaction."""
-        values = self._fence(leased, now=now, asset_id=asset_id, sha256=sha256, duplicate=duplicate, embedded=embedded)
+        values = self._fence(
+            leased,
+            now=now,
+            asset_id=asset_id,
+            sha256=sha256,
+            duplicate=duplicate,
+            embedded=embedded,
+            embedding_requested=embedding_requested,
+        )
         still_leased = await self._database.write(lambda connection: completion.accept_item(connection, values))
         self._wake(embedding=still_leased and not embedded)
         return still_leased
@@ -192,12 +209,21 @@ class Queue:
 
     async def due_embeddings(self, *, now: float, limit: int) -> list[PendingEmbedding]:
         """Return the embeddings whose poll is due, the oldest first."""
-        return [PendingEmbedding(*row) for row in await self._fetch("due_embeddings", now=now, limit=limit)]
+        return [_pending_embedding(row) for row in await self._fetch("due_embeddings", now=now, limit=limit)]
+
+    async def embedding_durations(self, *, limit: int) -> list[float]:
+        """Return how long the most recent embeddings took, in seconds, the newest first."""
+        return [row[0] for row in await self._fetch("embedding_durations", limit=limit)]
 
     async def embeddings_by_asset_id(self, asset_ids: Collection[str]) -> list[PendingEmbedding]:
         """Return the pending embeddings of these assets."""
         rows = await self._fetch("embeddings_by_asset_id", asset_ids=json_list(asset_ids))
-        return [PendingEmbedding(*row) for row in rows]
+        return [_pending_embedding(row) for row in rows]
+
+    async def count_pending_embeddings(self, *, limit: int) -> int:
+        """Return the number of pending embeddings, counted up to `limit`."""
+        (row,) = await self._fetch("count_pending_embeddings", limit=limit)
+        return int(row[0])
 
     async def next_embedding_due(self) -> float | None:
         """Return the time of the next embedding poll."""
@@ -239,12 +265,12 @@ class Queue:
     ) -> list[int]:
         """Requeue items as urgent, with their attempts reset. Returns the ids of the requeued items.
 
-        Items of `ids` may be failed, missing or skipped. `error_code` selects the failed items with one error code,
-        `all_failed` all of them.
+        Items of `ids` may be failed, missing or skipped. `error_code` selects those with one error code, `all_failed`
+        all failed ones.
         """
         requeued = await self._update_all("requeue", ids, now=now)
         if error_code is not None or all_failed:
-            query = "failed_after" if all_failed else "failed_by_error_code_after"
+            query = "failed_after" if all_failed else "ended_by_error_code_after"
             after = 0
             while failed_ids := await self._fetch_ids(query, error_code=error_code, after=after, limit=BATCH_MAX):
                 requeued += await self._update_all("requeue", failed_ids, now=now)
@@ -330,6 +356,10 @@ class Queue:
 
 def _first_or_none(leased: Sequence[Leased]) -> Leased | None:
     return leased[0] if leased else None
+
+
+def _pending_embedding(row: sqlite3.Row) -> PendingEmbedding:
+    return PendingEmbedding(row["id"], row["asset_id"], row["accepted_at"], row["embedding_requested"] == 1)
 
 
 def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:

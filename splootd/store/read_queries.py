@@ -5,7 +5,7 @@ Lists are paged by key and triggers maintain the sums, so that no query gets slo
 
 import sqlite3
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from splootd.core.item import Item, Priority, State
@@ -59,6 +59,8 @@ class ImportProgress:
     duplicates: int
     scanning: bool
     due_at: float | None
+    copies: int = 0  # of the duplicates; 0 until the import has ended
+    errors: Mapping[str, int] = field(default_factory=dict)  # by error code; empty until the import has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,15 @@ class ItemEvent:
     error_code: str | None = None
     error_message: str | None = None
     accepted_at: float | None = None
+    priority: Priority = Priority.NORMAL
+    size: int = 0  # bytes
+
+    @property
+    def embedding_s(self) -> float | None:
+        """The seconds from the upload to searchable; None for a content that was searchable already."""
+        if self.state is not State.READY or self.accepted_at is None or self.at <= self.accepted_at:
+            return None
+        return self.at - self.accepted_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +147,14 @@ class ReadQueries:
             duplicates=sum(row["n"] for row in rows if row["state"] == State.READY and row["duplicate"]),
             delayed=sum(row["n"] for row in pending if row["delayed"]),
         )
+
+    async def embedding_backlog(self) -> int:
+        """Return how many embeddings the server has reported as not ready."""
+        return int((await self._read("embedding_backlog"))[0][0])
+
+    async def unsearchable_count(self) -> int:
+        """Return the number of failed items that the library has, but cannot find."""
+        return int((await self._read("unsearchable_count"))[0][0])
 
     async def items(
         self,
@@ -207,13 +226,18 @@ class ReadQueries:
 
         def query(connection: sqlite3.Connection) -> ImportProgress:
             params = {"import_id": import_id}
-            rows = connection.execute(SQL["import_progress"], params).fetchall()
+            queries = (SQL["import_progress"], SQL["joined_progress"])
+            rows = [row for sql in queries for row in connection.execute(sql, params)]
             (scanning,) = connection.execute(SQL["import_is_scanning"], params).fetchone()
             done = {State.EMBEDDING, *FINAL_STATES}
             unfinished = {row["state"] for row in rows}.difference(FINAL_STATES)
             due_at = None
             if unfinished == {State.PENDING} and not scanning:
                 (due_at,) = connection.execute(SQL["import_first_due"], params).fetchone()
+            copies, errors = 0, {}
+            if not unfinished and not scanning:
+                (copies,) = connection.execute(SQL["import_copies"], params).fetchone()
+                errors = {row["error_code"]: row["n"] for row in connection.execute(SQL["import_errors"], params)}
             return ImportProgress(
                 total=sum(row["n"] for row in rows),
                 by_state={state: sum(row["n"] for row in rows if row["state"] == state) for state in State},
@@ -222,6 +246,8 @@ class ReadQueries:
                 duplicates=sum(row["n"] for row in rows if row["duplicate"]),
                 scanning=bool(scanning),
                 due_at=due_at,
+                copies=copies,
+                errors=errors,
             )
 
         return await self._database.read(query)
@@ -229,7 +255,12 @@ class ReadQueries:
     async def events(self, *, since: int, limit: int) -> list[ItemEvent]:
         """Return the events after the sequence number `since`, in the order of their commits."""
         rows = await self._read("events", since=since, limit=limit)
-        return [ItemEvent(row["seq"], row["at"], row["item_id"], State(row["state"]), *row[4:]) for row in rows]
+        return [
+            ItemEvent(
+                seq, at, item, State(state), path, error_code, error_message, accepted_at, Priority(priority), size
+            )
+            for seq, at, item, state, path, error_code, error_message, accepted_at, priority, size in rows
+        ]
 
     async def newest_event_seq(self) -> int:
         """Return the sequence number of the newest event; 0 if there is none."""

@@ -48,7 +48,7 @@ def item_from_row(row: Iterable[Any], *, leased_at: float | None = None) -> Item
     (
         item_id, _server_id, path, _latest, size, mtime_ns, device, inode, state, priority, shard, added_at, updated_at,
         next_at, attempts, _lease, sha256, asset_id, _accepted_at, duplicate, error_code, error_message, folder_id,
-        _import_id, tags, force, _after_upload,
+        _import_id, tags, force, _after_upload, _embedding_requested, attempted,
     ) = row  # fmt: skip
     return Item(
         item_id,
@@ -69,6 +69,7 @@ def item_from_row(row: Iterable[Any], *, leased_at: float | None = None) -> Item
         folder_id,
         () if tags == "[]" else parse_tags(tags),
         force == 1,
+        attempted == 1,
     )
 
 

@@ -49,7 +49,8 @@ CREATE TEMP TABLE staged_items (
   n INTEGER PRIMARY KEY, path BLOB, size INTEGER, mtime_ns INTEGER, device INTEGER, inode INTEGER, shard INTEGER,
   settles_at REAL);
 CREATE TEMP TABLE staged_accepts (
-  n INTEGER PRIMARY KEY, id INTEGER, lease TEXT, asset_id TEXT, sha256 BLOB, duplicate INTEGER, embedded INTEGER);
+  n INTEGER PRIMARY KEY, id INTEGER, lease TEXT, asset_id TEXT, sha256 BLOB, duplicate INTEGER, embedded INTEGER,
+  embedding_requested INTEGER);
 """
 
 

@@ -13,7 +13,7 @@ from splootd.core.item import FoundFile, Priority, State, Version, shard_for
 from splootd.core.post_upload_action import PostUploadAction
 from splootd.store.completion import SUPERSEDED_MESSAGE
 from splootd.store.queries import SQL
-from splootd.store.rows import to_signed, version_from_row, version_values
+from splootd.store.rows import parse_tags, to_signed, version_from_row, version_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,16 @@ class Source:
     force: bool
     after_upload: PostUploadAction | None = None
 
+    @property
+    def reads_all_files(self) -> bool:
+        """Whether the options apply to known files too, even if they have ended."""
+        return self.force or self.after_upload is not None or self.is_tagging
+
+    @property
+    def is_tagging(self) -> bool:
+        """Whether a command gives tags to known files. The tags of a watched folder are for its new files."""
+        return bool(self.tags) and self.import_id is not None
+
 
 class UpsertResult(enum.StrEnum):
     """The effect of enqueueing one file."""
@@ -36,6 +46,8 @@ class UpsertResult(enum.StrEnum):
     RENAMED = "renamed"  # a known file at another path: only its path changed
     KNOWN = "known"
     REQUEUED = "requeued"  # a missing file that exists again
+    TAGGED = "tagged"  # a known file with new tags, which are still to be applied
+    REMOVED = "removed"  # a known file that was removed from the library
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +117,7 @@ class Upsert:
                 if row is None:
                     unknown.append(n)
                 elif self._is_unchanged(row, file.version):
-                    results[n] = EnqueueResult(file.path, UpsertResult.KNOWN, row[0], State(row[1]))
+                    results[n] = EnqueueResult(file.path, self._known_or_removed(row), row[0], State(row[1]))
         if len(unknown) > 1:
             results |= self._insert_new({n: files[n] for n in unknown})
         return [results.get(n) or self._apply_rules(file) for n, file in enumerate(files)]
@@ -125,8 +137,8 @@ class Upsert:
 
     def _is_unchanged(self, row: sqlite3.Row, version: Version) -> bool:
         """Return whether a file equals its row and needs no write."""
-        _item_id, state, folder_id, size, mtime_ns, device, inode = row
-        if self._source.force or self._source.after_upload is not None or state not in _UP_TO_DATE_STATES:
+        _item_id, state, folder_id, size, mtime_ns, device, inode, _error_code, _sha256 = row
+        if self._source.reads_all_files or state not in _UP_TO_DATE_STATES:
             return False
         is_folder_assigned = folder_id is not None or self._source.folder_id is None
         is_same = size == version.size and mtime_ns == version.mtime_ns and inode == to_signed(version.inode)
@@ -160,39 +172,56 @@ class Upsert:
     def _apply_same_version(self, row: sqlite3.Row, file: FoundFile, outcome: UpsertResult) -> EnqueueResult:
         """Keep the item of an unchanged file, unless the file was missing or `force` uploads it again."""
         state = State(row["state"])
-        if self._source.force and self._may_be_removed_on_server(row):
+        if self._source.force and _may_be_removed_on_server(row):
             self._supersede(row)
             return self._insert(file, UpsertResult.QUEUED)
-        if state is State.MISSING:
-            self._run("requeue_missing", id=row["id"], next_at=file.settles_at)
+        new_tags = self._source.is_tagging and not set(self._source.tags) <= set(parse_tags(row["tags"]))
+        if new_tags and row["asset_id"] is not None and state not in (State.PENDING, State.SKIPPED):
+            self._supersede(row)
+            tags = dict.fromkeys((*parse_tags(row["tags"]), *self._source.tags))
+            return self._insert(file, UpsertResult.TAGGED, tags=json.dumps(list(tags)))
+        if new_tags:
+            self._run("set_tags", id=row["id"])
+        if state is State.MISSING or (new_tags and row["error_code"] == ErrorCode.TAGS_REJECTED):
+            self._run("requeue_in_place", id=row["id"], next_at=file.settles_at)
             outcome = UpsertResult.REQUEUED if outcome is UpsertResult.KNOWN else outcome
             state = State.PENDING
+        elif outcome is UpsertResult.KNOWN:
+            outcome = UpsertResult.TAGGED if new_tags else self._known_or_removed(row)
         if row["folder_id"] is None and self._source.folder_id is not None:
             self._run("assign_folder", id=row["id"])
-        if self._source.import_id is not None:
-            self._run("assign_import", id=row["id"])
-            if self._source.after_upload is not None:
-                self._run("set_after_upload", id=row["id"])
+        self._join_import(row["id"])
+        if self._source.import_id is not None and self._source.after_upload is not None:
+            self._run("set_after_upload", id=row["id"])
         return EnqueueResult(file.path, outcome, row["id"], state)
 
     def _apply_new_version(self, row: sqlite3.Row, file: FoundFile) -> EnqueueResult:
         state = State(row["state"])
         if state is State.UPLOADING:  # the worker checks the file again before it records a result
+            self._join_import(row["id"])
             return EnqueueResult(file.path, UpsertResult.KNOWN, row["id"], state)
         if state is State.PENDING:
             version = version_values(file.version)
             self._run("update_version", id=row["id"], path=file.path, next_at=file.settles_at, **version)
+            self._join_import(row["id"])
             return EnqueueResult(file.path, UpsertResult.CHANGED, row["id"], state)
         self._supersede(row)
         return self._insert(file, UpsertResult.CHANGED)
 
-    def _insert(self, file: FoundFile, outcome: UpsertResult) -> EnqueueResult:
+    def _join_import(self, item_id: int) -> None:
+        """Count an unfinished item in the progress of this import too, if the source is one."""
+        if self._source.import_id is not None:
+            self._run("join_import", id=item_id)
+            self._run("raise_priority", id=item_id)
+
+    def _insert(self, file: FoundFile, outcome: UpsertResult, **values: Any) -> EnqueueResult:
         rows = self._run(
             "insert_item",
             path=file.path,
             shard=shard_for(file.path),
             next_at=file.settles_at,
             **version_values(file.version),
+            **values,
         )
         return EnqueueResult(file.path, outcome, rows[0][0], State.PENDING)
 
@@ -210,12 +239,15 @@ class Upsert:
                 return row
         return None
 
-    @staticmethod
-    def _may_be_removed_on_server(row: sqlite3.Row) -> bool:
-        """Return whether the server had the content and may have lost it. The uploader queries the server first."""
-        removed = (State.SKIPPED, ErrorCode.REMOVED)
-        to_be_removed = (State.FAILED, ErrorCode.EMBEDDING_FAILED)  # the hint of this error advises to remove the asset
-        return row["state"] == State.READY or (row["state"], row["error_code"]) in (removed, to_be_removed)
+    def _known_or_removed(self, row: sqlite3.Row) -> UpsertResult:
+        """Return whether a file that a command names again has been removed from the library, as far as is known."""
+        if self._source.import_id is None or row["state"] not in (State.READY, State.SKIPPED):
+            return UpsertResult.KNOWN
+        is_removed = row["error_code"] == ErrorCode.REMOVED
+        if row["state"] == State.READY:
+            entry = self._fetch_one("content", sha256=row["sha256"])
+            is_removed = entry is not None and entry["removed_at"] is not None
+        return UpsertResult.REMOVED if is_removed else UpsertResult.KNOWN
 
     def _fetch_one(self, query: str, **values: Any) -> sqlite3.Row | None:
         rows = self._run(query, **values)
@@ -224,6 +256,13 @@ class Upsert:
     def _run(self, query: str, **values: Any) -> list[sqlite3.Row]:
         params = {**self._values, **values}
         return self._connection.execute(SQL[query], params).fetchall()
+
+
+def _may_be_removed_on_server(row: sqlite3.Row) -> bool:
+    """Return whether the server had the content and may have lost it. The uploader queries the server first."""
+    ended = (row["state"], row["error_code"])
+    is_lost = ended in ((State.SKIPPED, ErrorCode.REMOVED), (State.FAILED, ErrorCode.EMBEDDING_FAILED))
+    return row["state"] == State.READY or is_lost
 
 
 def _staging_row(file: FoundFile) -> tuple[Any, ...]:

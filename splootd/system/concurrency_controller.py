@@ -15,6 +15,8 @@ from splootd.upload.admission import AdmissionController
 class ConcurrencyController:
     """Adapts the number of concurrent uploads to the server's backlog, while there are files to upload.
 
+    The backlog is what the server reports. Embeddings that were not polled yet say nothing about the server: a plain
+    Sploot is asked once in two seconds, however fast it is.
     It runs for remote servers only: other users share those. The local server's backlog delays no other user.
     """
 
@@ -51,7 +53,7 @@ class ConcurrencyController:
     async def run_once(self) -> bool:
         """Adapt once. Return False if there is nothing to upload and concurrency is back at its maximum."""
         counts = (await self._listing.counts()).by_state
-        embedding, previous = counts[State.EMBEDDING], self.adaptive_concurrency.concurrency
+        embedding, previous = await self._listing.embedding_backlog(), self.adaptive_concurrency.concurrency
         concurrency = self.adaptive_concurrency.update(embedding)
         if concurrency != previous:
             self._set_concurrency(concurrency)

@@ -1,16 +1,16 @@
 """Log the state changes of items from the event bus, and record embedding times."""
 
+import os
 from collections.abc import Mapping
-from typing import Any
 
 from splootd.core.error_code import ErrorCode
 from splootd.core.item import State
 from splootd.event_bus import EventBus
-from splootd.logs import get_logger
+from splootd.logs import get_logger, is_debug_enabled
 from splootd.metrics import MetricsCollector
+from splootd.store.read_queries import ItemEvent
 
 IDLE_TIMEOUT_S = 3600.0
-LOGGED_FIELDS = ("error_code", "error_message", "embedding_seconds")
 LOG_LEVELS: Mapping[State, str] = {
     State.PENDING: "debug",
     State.UPLOADING: "debug",
@@ -32,7 +32,7 @@ class EventLogger:
 
     async def run(self) -> None:
         """Log events until cancelled."""
-        with self._bus.subscribe() as subscriber:
+        with self._bus.subscribe(is_live=False) as subscriber:
             while True:
                 events, dropped = await subscriber.receive(IDLE_TIMEOUT_S)
                 for event in events:
@@ -40,15 +40,20 @@ class EventLogger:
                 if dropped:
                     self._log.warning("events dropped from the log", count=dropped)
 
-    def on_event(self, event: Mapping[str, Any]) -> None:
-        """Log one event, as made by `control.serializers.event_to_dict`."""
-        if "state" not in event:
-            return
-        state = State(event["state"])
-        fields = {name: event[name] for name in LOGGED_FIELDS if event.get(name) is not None}
-        if "embedding_seconds" in fields:
-            self._metrics.embedding_s.observe(fields["embedding_seconds"])
-        if fields.get("error_code") == ErrorCode.EMBEDDING_FAILED and state is State.FAILED:
+    def on_event(self, event: ItemEvent) -> None:
+        """Log one event, and record what it says about the embedding."""
+        if event.embedding_s is not None:
+            self._metrics.embedding_s.observe(event.embedding_s)
+        if event.state is State.FAILED and event.error_code == ErrorCode.EMBEDDING_FAILED:
             self._metrics.errors[ErrorCode.EMBEDDING_FAILED] += 1
-        level = "info" if "error_code" in fields and state is State.PENDING else LOG_LEVELS[state]
-        getattr(self._log, level)(state.value, item=event["item"], path=event["path"], **fields)
+        level = "info" if event.state is State.PENDING and event.error_code is not None else LOG_LEVELS[event.state]
+        if level == "debug" and not is_debug_enabled():
+            return
+        has_error = event.error_code is not None and event.state is not State.UPLOADING
+        fields = {
+            "error_code": event.error_code if has_error else None,
+            "error_message": event.error_message if has_error else None,
+            "embedding_seconds": event.embedding_s,
+        }
+        given = {name: value for name, value in fields.items() if value is not None}
+        getattr(self._log, level)(event.state.value, item=event.item_id, path=os.fsdecode(event.path), **given)

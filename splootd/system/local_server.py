@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from splootd.config import Paths
+from splootd.config import Config, Paths
 from splootd.logs import get_logger
 from splootd.protocol import ActionRequired
 from splootd.upload.admission import AdmissionController
@@ -32,12 +32,14 @@ class LocalServer:
     SIGKILL, where no cleanup code runs; PR_SET_PDEATHSIG would be Linux-only and tied to the parent thread.
     """
 
-    def __init__(self, paths: Paths, admission: AdmissionController, *, worker_idle_s: float) -> None:
+    def __init__(self, paths: Paths, admission: AdmissionController, config: Config) -> None:
         self._paths = paths
         self._admission = admission
-        self._worker_idle_s = worker_idle_s
+        self._worker_idle_s = config.embedding_worker_idle_s
+        self._types = config.library_types
         self._child: asyncio.subprocess.Process | None = None
         self._is_not_installed = False
+        self._reading: str | None = None
         self._log = get_logger("local_server")
 
     def actions_required(self) -> tuple[ActionRequired, ...]:
@@ -45,6 +47,10 @@ class LocalServer:
         if not self._is_not_installed:
             return ()
         return (ActionRequired("the local server is not installed", 1, "pip install 'sploot[local]'"),)
+
+    def activity(self) -> str | None:
+        """Return what the server does in the background that searches notice; None if nothing."""
+        return self._reading
 
     @property
     def pid(self) -> int | None:
@@ -78,13 +84,25 @@ class LocalServer:
             os.close(child_fd)
         try:
             await lower_priority(self._child.pid)
-            if await _wait_for_line(ready_fd):
-                self._log.info("local server ready", pid=self._child.pid)
-                self._admission.server_up()
+            async with _open_lines(ready_fd) as lines:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(READY_TIMEOUT_S):
+                        is_ready = bool(await lines.readline())
+                    if is_ready:
+                        self._log.info("local server ready", pid=self._child.pid)
+                        self._admission.server_up()
+                    await self._follow_reading(lines)
             code = await self._child.wait()
         finally:
             await self.close()
         return loop.time() - started_at, code
+
+    async def _follow_reading(self, lines: asyncio.StreamReader) -> None:
+        """Note how far a new model has read the library, until the child exits."""
+        while line := (await lines.readline()).decode().split():
+            done, total = map(int, line[1:])
+            self._reading = f"reads the library with another model, {done:,} of {total:,}" if total else None
+        self._reading = None
 
     async def close(self) -> None:
         """Let the child drain and exit; kill it after DRAIN_TIMEOUT_S."""
@@ -105,6 +123,7 @@ class LocalServer:
             *("--data", str(self._paths.library), "--uds", str(self._paths.local_server_socket)),
             *("--worker-idle", str(self._worker_idle_s), "--allow-upload-by-path", "--exit-with-stdin"),
             *("--ready-fd", str(ready_fd)),
+            *(("--types", self._types) if self._types else ()),
         ]
         # Output from before the server's logging starts, such as an import error, goes to the same file as its log.
         with self._output_path.open("ab") as output:
@@ -157,15 +176,13 @@ def _set_autogroup_nice(autogroup: Path) -> bool:
     return True
 
 
-async def _wait_for_line(pipe: int) -> bool:
-    """Return whether a line arrives through `pipe` before it is closed or times out. Close `pipe`."""
+@contextlib.asynccontextmanager
+async def _open_lines(pipe: int) -> AsyncIterator[asyncio.StreamReader]:
+    """Read from a pipe, and close it at the end."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(pipe, "rb"))
     try:
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            return bool(await reader.readline())
-    except TimeoutError:
-        return False
+        yield reader
     finally:
         transport.close()

@@ -77,10 +77,14 @@ async def is_metered() -> bool:
     try:
         async with asyncio.timeout(REPLY_TIMEOUT_S):
             output = await process.stdout.read(REPLY_BYTES_MAX)
+            if len(output) < REPLY_BYTES_MAX:
+                await process.wait()
     except TimeoutError:
         output = b""
     finally:
-        await _kill(process, process.stdout)
+        # A process that has ended must not be killed: `kill` would reap it before asyncio does, which logs a warning.
+        if process.returncode is None:
+            await _kill(process, process.stdout)
     return parse_metered(output)
 
 

@@ -6,24 +6,23 @@ If the server supports it, lookups and small files of several upload workers sha
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 from splootd.clock import Clock
 from splootd.core.error_code import ErrorCode
-from splootd.core.item import Version
 from splootd.core.limits import Limits
+from splootd.core.upload_costs import UploadCosts
 from splootd.errors import ItemError, Rejected, ServerError
-from splootd.file_reader import stat_version
 from splootd.metrics import MetricsCollector
 from splootd.remote.client import SplootClient
-from splootd.remote.responses import ExistingAsset
+from splootd.remote.responses import EmbeddingStatus, ExistingAsset
 from splootd.store.completion import Accepted
 from splootd.store.ledger import Ledger, LedgerEntry
-from splootd.text import display_name
 from splootd.upload.admission import AdmissionController, Permit
 from splootd.upload.choose_transport import TransportKind, choose_transport
 from splootd.upload.request_batcher import RequestBatcher
+from splootd.upload.tag_gate import TagGate
 from splootd.upload.transports.bundle import BundleTransport
 from splootd.upload.transports.by_path import PathTransport
 from splootd.upload.transports.single import SingleTransport
@@ -34,13 +33,12 @@ from splootd.upload.transports.transport import (
     UploadResult,
 )
 from splootd.upload.transports.tus import TusTransport
-from splootd.upload.upload_job import AttemptResult, Changed, Failed, Removed, UploadJob
+from splootd.upload.upload_job import AttemptResult, Failed, Removed, UploadJob
 from splootd.weighted_semaphore import WeightedSemaphore
 
 LIMITS_TTL_S = 3_600.0
 CHECK_CACHE_TTL_S = 10.0  # a content that the library reported within this time is not looked up again
 RESOLVE_TIMEOUT_S = 20.0  # for the lookup that resolves an unknown outcome
-KNOWN_TAGS_MAX = 10_000
 
 
 class ServerUnavailable(ServerError):
@@ -89,11 +87,14 @@ class Delivery:
             TransportKind.TUS: TusTransport(client, ledger, admission, metrics, clock),
             TransportKind.SINGLE: SingleTransport(client, metrics),
         }
+        self._costs = UploadCosts()
+        self._long_upload_slots = WeightedSemaphore(max(1, client.connections_max - 1))
+        self._undecided: set[bytes] = set()  # contents that were sent, but are not known to be in the library
         self._limits: Limits | None = None
         self._limits_until = -math.inf  # monotonic
         self._limits_lock = asyncio.Lock()
-        self._known_tags: set[str] = set()
-        self._new_tags_lock = asyncio.Lock()
+        self._tag_gate = TagGate(clock)
+        self._ledger_batcher = RequestBatcher(self._find_known, acquire_slot=contextlib.nullcontext, get_batch_size=len)
         self._check_batcher = RequestBatcher(
             self._check_batch,
             acquire_slot=contextlib.nullcontext,
@@ -111,7 +112,8 @@ class Delivery:
             self._admission.check(permit)
             if self._limits is None or self._clock.monotonic() >= self._limits_until:
                 try:
-                    self._limits = await self._client.limits()
+                    with self._timed_round_trip():
+                        self._limits = await self._client.limits()
                 except UNKNOWN_OUTCOME_ERRORS as error:
                     raise _server_unavailable(error) from error
                 self._limits_until = self._clock.monotonic() + LIMITS_TTL_S
@@ -121,22 +123,22 @@ class Delivery:
     async def deliver(self, job: UploadJob) -> AttemptResult:
         """Ensure that the library has the content, unless it was removed from there."""
         leased, sha256 = job.leased, job.content.sha256
-        known = None if leased.item.force else await self._ledger.get(sha256)
-        if known is not None and self._was_just_seen(known):
+        known = await self._ledger_batcher.submit(sha256)
+        needs_request = leased.item.force or job.tags
+        if known is not None and not needs_request and self._was_just_seen(known):
             self._metrics.record_item(0)
-            return Accepted(leased, known.asset_id, sha256, duplicate=True, embedded=known.was_embedded)
+            # Not `embedded`, whatever the ledger says: the tracker asks, because it may have been removed since.
+            return Accepted(leased, known.asset_id, sha256, duplicate=True, embedded=False)
         try:
-            result = await self._find_or_send(job, is_known=known is not None)
+            async with self._tag_gate.serialize_new(job.tags):
+                result = await self._find_or_send(job, known)
+                if result is not None and result.is_duplicate and job.tags:  # Sploot ignores the tags of a duplicate
+                    await self._client.add_tags(result.asset_id, job.tags)
         except ItemError as error:
             return Failed(leased, error, sha256)
         self._admission.record_success()
-        if result is None:
-            return Removed(leased, sha256)
-        if known is None:
-            (confirmed,) = await self._confirm([(job, result)])
-            return confirmed
-        self._metrics.record_item(0)
-        return _accepted(job, result)
+        self._undecided.discard(sha256)
+        return Removed(leased, sha256) if result is None else self._accept(job, result)
 
     async def deliver_by_path(self, jobs: Sequence[UploadJob]) -> Sequence[AttemptResult]:
         """Deliver new contents that were only hashed. A job without a result must be delivered with its data."""
@@ -146,10 +148,15 @@ class Delivery:
             return []
         except ItemError as error:
             return [Failed(job.leased, error, job.content.sha256) for job in jobs]
-        uploaded = [(job, each) for job, each in zip(jobs, outcomes, strict=True) if isinstance(each, UploadResult)]
+        # The tags of a duplicate are added to it, which takes a request for each: by the steps of one item.
+        uploaded = [
+            (job, each)
+            for job, each in zip(jobs, outcomes, strict=True)
+            if isinstance(each, UploadResult) and not (each.is_duplicate and job.tags)
+        ]
         if uploaded:
             self._admission.record_success()
-        return await self._confirm(uploaded)
+        return [self._accept(job, result) for job, result in uploaded]
 
     def _was_just_seen(self, known: LedgerEntry) -> bool:
         if known.removed_at is not None or known.last_seen_at is None:
@@ -160,28 +167,45 @@ class Delivery:
     def _has_batch_check(self) -> bool:
         return self._limits is not None and self._limits.check_batch_max > 0
 
-    async def _find_or_send(self, job: UploadJob, *, is_known: bool) -> UploadResult | None:
-        """Look the content up and send it if it is new. A known content without an asset was removed: None.
+    async def _find_or_send(self, job: UploadJob, known: LedgerEntry | None) -> UploadResult | None:
+        """Send the content if it is new, after a lookup where one is needed or pays.
 
-        A lookup that is a request of its own shares the slot of the upload.
+        A known content without an asset was removed: None. A lookup takes a slot of its own, so that the uploads of
+        other workers overlap with it.
         """
-        tags = () if is_known else job.tags
-        async with self._new_tags_serialized(tags), contextlib.AsyncExitStack() as slot:
-            if not self._has_batch_check:
-                await slot.enter_async_context(self._acquire_slot(job))
-            if (existing := await self._find(job)) or is_known:
-                return existing
-            limits = self._usable_limits
-            while True:
-                kind = choose_transport(job.content, limits)
-                if self._has_batch_check and kind is not TransportKind.BUNDLE:
-                    await slot.enter_async_context(self._acquire_slot(job))
-                try:
-                    return await self._send(job, kind)
-                except SharedRequestFailed as failed:
-                    if result := await self._resolve_unknown_outcome(job, failed.error):
-                        return result
-                    limits = limits.without("bundle")
+        must_look_up = known is not None or self._must_look_up(job)
+        existing, force = await self._find(job) if must_look_up else None, job.leased.item.force
+        entry = existing or known
+        if entry is not None and (force or existing is None):
+            existing = await self._find_by_id(entry.asset_id, force=force)
+        if existing is not None or (known is not None and not force):
+            return existing
+        self._tag_gate.check(job.tags, job.content.path)
+        limits = self._usable_limits
+        kind = choose_transport(job.content, limits)
+        if kind is TransportKind.BUNDLE:
+            try:
+                return await self._send(job, kind)
+            except SharedRequestFailed as failed:
+                if result := await self._resolve_unknown_outcome(job, failed.error):
+                    return result
+            kind = choose_transport(job.content, limits.without("bundle"))
+        # Long uploads leave one connection to control requests, short ones take all.
+        is_long = self._costs.is_long(job.content.size)
+        long_slot = self._long_upload_slots.reserve(1, rank=job.priority) if is_long else contextlib.nullcontext()
+        async with long_slot, self._acquire_slot(job):
+            return await self._send(job, kind)
+
+    def _must_look_up(self, job: UploadJob) -> bool:
+        """Return whether to look the content up before it is sent.
+
+        A content that may have been sent before is always looked up: while Sploot still processes the first upload,
+        it fails on a second one of the same bytes.
+        """
+        item = job.leased.item
+        if item.attempted or item.force or job.content.sha256 in self._undecided:
+            return True
+        return self._has_batch_check or self._costs.worth_checking(job.content.size)
 
     @property
     def _usable_limits(self) -> Limits:
@@ -190,6 +214,8 @@ class Delivery:
 
     async def _send(self, job: UploadJob, kind: TransportKind) -> UploadResult:
         """Send the content and return its result, after a lookup if the outcome is unknown."""
+        started_at = self._clock.monotonic()
+        self._undecided.add(job.content.sha256)
         try:
             (outcome,) = await self._transports[kind].send([job])
             if isinstance(outcome, ServerError):
@@ -201,19 +227,10 @@ class Delivery:
             if result := await self._resolve_unknown_outcome(job, error):
                 return result
             raise
-        if not outcome.is_duplicate and len(self._known_tags) < KNOWN_TAGS_MAX:
-            self._known_tags.update(job.tags)  # Sploot ignores the tags of a duplicate
+        if kind is TransportKind.SINGLE:
+            self._costs.record_upload(job.content.size, self._clock.monotonic() - started_at)
+            self._costs.record_content(is_duplicate=outcome.is_duplicate)
         return outcome
-
-    @contextlib.asynccontextmanager
-    async def _new_tags_serialized(self, tags: Sequence[str]) -> AsyncIterator[None]:
-        """Allow only one upload with new tags at a time: two that create the same tag make Sploot reject one."""
-        async with contextlib.AsyncExitStack() as held_lock:
-            if not self._known_tags.issuperset(tags):
-                await held_lock.enter_async_context(self._new_tags_lock)
-                if self._known_tags.issuperset(tags):  # the upload before has created them
-                    await held_lock.aclose()
-            yield
 
     @contextlib.asynccontextmanager
     async def _acquire_slot(self, job: UploadJob) -> AsyncIterator[None]:
@@ -223,10 +240,33 @@ class Delivery:
 
     async def _find(self, job: UploadJob) -> UploadResult | None:
         """Look the content up in the library. Raises ServerUnavailable if even that fails."""
-        found = await self._look_up(_Lookup(job.content.sha256, job.permit))
+        async with contextlib.nullcontext() if self._has_batch_check else self._acquire_slot(job):
+            found = await self._look_up(_Lookup(job.content.sha256, job.permit))
+        self._costs.record_content(is_duplicate=found is not None)
         if found is None:
             return None
-        return UploadResult(found.asset_id, is_duplicate=True, has_embedding=self._has_embedding(found), sent_bytes=0)
+        return self._found(found, is_duplicate=True, sent_bytes=0)
+
+    async def _find_by_id(self, asset_id: str, *, force: bool) -> UploadResult | None:
+        """Query an asset by its id; None if it was removed. A lookup by hash is no proof of that.
+
+        If Sploot's database fails during a lookup by hash, the response says that the content does not exist.
+
+        With `force`, delete the asset permanently and return None if it was removed or its embedding failed: a Sploot
+        never repeats a failed embedding, and rejects a content for as long as it keeps a removed asset of it. Nothing
+        is lost: the caller has just read a file with that content.
+        """
+        try:
+            status = (await self._client.embedding_status(asset_id)).status
+        except UNKNOWN_OUTCOME_ERRORS as error:
+            raise _server_unavailable(error) from error
+        if force and status in {EmbeddingStatus.UNKNOWN, EmbeddingStatus.FAILED}:
+            await self._client.delete_permanently(asset_id)
+            return None
+        if status is EmbeddingStatus.UNKNOWN:
+            return None
+        has_embedding = status is EmbeddingStatus.READY
+        return UploadResult(asset_id, is_duplicate=True, has_embedding=has_embedding, sent_bytes=0)
 
     async def _resolve_unknown_outcome(self, job: UploadJob, error: ServerError) -> UploadResult | None:
         """Look up whether an upload with an unknown outcome was stored; None if it was not.
@@ -241,17 +281,26 @@ class Delivery:
             raise ServerUnavailable(title, failure_id=error.failure_id) from error
         if found is None:
             return None
-        sent_bytes, has_embedding = job.content.size, self._has_embedding(found)
-        return UploadResult(found.asset_id, is_duplicate=False, sent_bytes=sent_bytes, has_embedding=has_embedding)
+        return self._found(found, is_duplicate=False, sent_bytes=job.content.size)
 
     async def _look_up(self, lookup: _Lookup) -> ExistingAsset | None:
         try:
             if self._has_batch_check:
                 return await self._check_batcher.submit(lookup)
-            with self._metrics.utilization.track("sending"):
+            with self._metrics.utilization.track("sending"), self._timed_round_trip():
                 return await self._client.check(lookup.sha256)
         except UNKNOWN_OUTCOME_ERRORS as error:
             raise _server_unavailable(error) from error
+
+    @contextlib.contextmanager
+    def _timed_round_trip(self) -> Iterator[None]:
+        started_at = self._clock.monotonic()
+        yield
+        self._costs.record_round_trip(self._clock.monotonic() - started_at)
+
+    async def _find_known(self, contents: Sequence[bytes]) -> Sequence[LedgerEntry | None]:
+        known = await self._ledger.find(contents)
+        return [known.get(sha256) for sha256 in contents]
 
     async def _check_batch(self, lookups: Sequence[_Lookup]) -> Sequence[ExistingAsset | None]:
         return await self._client.check_batch([lookup.sha256 for lookup in lookups])
@@ -263,42 +312,31 @@ class Delivery:
     def _get_check_batch_size(self, waiting: Sequence[_Lookup]) -> int:
         return min(len(waiting), self._limits.check_batch_max if self._limits else 1)
 
-    def _has_embedding(self, found: ExistingAsset) -> bool:
-        """Return whether the asset has an embedding for certain. Sploot also says so of a failed one."""
-        return found.has_embedding and self._limits is not None and self._limits.has_reliable_embedding_states
+    def _found(self, found: ExistingAsset, *, is_duplicate: bool, sent_bytes: int) -> UploadResult:
+        """Return the result for an asset that was found by hash.
 
-    async def _confirm(self, uploaded: Sequence[tuple[UploadJob, UploadResult]]) -> Sequence[AttemptResult]:
-        """Accept uploaded contents, except those whose files changed in the meantime.
-
-        A file that is gone by now is accepted: its content is in the library.
+        Sploot also reports a failed embedding as one that exists. It reports none if it never began, because the client
+        of the upload had gone; a server with reliable states always begins.
         """
-        if not uploaded:
-            return []
-        versions = await asyncio.to_thread(_stat_versions, [job.content.path for job, _ in uploaded])
-        results: list[AttemptResult] = []
-        for (job, result), version in zip(uploaded, versions, strict=True):
-            self._metrics.record_item(result.sent_bytes)
-            if version is None or version == job.content.version:
-                results.append(_accepted(job, result))
-            else:
-                error_message = f"{display_name(job.content.path)} changed during the upload; its new version follows"
-                results.append(Changed(job.leased, version, error_message))
-        return results
+        is_reliable = self._limits is not None and self._limits.has_reliable_embedding_states
+        return UploadResult(
+            found.asset_id,
+            is_duplicate,
+            sent_bytes,
+            has_embedding=found.has_embedding and is_reliable,
+            is_embedding_requested=found.has_embedding or is_reliable,
+        )
 
-
-def _accepted(job: UploadJob, result: UploadResult) -> Accepted:
-    return Accepted(job.leased, result.asset_id, job.content.sha256, result.is_duplicate, result.has_embedding)
-
-
-def _stat_versions(paths: Sequence[bytes]) -> list[Version | None]:
-    """Return the current version of each file, or None if there is no readable file."""
-    versions: list[Version | None] = []
-    for path in paths:
-        try:
-            versions.append(stat_version(path))
-        except ItemError:
-            versions.append(None)
-    return versions
+    def _accept(self, job: UploadJob, result: UploadResult) -> Accepted:
+        self._metrics.record_item(result.sent_bytes)
+        return Accepted(
+            job.leased,
+            result.asset_id,
+            job.content.sha256,
+            result.is_duplicate,
+            result.has_embedding,
+            result.is_embedding_requested,
+        )
 
 
 def _server_unavailable(error: ServerError) -> ServerUnavailable:

@@ -14,11 +14,6 @@ from splootd.errors import (
     ServerError,
 )
 
-PROBES_MAX = 20
-"""Consecutive probes that may fail while the server answers every control request. After that each failure counts
-against its file: ten minutes. Without this limit a library whose owner has removed many pictures, which fails on each
-of them for ever, would block the queue."""
-
 KNOWN_BAD_MAX = 10_000  # contents remembered as failing
 
 
@@ -70,36 +65,35 @@ class Attribution:
 class FailureAttribution:
     """Groups failures by content, and finds the contents that fail although the server works.
 
-    A content is at fault if others were uploaded after its first failure. The server is at fault if one content after
-    another fails. Of a connection that broke while a content was sent, each content counts; other failures of the
-    server are counted by `failure_id`, so that a request with many files counts as one failure.
+    A content is at fault if others, or the image of the self-test, were uploaded after its first failure. The server is
+    suspect if one content after another fails, by its response or by breaking the connection. Failures of the server as
+    a whole are counted by `failure_id`, so that a request with many files counts once.
     """
 
     def __init__(self) -> None:
         self._server_failures = FailureGroups()  # the server failed as a whole
         self._content_failures = FailureGroups()  # the server failed on these and answered control requests
         self._known_bad: set[int] = set()  # failed before other contents succeeded
-        self._failed_probes = 0  # consecutive, while the server answered control requests
-        self._opened_by_contents = False  # what opened the circuit breaker
+        self._suspects: set[int] = set()  # contents that opened the circuit breaker: a self-test shows what is at fault
+        self.opened_by_contents = False  # what opened the circuit breaker
 
     def record_success(self) -> None:
         """Record an uploaded item: contents that failed before it are bad themselves."""
-        self._failed_probes = 0
         self._server_failures.clear()
         if len(self._known_bad) < KNOWN_BAD_MAX:
-            self._known_bad.update(self._content_failures.contents())
+            self._known_bad |= self._suspects.union(self._content_failures.contents())
+        self._suspects.clear()
         self._content_failures.clear()
 
     def attribute(self, error: ItemError, *, item_id: int, content: bytes, circuit: CircuitState) -> Attribution:
         """Record a failed attempt with a content and return its cause."""
         match error:
-            case InternalServerError() | InvalidResponse():
+            case ConnectionLost() | InternalServerError() | InvalidResponse():
                 return self._attribute_content_failure(item_id, content, circuit)
             case ResourceExhausted():
                 return Attribution(FailureCause.MACHINE)
             case ServerError():
-                key = content if isinstance(error, ConnectionLost) else error.failure_id
-                return Attribution(FailureCause.SERVER, self._server_failures.add(key, item_id))
+                return Attribution(FailureCause.SERVER, self._server_failures.add(error.failure_id, item_id))
         return Attribution(FailureCause.FILE)
 
     def take_refunds(self, attribution: Attribution, contents: Collection[int]) -> set[int]:
@@ -107,20 +101,21 @@ class FailureAttribution:
 
         `contents` are the numbers of the failures that the breaker had counted.
         """
-        self._opened_by_contents = attribution.cause is FailureCause.CONTENTS
-        if self._opened_by_contents:
-            return self._content_failures.pop(self._content_failures.contents())
+        self.opened_by_contents = attribution.cause is FailureCause.CONTENTS
+        if self.opened_by_contents:
+            failed = self._content_failures.contents()
+            self._suspects.update(failed)
+            return self._content_failures.pop(failed)
         return self._server_failures.pop(contents)
 
     def _attribute_content_failure(self, item_id: int, content: bytes, circuit: CircuitState) -> Attribution:
-        responds = circuit is not CircuitState.CLOSED and not self._opened_by_contents
-        is_probe = circuit is CircuitState.HALF_OPEN and not responds
+        is_late = circuit is not CircuitState.CLOSED and self.opened_by_contents
+        responds = circuit is not CircuitState.CLOSED and not self.opened_by_contents
         number = self._content_failures.add(content, item_id)
-        self._failed_probes += is_probe
-        if number in self._known_bad or self._failed_probes > PROBES_MAX:
+        if number in self._known_bad:
             self._content_failures.pop([number])
             return Attribution(FailureCause.CONTENT, server_responds=responds)
-        is_server_suspect = is_probe or len(self._content_failures) >= FAILURE_THRESHOLD
+        is_server_suspect = is_late or len(self._content_failures) >= FAILURE_THRESHOLD
         return Attribution(
             FailureCause.CONTENTS if is_server_suspect else FailureCause.CONTENT, server_responds=responds
         )

@@ -17,7 +17,7 @@ from splootd.errors import (
     ItemError,
     StoreFull,
 )
-from splootd.file_reader import stat_version_in_thread
+from splootd.file_reader import stat_version_in_thread, stat_versions_in_thread
 from splootd.metrics import MetricsCollector
 from splootd.store.completion import Accepted
 from splootd.store.ledger import Ledger
@@ -73,9 +73,23 @@ class ResultHandler:
 
     async def record(self, *results: AttemptResult) -> None:
         """Record how attempts ended. Nothing else writes the results of uploads."""
-        if accepted := [each for each in results if isinstance(each, Accepted)]:
+        confirmed = await self._confirm(results)
+        if accepted := [each for each in confirmed if isinstance(each, Accepted)]:
             await self._accept(accepted)
-        await asyncio.gather(*(self._end(each) for each in results if not isinstance(each, Accepted)))
+        others = [each for each in confirmed if not isinstance(each, Accepted)]
+        if len(others) == 1:  # without a task: the admission controller learns of a failure before the next request
+            await self._end(others[0])
+        else:
+            await asyncio.gather(*(self._end(each) for each in others))
+
+    async def _confirm(self, results: Sequence[AttemptResult]) -> Sequence[AttemptResult]:
+        """Replace each accepted file that changed during the upload by its new version.
+
+        A file that is gone by now stays accepted: its content is in the library.
+        """
+        paths = [each.leased.item.path for each in results if isinstance(each, Accepted)]
+        versions = iter(await stat_versions_in_thread(paths) if paths else ())
+        return [_confirm_version(each, next(versions)) if isinstance(each, Accepted) else each for each in results]
 
     async def _accept(self, batch: Sequence[Accepted]) -> None:
         completed = [
@@ -94,6 +108,7 @@ class ResultHandler:
                 sha256=only.sha256,
                 duplicate=only.duplicate,
                 embedded=only.embedded,
+                embedding_requested=only.embedding_requested,
                 now=self._clock.now(),
             )
 
@@ -204,6 +219,14 @@ class ResultHandler:
 
     def _delay_s(self, attempts: int, backoff_class: BackoffClass) -> float:
         return delay_s(attempts=attempts, backoff_class=backoff_class, chance=random.random())
+
+
+def _confirm_version(accepted: Accepted, version: Version | None) -> Accepted | Changed:
+    item = accepted.leased.item
+    if version is None or version == item.version:
+        return accepted
+    error_message = f"{display_name(item.path)} changed during the upload; its new version follows"
+    return Changed(accepted.leased, version, error_message)
 
 
 def format_error(error: ItemError) -> str:

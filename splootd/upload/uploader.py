@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from splootd.clock import Clock
@@ -12,10 +12,11 @@ from splootd.core.item import SHARDS, Leased
 from splootd.core.settle import SETTLE_S
 from splootd.errors import ItemError, StoreError, StoreFailed, StoreFull
 from splootd.event_bus import WakeSignals
-from splootd.file_reader import Content, MemoryBudget, hash_files, read
+from splootd.file_reader import Content, MemoryBudget, get_buffered_bytes_max, hash_files, read_files
 from splootd.logs import get_logger
 from splootd.metrics import MetricsCollector
 from splootd.remote.client import SplootClient
+from splootd.remote.self_test import run_self_test
 from splootd.store.ledger import Ledger
 from splootd.store.queue import Queue
 from splootd.text import display_name
@@ -23,7 +24,7 @@ from splootd.upload.admission import AdmissionController, Permit, PermitRevoked
 from splootd.upload.content_locks import KeyedLock
 from splootd.upload.delivery import Delivery
 from splootd.upload.result_handler import ResultHandler
-from splootd.upload.upload_job import Crashed, Failed, Released, UploadJob
+from splootd.upload.upload_job import AttemptResult, Crashed, Failed, Released, UploadJob
 from splootd.weighted_semaphore import WeightedSemaphore
 
 TRUNCATED_SETTLE_S = 20.0  # a truncated file may still be being written; unchanged for so long it is uploaded as it is
@@ -34,7 +35,8 @@ STORE_RETRY_DELAY_S = 5.0
 DELAY_MAX_S = 3_600.0  # no item is delayed for longer: a later time was stored before the clock was set back
 
 HASHING_CONCURRENCY_MAX = 2  # batches: enough to keep the processors busy, few enough for urgent items to get a thread
-BATCH_SIZE_MAX = 8  # items that one worker claims together when lookups and small files share requests
+SINGLE_BATCH_MAX = 4  # items that one worker claims together: the last shard alone keeps all connections busy
+SHARED_BATCH_MAX = 8  # the same if lookups and small files share requests
 PERMIT_REVOKED_MESSAGE = "uploads were held back before it was sent"
 DAEMON_STOPPED_MESSAGE = "the daemon stopped during the upload"
 
@@ -57,7 +59,7 @@ class Uploader:
     ) -> None:
         self._queue = queue
         self._ledger = ledger
-        self._upload_slots = WeightedSemaphore(client.upload_connections_max)
+        self._upload_slots = WeightedSemaphore(client.connections_max)
         self._delivery = Delivery(
             client, ledger, admission, clock=clock, metrics=metrics, upload_slots=self._upload_slots
         )
@@ -84,6 +86,9 @@ class Uploader:
     async def run_once(self, shard: int | None) -> bool:
         """Upload the next batch of `shard`, or of urgent items of all shards if None. Return False if there is none."""
         async with self._admission.acquire() as permit:
+            if self._admission.is_self_test(permit):
+                await self._run_self_test()
+                return True
             batch = [] if self._admission.is_draining else await self._claim_with_retry(shard, permit)
             if not batch:
                 return False
@@ -97,6 +102,16 @@ class Uploader:
             finally:
                 self._active_workers.discard(worker)
         return True
+
+    async def _run_self_test(self) -> None:
+        """Probe the server with an image of our own. If it accepts that one, the contents that failed are at fault."""
+        try:
+            await run_self_test(self._client)
+        except ItemError as error:
+            self._log.warning("self-test failed", error=error.title)
+            self._admission.record_self_test_error(error)
+        else:
+            self._admission.record_success()
 
     async def drain(self) -> None:
         """Stop claiming, wait DRAIN_TIMEOUT_S for uploads in progress, then release the rest to the queue."""
@@ -163,20 +178,34 @@ class Uploader:
 
     @property
     def _batch_size(self) -> int:
-        """The number of items to claim together: several only if they can share requests."""
+        """The number of items to claim together: more if they can share requests."""
         if files_max := self._delivery.by_path.files_max:
             return files_max
         limits = self._client.last_limits
-        return BATCH_SIZE_MAX if limits and limits.check_batch_max and limits.bundle_files_max else 1
+        return SHARED_BATCH_MAX if limits and limits.check_batch_max and limits.bundle_files_max else SINGLE_BATCH_MAX
 
     async def _process_batch(self, batch: Sequence[Leased], permit: Permit) -> None:
-        """Upload a claimed batch: by path in shared requests if possible, the remaining items concurrently."""
+        """Upload a claimed batch: by path in shared requests if possible, the remaining items in parts."""
         alone = await self._process_by_path(batch, permit) if self._delivery.by_path.files_max else batch
-        results = await asyncio.gather(*(self._process_item(each, permit) for each in alone), return_exceptions=True)
-        # `return_exceptions`, so that every item has recorded its result before the first exception is raised. A plain
-        # gather would return at once and leave the others running without a permit.
-        for failed in filter(None, results):
-            raise failed
+        parts = deque(self._split_by_memory(alone))
+        try:
+            while parts:
+                await self._process_part(parts.popleft(), permit)
+        except asyncio.CancelledError as error:
+            await self._result_handler.record(*(self._to_result(each, error) for each in chain(*parts)))
+            raise
+
+    def _split_by_memory(self, batch: Sequence[Leased]) -> Iterator[list[Leased]]:
+        """Split a batch into parts that take no more memory together than the largest buffered file."""
+        part: list[Leased] = []
+        for leased in batch:
+            size = sum(each.item.version.size for each in (*part, leased))
+            if part and size > get_buffered_bytes_max(self._budget):
+                yield part
+                part = []
+            part.append(leased)
+        if part:
+            yield part
 
     async def _process_by_path(self, batch: Sequence[Leased], permit: Permit) -> Sequence[Leased]:
         """Upload the items that can share a request, and record their results. Return the other items."""
@@ -187,10 +216,8 @@ class Uploader:
                 alone += await self._upload_by_path(parts[0], permit)
                 parts.popleft()
         except (PermitRevoked, asyncio.CancelledError) as error:
-            is_stopped = isinstance(error, asyncio.CancelledError)
-            error_message = DAEMON_STOPPED_MESSAGE if is_stopped else PERMIT_REVOKED_MESSAGE
-            await self._result_handler.record(*(Released(each, error_message) for each in chain(alone, *parts)))
-            if is_stopped:
+            await self._result_handler.record(*(self._to_result(each, error) for each in chain(alone, *parts)))
+            if isinstance(error, asyncio.CancelledError):
                 raise
             return []
         except StoreError:
@@ -199,37 +226,69 @@ class Uploader:
             self._log.warning("batch failed, uploading one by one", error=str(error))
         return [*chain(alone, *parts)]
 
-    async def _process_item(self, leased: Leased, permit: Permit) -> None:
-        """Upload one item and record its result, also after an unexpected exception."""
-        try:
-            await self._upload(leased, permit)
-        except PermitRevoked:
-            await self._result_handler.record(Released(leased, PERMIT_REVOKED_MESSAGE))
-        except asyncio.CancelledError:
-            await self._result_handler.record(Released(leased, DAEMON_STOPPED_MESSAGE))
-            raise
-        except ItemError as error:
-            await self._result_handler.record(Failed(leased, error))
-        except StoreError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a bug met by one file must not stop the others
-            self._log.exception("internal error during upload", item=leased.item.id, path=leased.item.path)
-            await self._result_handler.record(Crashed(leased, error))
+    async def _process_part(self, part: Sequence[Leased], permit: Permit) -> None:
+        """Take the items of a part through the steps: read together, then each: known? -> on the server? -> send."""
+        async with contextlib.AsyncExitStack() as held_memory:
+            try:
+                limits, priority = await self._delivery.limits(permit), part[0].item.priority
+                with self._metrics.utilization.track("reading"):
+                    files = [(leased.item.path, leased.item.version) for leased in part]
+                    reading = read_files(files, budget=self._budget, limits=limits, priority=priority)
+                    contents = await held_memory.enter_async_context(reading)
+            except BaseException as error:
+                await self._result_handler.record(*(self._to_result(each, error) for each in part))
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                return
+            deliveries = (
+                self._deliver(leased, content, permit) for leased, content in zip(part, contents, strict=True)
+            )
+            # `return_exceptions`, so that every item has recorded its result before the first exception is raised. A
+            # plain gather would return at once and leave the others running without a permit.
+            for failed in filter(None, await asyncio.gather(*deliveries, return_exceptions=True)):
+                raise failed
 
-    async def _upload(self, leased: Leased, permit: Permit) -> None:
-        """Take one item through the steps: read -> known? -> on the server? -> send -> record."""
-        item, limits = leased.item, await self._delivery.limits(permit)
-        async with contextlib.AsyncExitStack() as closing:
-            with self._metrics.utilization.track("reading"):
-                reading = read(item.path, item.version, budget=self._budget, limits=limits, priority=item.priority)
-                content = await closing.enter_async_context(reading)
-            complete_at = item.version.mtime_ns / 1e9 + TRUNCATED_SETTLE_S
-            if not content.is_complete and 0 < complete_at - self._clock.now() <= TRUNCATED_SETTLE_S:
-                error_message = f"{display_name(item.path)} is incomplete: it may still be being written"
-                await self._result_handler.record(Released(leased, error_message, next_at=complete_at))
+    async def _deliver(self, leased: Leased, content: Content | Exception, permit: Permit) -> None:
+        """Deliver one content and record its result, also after an unexpected exception."""
+        if isinstance(content, Exception):
+            await self._result_handler.record(self._to_result(leased, content))
+            return
+        try:
+            if incomplete := self._check_complete(leased, content):
+                await self._result_handler.record(incomplete)
                 return
             async with self._content_locks.acquire(content.sha256):
-                await self._result_handler.record(await self._delivery.deliver(UploadJob(leased, content, permit)))
+                result = await self._delivery.deliver(UploadJob(leased, content, permit))
+                await self._result_handler.record(result)
+        except asyncio.CancelledError as error:
+            await self._result_handler.record(self._to_result(leased, error))
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug met by one file must not stop the others
+            await self._result_handler.record(self._to_result(leased, error))
+
+    def _to_result(self, leased: Leased, error: BaseException) -> AttemptResult:
+        """Return the result of an attempt that `error` ended. Raises StoreFailed: no result can be recorded then."""
+        match error:
+            case PermitRevoked():
+                return Released(leased, PERMIT_REVOKED_MESSAGE)
+            case asyncio.CancelledError():
+                return Released(leased, DAEMON_STOPPED_MESSAGE)
+            case StoreFull():
+                return Released(leased, error.title)
+            case ItemError():
+                return Failed(leased, error)
+            case Exception() if not isinstance(error, StoreError):
+                self._log.error("internal error", item=leased.item.id, path=leased.item.path, exc_info=error)
+                return Crashed(leased, error)
+        raise error
+
+    def _check_complete(self, leased: Leased, content: Content) -> Released | None:
+        """Release a truncated file that may still be being written."""
+        complete_at = leased.item.version.mtime_ns / 1e9 + TRUNCATED_SETTLE_S
+        if content.is_complete or not 0 < complete_at - self._clock.now() <= TRUNCATED_SETTLE_S:
+            return None
+        error_message = f"{display_name(leased.item.path)} is incomplete: it may still be being written"
+        return Released(leased, error_message, next_at=complete_at)
 
     async def _upload_by_path(self, part: Sequence[Leased], permit: Permit) -> Sequence[Leased]:
         """Take the new contents of `part` through the same steps in one request. Return the items without a result.
@@ -246,7 +305,7 @@ class Uploader:
             for leased, content in zip(part, contents, strict=True)
             if isinstance(content, Content) and content.is_complete and not leased.item.force
         ]
-        known = await self._ledger.find_known([job.content.sha256 for job in jobs])
+        known = await self._ledger.find([job.content.sha256 for job in jobs])
         async with contextlib.AsyncExitStack() as held_locks:
             new: list[UploadJob] = []
             for job in jobs:

@@ -153,8 +153,8 @@ def _classify(paths: Iterable[bytes], tree: Tree) -> _Classified:
             continue
         if is_folder:
             known = tree.folders.get(path)
-            # A known path with another inode is another folder, moved into place: no event names the files in it.
-            if known is None or known.inode != status.st_ino:
+            # A known path with another identity is another folder, moved or mounted there. No event names its files.
+            if known is None or known.identity != (status.st_dev, status.st_ino):
                 classified.folders.append(path)
         elif stat.S_ISREG(status.st_mode):
             classified.files.append(FoundFile(path, version_from_stat(status)))

@@ -12,7 +12,8 @@ from splootd.clock import Clock
 from splootd.errors import SplootError
 from splootd.logs import get_logger
 from splootd.store.folders import Folder, FolderStore
-from splootd.text import printable
+from splootd.text import display_path
+from splootd.watch.folder_problem import find_problem
 from splootd.watch.folder_scanner import FolderScanner, OpenWatch, ScanSchedule
 from splootd.watch.importer import Importer
 
@@ -54,6 +55,11 @@ class FolderMonitor:
         if self._scanner is not None:
             self._scanner.request_rescan()
 
+    def request_full_scan(self) -> None:
+        """Scan the whole folder soon, unless it is missing."""
+        if self._scanner is not None:
+            self._scanner.request_full_scan()
+
     async def run(self) -> None:
         """Monitor the folder until cancelled; restart after errors."""
         while True:
@@ -92,17 +98,15 @@ class FolderMonitor:
         path = self.folder.path
         try:
             status, is_empty = await asyncio.to_thread(_stat_folder, path)
-        except PermissionError:
-            self._set_state("unreadable", f"no permission to read {_display_path(path)}; grant yourself access")
-            return False
-        except OSError:
-            self._set_state("missing", f"{_display_path(path)} is missing (unmounted?); its queued files are kept")
+        except OSError as error:
+            problem = await asyncio.to_thread(find_problem, path, error)
+            self._set_state(problem.state, problem.detail)
             return False
         # An unmounted disk leaves its empty mount point behind, which belongs to another file system. The device number
         # alone does not show that: many file systems get another one at each mount, with the same inode for the root.
         if is_empty and status.st_dev != self.folder.device and status.st_ino != self.folder.inode:
             self._set_state(
-                "missing", f"{_display_path(path)} is an empty mount point; mount its disk to continue watching"
+                "missing", f"{display_path(path)} is an empty mount point; mount its disk to continue watching"
             )
             return False
         if (status.st_dev, status.st_ino) != (self.folder.device, self.folder.inode):
@@ -127,7 +131,3 @@ def _stat_folder(path: bytes) -> tuple[os.stat_result, bool]:
     with os.scandir(path) as entries:
         is_empty = next(entries, None) is None
     return os.stat(path), is_empty  # noqa: PTH116 - pathlib takes no bytes
-
-
-def _display_path(path: bytes) -> str:
-    return printable(os.fsdecode(path))

@@ -9,12 +9,13 @@ Events are hints; the disk decides. inotify loses events silently in at least fo
 
 A full scan at the start and every `full_scan_interval_s` finds everything. A quick scan in between compares the
 modification times of the folders, one lstat each, and reads only the folders in which a name was added or removed.
+Folders without events are also listed from time to time, because not every file system keeps these times.
 """
 
 import asyncio
+import itertools
 import os
-import stat
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,15 +23,19 @@ from splootd.clock import IDLE_WAKE_S, Clock
 from splootd.logs import get_logger
 from splootd.store.folders import Folder, FolderStore
 from splootd.store.upsert import Source
+from splootd.text import display_path
 from splootd.watch.event_buffer import EventBuffer
 from splootd.watch.ignore import IgnoreRules
 from splootd.watch.importer import Importer
-from splootd.watch.inotify_info import watch_limit_hint
-from splootd.watch.walker import FolderStamp, ScanCounts, Tree, Walker, find_changed_folders
+from splootd.watch.inotify_info import is_watch_limit_reached, watch_limit_hint
+from splootd.watch.mounts import is_network_filesystem
+from splootd.watch.walker import FolderStamp, ReadError, ScanCounts, Tree, Walker, find_changed_folders
 
 WATCH_FAILURE_WINDOW_S = 60.0  # a watch that fails twice within this time stays closed until the next full scan
 REOPEN_INTERVAL_MIN_S = 1.0
 REOPEN_TIME_DIVISOR = 20  # opening watches and the scan after it may take 1/20 of the time
+LISTING_TIME_DIVISOR = 50  # listing folders without events may take 1/50 of the time
+UNREADABLE_SHOWN_MAX = 3
 UNBOUNDED = 1 << 62
 
 
@@ -100,14 +105,22 @@ class FolderScanner:
         self._tree = Tree(folder.path, nested_folders, {}, IgnoreRules(folder.path))
         self._buffer = EventBuffer(self._tree, importer, self._source, clock, settle_s=schedule.settle_s)
         self._watch: Watch | None = None
-        self._is_recursive = True
+        self._has_folder_symlinks = False
         self._watch_error: str | None = None  # why `_watch` is None
         self._failure: str | None = None  # from `on_failure`, not handled yet
         self._unwatched: set[bytes] = set()  # not watched by a newly opened watch either
-        self._unreadable: str | None = None
+        self._unwatched_reason = ""
+        self._unreadable: dict[bytes, ReadError] = {}  # by the folder to scan again
+        self._listing_interval_s = schedule.poll_interval_s
+        self._listing_at = 0.0
         self._failed_at = float("-inf")
         self._full_scan_done_at = float("-inf")
         self._full_scan_at = self._quick_scan_at = self._reopen_at = self._retry_at = 0.0
+
+    def request_full_scan(self) -> None:
+        """Scan the whole folder soon, unless it was replaced: something was mounted or unmounted there."""
+        self._buffer.needs_full_scan = True
+        self._buffer.scan_signal.notify()
 
     def request_rescan(self) -> None:
         """Check soon whether the folder was replaced, and run a quick scan."""
@@ -119,9 +132,7 @@ class FolderScanner:
         # Watch first, scan afterwards: a file created between a scan and the watch would be found by neither.
         initial_scan = self._create_walker([self._tree.root], rules=self._tree.rules, folders_only=True)
         await asyncio.to_thread(initial_scan.next_files, UNBOUNDED, float("inf"))
-        self._record_folders(initial_scan.folders)
-        # A recursive watch follows symlinks: one link to / would watch the whole disk. Then watch each folder singly.
-        self._is_recursive = not initial_scan.has_folder_symlinks
+        self._record_folders(initial_scan)
         await self._reopen_watch()
         try:
             async with asyncio.TaskGroup() as group:
@@ -136,13 +147,14 @@ class FolderScanner:
         while True:
             snapshot = self._buffer.scan_signal.snapshot()
             await self._read_buffer()
-            if self._clock.monotonic() >= self._full_scan_at:
-                await self._full_scan()
+            if self._clock.monotonic() >= min(self._full_scan_at, self._quick_scan_at):
+                if not await asyncio.to_thread(is_same_folder, self._folder):
+                    return
+                if self._clock.monotonic() >= self._full_scan_at:
+                    await self._full_scan()
             if self._buffer.new_folders:
                 await self._scan_new_folders()
             if self._clock.monotonic() >= self._quick_scan_at:
-                if not await asyncio.to_thread(is_same_folder, self._folder):
-                    return
                 await self._quick_scan()
             self._report_state()
             left_s = min(self._full_scan_at, self._quick_scan_at) - self._clock.monotonic()
@@ -165,11 +177,10 @@ class FolderScanner:
         if self._watch_error and self._clock.monotonic() >= self._retry_at:
             await self._reopen_watch()
         await self._importer.enqueue_walk(walker, self._source, counts)
-        self._tree.folders, self._tree.rules = {}, walker.rules
-        self._record_folders(walker.folders)
-        self._is_recursive = self._is_recursive and not walker.has_folder_symlinks
+        self._tree.folders, self._tree.rules, self._unreadable = {}, walker.rules, {}
+        self._has_folder_symlinks = False
+        self._record_folders(walker)
         self._unwatched.clear()
-        self._unreadable = "; ".join(counts.error_messages) or None
         await self._folder_store.mark_scanned(self._folder.id, now=self._clock.now())
         self._full_scan_done_at = self._clock.monotonic()
         self._full_scan_at = self._full_scan_done_at + self._schedule.full_scan_interval_s
@@ -187,14 +198,27 @@ class FolderScanner:
         self._quick_scan_at = min(self._quick_scan_at, self._clock.monotonic() + self._schedule.rescan_delay_s)
 
     async def _quick_scan(self) -> None:
-        """Scan folders whose modification time changed, if there was activity or events are not available."""
+        """Scan folders whose modification time changed, if there was activity or events are not available.
+
+        Scan unreadable folders again, and from time to time those without events: not every file system changes the
+        time of a folder when a file appears in it.
+        """
         self._schedule_quick_scan(
             self._schedule.poll_interval_s if self._is_polling else self._schedule.quick_scan_interval_s
         )
+        await self._scan_folders(list(self._unreadable), known=self._tree.folders)
         if not (self._buffer.has_activity or self._is_polling):
             return
         self._buffer.has_activity = False
-        changed_folders, missing_folders = await asyncio.to_thread(find_changed_folders, dict(self._tree.folders))
+        start = self._clock.monotonic()
+        if self._is_polling and start >= self._listing_at:
+            await self._scan_folders(list(self._unwatched or self._tree.folders), known=self._tree.folders)
+            now = self._clock.monotonic()
+            self._listing_interval_s = max(self._schedule.poll_interval_s, LISTING_TIME_DIVISOR * (now - start))
+            self._listing_at = start + self._listing_interval_s
+        changed_folders, missing_folders = await asyncio.to_thread(
+            find_changed_folders, dict(self._tree.folders), self._tree.root
+        )
         for folder in missing_folders:
             self._tree.folders.pop(folder, None)
         await self._scan_folders(changed_folders, known=self._tree.folders)
@@ -207,11 +231,16 @@ class FolderScanner:
         await self._importer.enqueue_walk(walker, self._source, ScanCounts())
         for folder in folders:
             self._tree.folders.pop(folder, None)
-        self._record_folders(walker.folders)
+            self._unreadable.pop(folder, None)
+        self._record_folders(walker)
 
-    def _record_folders(self, folders: Mapping[bytes, FolderStamp]) -> None:
-        self._tree.folders.update(folders)
-        if any(stamp.mtime_ns == 0 for stamp in folders.values()):
+    def _record_folders(self, walker: Walker) -> None:
+        self._tree.folders.update(walker.folders)
+        for folder in walker.folders:
+            self._unreadable.pop(folder, None)
+        self._unreadable.update(walker.errors)
+        self._has_folder_symlinks = self._has_folder_symlinks or walker.has_folder_symlinks
+        if any(stamp.mtime_ns == 0 for stamp in walker.folders.values()):
             self._buffer.has_activity = True  # racy time (see stamp_from_stat): scan it once more
 
     def _create_walker(
@@ -234,6 +263,8 @@ class FolderScanner:
         if start >= self._reopen_at:
             await self._reopen_watch()
             self._unwatched = await self._find_unwatched()
+            if self._unwatched:
+                self._unwatched_reason = await asyncio.to_thread(explain_unwatched, self._unwatched)
             await self._scan_folders([self._tree.root])  # for what happened between the two watches
             self._reopen_at = start + max(
                 REOPEN_INTERVAL_MIN_S, REOPEN_TIME_DIVISOR * (self._clock.monotonic() - start)
@@ -251,7 +282,7 @@ class FolderScanner:
         try:
             self._watch = self._open_watch(
                 self._tree,
-                recursive=self._is_recursive,
+                recursive=self._can_watch_recursively,
                 on_change=self._buffer.add_paths,
                 on_failure=self._on_watch_failure,
             )
@@ -282,28 +313,58 @@ class FolderScanner:
         self._log.warning("watch failed", error=message)
 
     @property
+    def _can_watch_recursively(self) -> bool:
+        """Whether one recursive watch will do.
+
+        It follows symlinks: one link to / would watch the whole disk. And it ends at the first unreadable folder.
+        """
+        return not (self._has_folder_symlinks or self._unreadable)
+
+    @property
     def _is_polling(self) -> bool:
         return self._watch is None or bool(self._unwatched)
 
     def _report_state(self) -> None:
-        interval = f"every {self._schedule.poll_interval_s:g} s"
+        interval = f"every {round(self._listing_interval_s, 1):g} s"
         if self._watch_error:
             self._set_state("polling", f"{self._watch_error}; scanned {interval} instead")
         elif self._unwatched:
             unwatched_count, total = len(self._unwatched), len(self._tree.folders)
-            hint = watch_limit_hint(unwatched_count)
             self._set_state(
-                "polling", f"{unwatched_count} of {total} folders cannot be watched and are scanned {interval}; {hint}"
+                "polling",
+                f"{unwatched_count} of {total} folders cannot be watched and are scanned {interval};"
+                f" {self._unwatched_reason}",
             )
         else:
-            self._set_state("watching", self._unreadable)
+            self._set_state("watching", describe_unreadable(self._unreadable))
+
+
+def explain_unwatched(folders: Collection[bytes]) -> str:
+    """Return why these folders are not watched, and the remedy if there is one. Blocks."""
+    example = min(folders)
+    if is_watch_limit_reached(example):
+        return watch_limit_hint(len(folders))
+    if is_network_filesystem(example):
+        return f"{display_path(example)} is on a network file system, which does not report changes"
+    return f"{display_path(example)} is one of them"
+
+
+def describe_unreadable(errors: Mapping[bytes, ReadError]) -> str | None:
+    """Return a message about the first few read errors; None without any."""
+    messages = [
+        f"cannot read {display_path(error.path)}: {error.reason}"
+        for error in itertools.islice(errors.values(), UNREADABLE_SHOWN_MAX)
+    ]
+    if len(errors) > UNREADABLE_SHOWN_MAX:
+        messages.append(f"and {len(errors) - UNREADABLE_SHOWN_MAX} more")
+    return "; ".join(messages) or None
 
 
 def is_same_folder(folder: Folder) -> bool:
     """Return whether the path still refers to the watched folder's inode and is readable."""
     try:
-        status = os.stat(folder.path)  # noqa: PTH116 - pathlib takes no bytes
+        with os.scandir(folder.path):
+            status = os.stat(folder.path)  # noqa: PTH116 - pathlib takes no bytes
     except OSError:
         return False
-    is_same = stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) == (folder.device, folder.inode)
-    return is_same and os.access(folder.path, os.R_OK | os.X_OK)
+    return (status.st_dev, status.st_ino) == (folder.device, folder.inode)

@@ -40,7 +40,7 @@ class IgnoreRules:
     """
 
     def __init__(self, root: bytes) -> None:
-        self._root = root
+        self.root = root
         self._specs: dict[bytes, GitIgnoreSpec] = {}
 
     def __bool__(self) -> bool:
@@ -60,7 +60,7 @@ class IgnoreRules:
         if not self._specs:
             return False
         folder = path
-        while folder != self._root and len(folder) > 1:
+        while folder != self.root and len(folder) > 1:
             folder = folder.rpartition(b"/")[0] or b"/"
             spec = self._specs.get(folder)
             if spec:

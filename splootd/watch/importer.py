@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
@@ -16,9 +17,17 @@ from splootd.logs import get_logger
 from splootd.protocol import Add, AddReply, PathOutcome
 from splootd.store.folders import FolderStore
 from splootd.store.imports import ImportRoot, ImportStore
-from splootd.store.upsert import EnqueueResult, Source
+from splootd.store.upsert import EnqueueResult, Source, UpsertResult
 from splootd.watch.ignore import IgnoreRules
-from splootd.watch.path_check import PathArgument, check_path, get_files, get_folders, is_inside
+from splootd.watch.path_check import (
+    PathArgument,
+    check_path,
+    find_moved_roots,
+    get_files,
+    get_folders,
+    is_inside,
+    map_to_roots,
+)
 from splootd.watch.scan_cache import ScanCache
 from splootd.watch.walker import ScanCounts, Walker, is_probably_media, is_still_there
 
@@ -101,8 +110,7 @@ class Importer:
     async def enqueue_walk(self, walker: Walker, source: Source, counts: ScanCounts) -> None:
         """Enqueue the files that `walker` finds, one commit per batch."""
         cache_epoch, is_watched = await self._folder_store.cache_epoch(), source.folder_id is not None
-        # `force` and a post-upload action apply to files in a final state too, which the cache would skip.
-        uses_cache = not source.force and source.after_upload is None
+        uses_cache = not source.reads_all_files
         if uses_cache:
             walker.lookup_fingerprint = self._scan_cache.lookup(cache_epoch=cache_epoch, is_watched=is_watched)
         dirty_folders: set[bytes] = set()
@@ -148,9 +156,8 @@ class Importer:
         or REPLY_TIMEOUT_S has passed. Raise RequestError if the request continues an import that does not exist.
         """
         settled_before = self._clock.now() - self._settle_s
-        arguments = await asyncio.to_thread(
-            lambda: [check_path(name, settled_before=settled_before) for name in request.paths]
-        )
+        roots = [each.path for each in await self._folder_store.folders()]
+        arguments = await asyncio.to_thread(_check_paths, request.paths, roots, settled_before)
         if request.dry_run:
             return await self._dry_run(arguments, force=request.force)
         files = self._with_settle_times(get_files(arguments))
@@ -272,6 +279,11 @@ class Importer:
         return counts
 
 
+def _check_paths(names: Sequence[str], roots: Sequence[bytes], settled_before: float) -> list[PathArgument]:
+    moved_roots = find_moved_roots(roots)
+    return [map_to_roots(check_path(name, settled_before=settled_before), moved_roots) for name in names]
+
+
 def _parse_post_upload_action(request: Add) -> PostUploadAction | None:
     return PostUploadAction.parse(os.fsencode(request.after_upload))
 
@@ -283,6 +295,17 @@ def _filter_media(files: Collection[FoundFile]) -> list[FoundFile]:
             if is_probably_media(each.path, each.version):
                 media.append(each)
     return media
+
+
+def _describe_outcome(path: PathArgument, result: EnqueueResult | None, counts: ScanCounts | None) -> str | None:
+    """Return the message about one path; None if there is nothing to say."""
+    if counts is not None:
+        return "; ".join(counts.error_messages) or None
+    if result is not None and result.outcome is UpsertResult.REMOVED:
+        return (
+            f"{path.name} was removed from the library. To upload it again: sploot add --force {shlex.quote(path.name)}"
+        )
+    return path.detail
 
 
 def _build_reply(
@@ -302,7 +325,7 @@ def _build_reply(
             PathOutcome(
                 each.name,
                 result.outcome.value if result else each.outcome,
-                "; ".join(path_counts.error_messages) or None if path_counts else each.detail,
+                _describe_outcome(each, result, path_counts),
                 result.item_id if result else None,
             )
         )

@@ -1,46 +1,22 @@
-"""Read from /proc what inotify supports, allows and watches: file systems, limits, watched inodes.
+"""Read what inotify allows and watches: its limits and the watched inodes in /proc.
 
-inotify itself has no call for any of this. Other systems have no /proc; the functions then return a default.
+Other systems have no /proc; the functions then return a default.
 """
 
 import contextlib
+import ctypes
+import errno
+import os
 import re
+from collections import Counter
 from pathlib import Path
 
-MOUNTS_BYTES_MAX = 4_000_000
 FDINFO_BYTES_MAX = 64_000_000  # about 80 for each watch
 INOTIFY_LIMITS_DIR = Path("/proc/sys/fs/inotify")
 
-# inotify_add_watch succeeds on these, but changes by other machines produce no events (inotify(7), "Limitations").
-NETWORK_FILESYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "davfs", "vboxsf"}
-)
 _INODE = re.compile(rb"\bino:([0-9a-f]+)")
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
-
-
-def is_network_filesystem(folder: bytes) -> bool:
-    """Return whether `folder` is on a network or FUSE file system, whose changes may not be reported."""
-    try:
-        with Path("/proc/self/mountinfo").open("rb") as stream:
-            kind = filesystem_type(folder, stream.read(MOUNTS_BYTES_MAX))
-    except OSError:
-        return False
-    return kind in NETWORK_FILESYSTEMS or kind.startswith("fuse.")
-
-
-def filesystem_type(folder: bytes, mountinfo: bytes) -> str:
-    """Return the type of the file system of `folder`, from proc_pid_mountinfo(5); empty if unknown."""
-    best_mount, kind = b"", ""
-    for line in mountinfo.splitlines():
-        fields = line.split(b" ")  # fields[6:] hold any number of optional fields, ended by "-"
-        if len(fields) < 10 or b"-" not in fields[6:]:
-            continue
-        mount_point = _ESCAPE.sub(lambda octal: bytes([int(octal[1], 8)]), fields[4])
-        is_inside = folder == mount_point or folder.startswith(mount_point.rstrip(b"/") + b"/")
-        if is_inside and len(mount_point) >= len(best_mount):  # a later mount hides an earlier one on the same point
-            best_mount, kind = mount_point, fields[fields.index(b"-", 6) + 1].decode("ascii", "replace")
-    return kind
+_IN_DELETE_SELF = 0x400
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def inotify_fds() -> set[int]:
@@ -54,15 +30,34 @@ def inotify_fds() -> set[int]:
     return fds
 
 
-def watched_inodes(inotify_fd: int) -> set[int]:
-    """Return the inodes that an inotify descriptor watches, as proc_pid_fdinfo(5) lists them.
+def watched_inodes(inotify_fd: int) -> Counter[int]:
+    """Return the inode numbers that an inotify descriptor watches, as proc_pid_fdinfo(5) lists them.
+
+    A number that is watched on several devices is counted once for each: the list has device numbers of the kernel,
+    which stat does not return on every file system (btrfs has one of its own for each subvolume).
 
     watchfiles ignores most errors of inotify_add_watch, such as ENOSPC at `max_user_watches`. This list is the only
     reliable answer to whether a folder is watched.
     """
     with contextlib.suppress(OSError), Path(f"/proc/self/fdinfo/{inotify_fd}").open("rb") as stream:
-        return {int(inode, 16) for inode in _INODE.findall(stream.read(FDINFO_BYTES_MAX))}
-    return set()
+        return Counter(int(inode, 16) for inode in _INODE.findall(stream.read(FDINFO_BYTES_MAX)))
+    return Counter()
+
+
+def is_watch_limit_reached(folder: bytes) -> bool:
+    """Return whether the kernel refuses to watch `folder` because this user may have no more watches.
+
+    Other programs share `max_user_watches`, so the number of our own watches does not answer that: try one more.
+    """
+    if not hasattr(_LIBC, "inotify_init1"):
+        return False
+    fd = _LIBC.inotify_init1(os.O_CLOEXEC)
+    if fd < 0:
+        return False
+    try:
+        return _LIBC.inotify_add_watch(fd, folder, _IN_DELETE_SELF) < 0 and ctypes.get_errno() == errno.ENOSPC
+    finally:
+        os.close(fd)
 
 
 def watch_limit_hint(missing: int) -> str:

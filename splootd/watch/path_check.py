@@ -3,8 +3,8 @@
 import errno
 import os
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from splootd.core.item import FoundFile, Version
 from splootd.core.mime_sniff import sniff
@@ -13,11 +13,16 @@ from splootd.watch.walker import read_head, version_from_stat
 
 PATH_CHARS_MAX = 4_096
 
+# A FUSE daemon that ended, an NFS export that is gone.
+MOUNT_GONE_ERRNOS = frozenset({errno.ENOTCONN, errno.ESTALE})
+MOUNT_GONE = "what is mounted there has gone: unmount and mount it again"
+
 ERROR_MESSAGES: Mapping[str, str] = {
     "missing": "{path} does not exist. Check the name.",
     "loop": "{path} is a symlink loop. Add the file itself.",
     "not_a_file": "{path} is neither a file nor a folder.",
     "unreadable": "No permission to read {path}. Grant yourself access, then add it again.",
+    "mount_gone": f"{{path}}: {MOUNT_GONE}, then add it again.",
     "empty": "{path} is empty.",
     "not_an_image": "{path} is not an image or video.",
 }
@@ -27,12 +32,16 @@ _OUTCOME_BY_ERRNO: Mapping[int | None, str] = {
     errno.ENOTDIR: "missing",
     errno.ENAMETOOLONG: "missing",
     errno.ELOOP: "loop",
+    **dict.fromkeys(MOUNT_GONE_ERRNOS, "mount_gone"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class PathArgument:
-    """A path as given, and its outcome: `file`, `folder` or a key of ERROR_MESSAGES. `path` has no symlinks."""
+    """A path as given, and its outcome: `file`, `folder` or a key of ERROR_MESSAGES.
+
+    `path` has no symlinks, except a watched folder that was replaced by one.
+    """
 
     name: str
     outcome: str
@@ -67,6 +76,22 @@ def check_path(name: str, *, settled_before: float) -> PathArgument:
     if sniff(head) is None and status.st_mtime <= settled_before:
         return PathArgument(name, "not_an_image" if head else "empty")
     return PathArgument(name, "file", path, version_from_stat(status))
+
+
+def find_moved_roots(roots: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Return those watched folders that are symlinks now, by the folder that they lead to. Blocks.
+
+    The path of a folder had no symlink when it was added. Its items keep that path when the folder is moved.
+    """
+    return {path: root for root in roots if (path := os.path.realpath(root)) != root}
+
+
+def map_to_roots(argument: PathArgument, moved_roots: Mapping[bytes, bytes]) -> PathArgument:
+    """Return an argument in a moved watched folder under the path by which that folder is watched."""
+    for path, root in moved_roots.items():
+        if argument.path and is_inside(argument.path, path):
+            return replace(argument, path=root + argument.path[len(path) :])
+    return argument
 
 
 def get_files(arguments: Sequence[PathArgument]) -> list[FoundFile]:

@@ -1,5 +1,7 @@
 """Walk folder trees lazily: one open folder at a time, without following symlinks, continuing after errors."""
 
+import errno
+import itertools
 import os
 import stat
 import time
@@ -7,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from splootd.core.item import FoundFile, Version
 from splootd.core.mime_sniff import HEAD_BYTES, sniff
@@ -37,13 +40,19 @@ class ScanCounts:
 
 @dataclass(frozen=True, slots=True)
 class FolderStamp:
-    """Modification time and inode of a folder; they change when a name is added or removed.
+    """Modification time and identity of a folder; they change when a name is added or removed, or a disk is mounted.
 
     `mtime_ns` 0 matches no folder, so the folder is scanned again.
     """
 
     mtime_ns: int
+    device: int
     inode: int
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode: the roots of many file systems have the same inode."""
+        return self.device, self.inode
 
 
 @dataclass(slots=True)
@@ -56,8 +65,26 @@ class Tree:
     rules: IgnoreRules
 
 
+class ReadError(NamedTuple):
+    """A file or folder that cannot be read, and the system's reason."""
+
+    path: bytes
+    reason: str
+
+
 def version_from_stat(status: os.stat_result) -> Version:
     return Version(status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+
+
+def stat_folder(folder: bytes, root: bytes) -> os.stat_result:
+    """Return the status of `folder` in the tree of `root`. Raise OSError if it is no folder.
+
+    Only the root may be a symlink: a watched folder that was moved elsewhere often leaves a link behind.
+    """
+    status = os.stat(folder) if folder == root else os.lstat(folder)  # noqa: PTH116 - pathlib takes no bytes
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    return status
 
 
 def stamp_from_stat(status: os.stat_result, *, now: float) -> FolderStamp:
@@ -67,7 +94,7 @@ def stamp_from_stat(status: os.stat_result, *, now: float) -> FolderStamp:
     keep its time. Its stamp gets the time 0. (git calls such index entries "racily clean".)
     """
     is_racy = status.st_mtime_ns + RACY_WINDOW_NS > now * 1_000_000_000
-    return FolderStamp(0 if is_racy else status.st_mtime_ns, status.st_ino)
+    return FolderStamp(0 if is_racy else status.st_mtime_ns, status.st_dev, status.st_ino)
 
 
 def has_media_suffix(name: bytes) -> bool:
@@ -95,10 +122,10 @@ def read_head(path: bytes) -> bytes:
 class Walker:
     """Walks the folders `roots` and everything below them, except folders in any of `skip`. Its methods block.
 
-    `folders` collects the folders read, `rules` the ignore rules in them. `unreadable` counts read errors;
-    `error_messages` has the first few. With `folders_only` no files are returned. A folder that matches its fingerprint
-    from `lookup_fingerprint` is skipped, and its files are counted in `unchanged_files`; `fingerprints` collects those
-    of the other folders.
+    `folders` collects the folders read, `rules` the ignore rules in them. `unreadable` counts read errors; `errors` has
+    the first one of each folder that has to be read again. With `folders_only` no files are returned. A folder that
+    matches its fingerprint from `lookup_fingerprint` is skipped, and its files are counted in `unchanged_files`;
+    `fingerprints` collects those of the other folders.
     """
 
     def __init__(
@@ -113,7 +140,7 @@ class Walker:
         self.folders: dict[bytes, FolderStamp] = {}
         self.has_folder_symlinks = False
         self.unreadable = 0
-        self.error_messages: list[str] = []
+        self.errors: dict[bytes, ReadError] = {}
         self.is_done = False
         self.rules = rules
         self.lookup_fingerprint: Callable[[bytes], FolderFingerprint | None] = lambda _: None
@@ -145,11 +172,11 @@ class Walker:
                 yield from self._read_folder(folder)
             except OSError as error:
                 self.folders.pop(folder, None)
-                self._record_error(folder, error)
+                self._record_error(folder, folder, error)
 
     def _read_folder(self, folder: bytes) -> Iterator[tuple[FoundFile, ...]]:
         # Stat before reading: a name added during the read then makes the stamp differ, and the folder is read again.
-        self.folders[folder] = stamp_from_stat(os.lstat(folder), now=self._now)
+        self.folders[folder] = stamp_from_stat(stat_folder(folder, self.rules.root), now=self._now)
         self.rules.load_folder(folder)
         fingerprint = None if self._folders_only else self.lookup_fingerprint(folder)
         if fingerprint and (yield from self._is_unchanged(folder, fingerprint)):
@@ -163,7 +190,7 @@ class Walker:
                     version = file = None  # deleted since the listing
                 except OSError as error:
                     version, file, is_clear = None, None, False
-                    self._record_error(entry.path, error)
+                    self._record_error(folder, entry.path, error)
                 if version:
                     entry_key = (entry.name, version.size, version.mtime_ns, version.device, version.inode)
                     hash_value = hash((hash_value, entry_key))
@@ -220,26 +247,31 @@ class Walker:
     def _is_excluded(self, folder: bytes) -> bool:
         return self.rules.ignores(folder, is_folder=True) or any(folder in skipped for skipped in self._skip)
 
-    def _record_error(self, path: bytes, error: OSError) -> None:
-        if isinstance(error, FileNotFoundError):
-            return
+    @property
+    def error_messages(self) -> list[str]:
+        """The messages of the first few errors."""
+        return [
+            f"cannot read {printable(os.fsdecode(error.path), PATH_CHARS_MAX)}: {error.reason}"
+            for error in itertools.islice(self.errors.values(), ERROR_MESSAGES_MAX)
+        ]
+
+    def _record_error(self, folder: bytes, path: bytes, error: OSError) -> None:
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            return  # deleted or replaced since the listing
         self.unreadable += 1
-        if len(self.error_messages) < ERROR_MESSAGES_MAX:
-            self.error_messages.append(f"cannot read {printable(os.fsdecode(path), PATH_CHARS_MAX)}: {error.strerror}")
+        self.errors.setdefault(folder, ReadError(path, error.strerror or str(error)))
 
 
-def find_changed_folders(folders: dict[bytes, FolderStamp]) -> tuple[list[bytes], list[bytes]]:
+def find_changed_folders(folders: dict[bytes, FolderStamp], root: bytes) -> tuple[list[bytes], list[bytes]]:
     """Return the folders in which names were added or removed since their stamps, and the missing ones."""
     changed_folders, missing_folders = [], []
     for folder, stamp in folders.items():
         try:
-            status = os.lstat(folder)
+            status = stat_folder(folder, root)
         except OSError:
             missing_folders.append(folder)
             continue
-        if not stat.S_ISDIR(status.st_mode):
-            missing_folders.append(folder)
-        elif stamp != FolderStamp(status.st_mtime_ns, status.st_ino):
+        if stamp != FolderStamp(status.st_mtime_ns, status.st_dev, status.st_ino):
             changed_folders.append(folder)
     return changed_folders, missing_folders
 

@@ -5,7 +5,9 @@ import contextlib
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from watchfiles._rust_notify import RustNotify  # not `awatch`: that does not report when the watch is established
 
@@ -19,20 +21,68 @@ from splootd.store.imports import ImportStore
 from splootd.watch.folder_monitor import FolderMonitor
 from splootd.watch.folder_scanner import OpenWatch, ScanSchedule, Watch, WatchUnavailable
 from splootd.watch.importer import Importer
-from splootd.watch.inotify_info import inotify_fds, instance_limit_hint, is_network_filesystem, watched_inodes
+from splootd.watch.inotify_info import inotify_fds, instance_limit_hint, watched_inodes
+from splootd.watch.mounts import MountMonitor, find_network_folders, is_network_filesystem, parse_mounts, read_mountinfo
 from splootd.watch.path_check import is_inside
 from splootd.watch.walker import FolderStamp, Tree
 
-STEP_MS = 250  # poll interval of watchfiles; files settle for longer than that anyway
-DEBOUNCE_MS = 50  # shorter than a step: events are reported at the second step after the first of them
+POLL_INTERVAL_S = 0.25  # files settle for longer than that anyway
 CLOSE_TIMEOUT_S = 2.0
 CLOSE_POLL_S = 0.001
-WATCHES_MAX = 32  # each uses a thread and one of the user's 128 inotify instances
+WATCHES_MAX = 32  # each uses a thread of watchfiles and one of the user's 128 inotify instances
 RETRY_DELAY_S = 10.0
 
 
+class _PollThread:
+    """Polls all open watches on one thread, which ends after the last of them is closed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watches: set[NotifyWatch] = set()
+        self._thread: threading.Thread | None = None
+
+    def add(self, watch: "NotifyWatch") -> None:
+        with self._lock:
+            self._watches.add(watch)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+                self._thread.start()
+
+    def remove(self, watch: "NotifyWatch") -> None:
+        with self._lock:
+            self._watches.discard(watch)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(POLL_INTERVAL_S)
+            with self._lock:
+                watches = list(self._watches)
+                if not watches:
+                    self._thread = None
+                    return
+            for watch in watches:
+                watch.poll()
+
+
+_poll_thread = _PollThread()
+
+
+class _StopAfterTwoSteps:
+    """Stops `RustNotify.watch` at its third step. It has no call that only polls.
+
+    With changes it returns at the second step, when their number has not grown since the first.
+    """
+
+    def __init__(self) -> None:
+        self._step = 0
+
+    def is_set(self) -> bool:
+        self._step += 1
+        return self._step > 2
+
+
 class NotifyWatch:
-    """Watches a folder tree with watchfiles, on a thread of its own. Raises WatchUnavailable if it cannot be opened.
+    """Watches a folder tree with watchfiles. Raises WatchUnavailable if it cannot be opened.
 
     Opening blocks the event loop even from a thread: watchfiles holds the GIL meanwhile, for about 15 us per folder.
     """
@@ -44,51 +94,63 @@ class NotifyWatch:
         self._on_change = on_change
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._stop = threading.Event()
+        self._is_closed = False
         self._is_recursive = recursive
         if is_network_filesystem(tree.root):
             raise WatchUnavailable("network file systems do not report changes")
-        self._watched_folders = {tree.root} if recursive else {folder for folder in tree.folders if _is_utf8(folder)}
+        self._watched_folders = (
+            {tree.root} if recursive else {folder for folder in tree.folders if _can_be_opened(folder)}
+        )
         earlier_fds = inotify_fds()
         self._notify = _open_notify(sorted(self._watched_folders), recursive=recursive)
         # Only the event loop opens watches, so the new descriptor is that of this watch. There seems to be none if its
         # number was that of a watch which was just being closed.
         self._fd = next(iter(inotify_fds() - earlier_fds), None)
-        threading.Thread(target=self._run, name="watch", daemon=True).start()
+        # On some file systems, such as overlayfs, stat returns other inode numbers than the kernel's list. If the root
+        # is not in the new list, which is empty only at `max_user_watches`, the list is of no use.
+        inodes, root = self._watched_inodes(), tree.folders.get(tree.root)
+        self._has_inodes = inodes is not None and (not inodes or (root is not None and root.inode in inodes))
+        _poll_thread.add(self)
 
     def find_unwatched(self, folders: Mapping[bytes, FolderStamp]) -> set[bytes]:
         """Return those of the folders that are not watched, according to the kernel where it lists its watches."""
-        inodes = None if self._fd is None else watched_inodes(self._fd)
-        if inodes is not None and not inodes:  # `max_user_watches` was reached before the first folder
-            return set(folders)
-        root = folders.get(self._tree.root)
-        # On some file systems, such as overlayfs, stat returns other inode numbers than the kernel's list. If the root
-        # is not in the list, assume that the numbers do not match and the list is of no use.
-        if inodes is None or root is None or root.inode not in inodes:
-            return set() if self._is_recursive else set(folders) - self._watched_folders
-        return {folder for folder, stamp in folders.items() if stamp.inode not in inodes}
+        unreported = find_network_folders(folders, self._tree.root, parse_mounts(read_mountinfo()))
+        inodes = self._watched_inodes()
+        if inodes is None or not self._has_inodes:
+            return unreported if self._is_recursive else unreported | (set(folders) - self._watched_folders)
+        # The roots of many file systems have the same inode number, so a disk mounted in the tree may seem watched.
+        wanted = Counter(inode for _, inode in {stamp.identity for stamp in folders.values()})
+        return unreported | {folder for folder, stamp in folders.items() if wanted[stamp.inode] > inodes[stamp.inode]}
 
     def close(self) -> None:
         """Stop reporting changes. Blocks until the kernel has removed the watches, about 20 us per folder."""
-        self._stop.set()
+        self._is_closed = True
+        _poll_thread.remove(self)
         self._notify.close()  # ends a thread of watchfiles, which removes the watches
         end = time.monotonic() + CLOSE_TIMEOUT_S
         while self._fd in inotify_fds() and time.monotonic() < end:
             time.sleep(CLOSE_POLL_S)
 
-    def _run(self) -> None:
+    def poll(self) -> None:
+        """Report what changed since the last poll. Called by the poll thread, every POLL_INTERVAL_S."""
         try:
-            while not isinstance(events := self._notify.watch(DEBOUNCE_MS, STEP_MS, 0, self._stop), str):
-                self._call_in_loop(self._on_change, {os.fsencode(path) for _, path in events})
+            events = self._notify.watch(0, 0, 0, _StopAfterTwoSteps())
         except RuntimeError as error:
+            _poll_thread.remove(self)
             self._call_in_loop(self._on_failure, _failure_message(error))
+            return
+        if not isinstance(events, str):
+            self._call_in_loop(self._on_change, {os.fsencode(path) for _, path in events})
+
+    def _watched_inodes(self) -> Counter[int] | None:
+        return None if self._fd is None else watched_inodes(self._fd)
 
     def _call_in_loop(self, function: Callable[..., None], argument: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._call_unless_closed, function, argument)
 
     def _call_unless_closed(self, function: Callable[..., None], argument: object) -> None:
-        if not self._stop.is_set():
+        if not self._is_closed:
             function(argument)
 
 
@@ -117,12 +179,12 @@ def _failure_message(error: RuntimeError) -> str:
     return str(error)
 
 
-def _is_utf8(path: bytes) -> bool:
+def _can_be_opened(folder: bytes) -> bool:
+    """Return whether watchfiles accepts this folder among others: it fails at one that was deleted since the scan."""
     try:
-        path.decode()
+        return Path(folder.decode()).is_dir()
     except UnicodeDecodeError:
         return False
-    return True
 
 
 class Watcher:
@@ -150,6 +212,7 @@ class Watcher:
         self._open_watch = open_watch
         self._monitors: dict[int, FolderMonitor] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._mount_monitor = MountMonitor(self._scan_changed_mounts)
         self._log = get_logger("watcher")
 
     def health(self, folder_id: int) -> tuple[str, str | None]:
@@ -168,6 +231,11 @@ class Watcher:
 
     async def run(self) -> None:
         """Keep monitors in step with the list of watched folders until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._mount_monitor.run())
+            group.create_task(self._run_monitors())
+
+    async def _run_monitors(self) -> None:
         try:
             while True:
                 snapshot = self._importer.folders_changed.snapshot()
@@ -180,6 +248,12 @@ class Watcher:
                 await self._importer.folders_changed.wait(snapshot, timeout_s)
         finally:
             await self._stop_monitors(list(self._tasks))
+
+    def _scan_changed_mounts(self, mount_points: set[bytes]) -> None:
+        for monitor in self._monitors.values():
+            root = monitor.folder.path
+            if any(is_inside(each, root) or is_inside(root, each) for each in mount_points):
+                monitor.request_full_scan()
 
     async def run_once(self) -> None:
         """Start monitors of new folders; stop those of removed or changed ones."""

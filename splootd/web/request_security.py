@@ -5,6 +5,9 @@ rebinding). Therefore Host, Origin, Sec-Fetch-Site and the session cookie are ch
 header, which a cross-origin page can only send after a CORS preflight, and preflights are never answered.
 """
 
+import base64
+import hashlib
+import html
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -35,10 +38,26 @@ SECURITY_HEADERS = {
 }
 """Headers of each response that does not set them itself."""
 
+_ERROR_STYLE = """
+:root { color-scheme: light dark; background: light-dark(#f7f7f9, #141419); color: light-dark(#1c1c24, #ececf1); }
+body { display: grid; min-height: 100vh; margin: 0; place-content: center; font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 30rem; margin: 16px; padding: 24px 28px; border: 1px solid light-dark(#e0e0e6, #33333d);
+  border-radius: 8px; background: light-dark(#ffffff, #1b1b21); }
+h1 { margin: 0; font-size: 20px; }
+p { margin: 12px 0 0; overflow-wrap: anywhere; }
+code { padding: 2px 6px; border-radius: 4px; background: light-dark(#f0f0f4, #26262e); }
+"""
 _ERROR_PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sploot</title>
-<h1>Sploot</h1><p>{message}</p><p>Run this in a terminal: <code>sploot ui</code></p></html>
+<meta name="color-scheme" content="light dark"><style>{style}</style>
+<main><h1>Sploot</h1><p>{message}</p><p>Run <code>sploot ui</code> in a terminal.</p></main></html>
 """
+_ERROR_STYLE_HASH = base64.b64encode(hashlib.sha256(_ERROR_STYLE.encode()).digest()).decode()
+_ERROR_HEADERS = {
+    "content-security-policy": f"default-src 'none'; style-src 'sha256-{_ERROR_STYLE_HASH}'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+}
+"""The page is for browsers without a session, which cannot load the style sheets: its own is allowed by its hash."""
 
 
 def check_request(
@@ -68,7 +87,8 @@ def check_request(
 def error_page(problem: Problem) -> Response:
     """Render a problem as an HTML page for people."""
     message = f"{problem.title[:1].upper()}{problem.title[1:]}."
-    return HTMLResponse(_ERROR_PAGE.format(message=message), problem.status)
+    page = _ERROR_PAGE.format(style=_ERROR_STYLE, message=html.escape(message))
+    return HTMLResponse(page, problem.status, _ERROR_HEADERS)
 
 
 def rejection_response(problem: Problem, headers: Headers) -> Response:

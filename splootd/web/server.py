@@ -26,15 +26,11 @@ from splootd.control.search import image_path
 from splootd.errors import RequestError
 from splootd.logs import get_logger
 from splootd.protocol import Problem
-from splootd.remote.image_proxy import ImageProxy
-from splootd.remote.library_client import LibraryClient
 from splootd.web import static_files
 from splootd.web.browser_upload import BrowserUploads
 from splootd.web.library_proxy import LibraryProxy
 from splootd.web.request_security import HOST, LOGIN_PATH, error_page, with_request_security
 from splootd.web.session import CookieSigner, LoginTokens, SessionState, new_secret
-
-LOCAL_SERVER_URL = "http://library"  # the host name in the URLs of the local server
 
 ALLOWED_REQUESTS: tuple[type[protocol.Request], ...] = (
     protocol.GetStatus,
@@ -56,8 +52,14 @@ ALLOWED_REQUESTS: tuple[type[protocol.Request], ...] = (
     protocol.GetBottleneck,
     protocol.RunDoctor,
     protocol.SelfTest,
+    protocol.GetSettings,
+    protocol.ChangeSetting,
+    protocol.FindFolders,
+    protocol.Reveal,
 )
-"""Requests of the web UI: all except shutdown, login, logout, and those that write a file of any name."""
+"""Requests of the web UI: all except shutdown, login, logout, those that write a file of any name, and those for which
+the library proxy has routes of its own. `ChangeSetting` writes only the keys of `EDITABLE_KEYS` into the configuration.
+"""
 
 
 class WebHttp(BoundedHttp):
@@ -113,7 +115,7 @@ class WebServer:
         routes = [
             Route(LOGIN_PATH, self._login, methods=["GET"]),
             Route("/", endpoints.with_error_handling(self._serve_index), methods=["GET"]),
-            Route("/static/{name}", endpoints.with_error_handling(_serve_static), methods=["GET"]),
+            Route("/static/{name:path}", endpoints.with_error_handling(_serve_static), methods=["GET"]),
             *endpoints.build_routes(ALLOWED_REQUESTS),
             *extra_routes,
         ]
@@ -203,14 +205,13 @@ def build_library_routes(
 
     `upload_folder` must not contain symbolic links.
     """
-    is_local = context.config.is_local
     library_proxy = LibraryProxy(
-        LibraryClient(context.client),
-        ImageProxy(context.client, LOCAL_SERVER_URL if is_local else context.config.server),
+        context.library_client,
+        context.image_proxy,
         context.read_queries,
         endpoints,
         upload_folder=upload_folder,
-        is_local=is_local,
+        server=None if context.config.is_local else context.config.server,
     )
     browser_uploads = BrowserUploads(
         upload_folder,

@@ -9,10 +9,13 @@ import socket
 import sqlite3
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sploot.frozen_process import CGROUP_MOUNTS
 from temp_home import Home, home_in
 
 from splootd import __version__
@@ -144,7 +147,7 @@ def test_an_added_file_appears_in_every_command(shared: Home):
     (row,) = [row for row in shared.rows() if row["path"] == path]
     assert list(row) == [
         *("id", "path", "state", "priority", "shard", "size", "sha256", "asset_id", "attempts", "added_at"),
-        *("updated_at", "next_at", "error_message", "duplicate", "folder", "tags", "error_code"),
+        *("updated_at", "next_at", "error_message", "duplicate", "folder", "tags", "error_code", "remedy", "can_retry"),
     ]
     assert row["state"] in ("pending", "uploading")
     assert "cat.png" in shared.ok("list")
@@ -189,7 +192,8 @@ def test_a_name_that_is_not_utf8_is_shown_safely_and_found(shared: Home):
     (shared.folder / os.fsdecode(name)).write_bytes(PNG + b"e")
     shared.ok("add", name)
     assert r"caf\xe9\n\x1b[31m.png" in shared.ok("list", "--limit", "5")
-    row = json.loads(shared.ok("list", "--limit", "1", "--json"))
+    (row,) = shared.json("list", "--limit", "1")
+    assert json.loads(shared.ok("list", "--limit", "1", "--json-lines")) == row
     assert os.fsencode(row["path"]).endswith(name)
     assert shared.json("why", name)["item"]["id"] == row["id"]
 
@@ -205,8 +209,7 @@ def test_wait_ends_after_its_timeout_and_the_daemon_continues(shared: Home):
     picture(shared, "slow.png")
     done = shared.run("add", "slow.png", "--wait", "--timeout", "1.2")
     assert done.returncode == 124
-    assert "0 of 1 file" in done.stderr
-    assert "0 errors" in done.stderr
+    assert "sent 0 of 1, searchable 0 of 1" in done.stderr
     assert "Timed out after 1 s. Uploading continues in the background" in done.stderr
     assert shared.daemon_pid()
 
@@ -222,7 +225,7 @@ def test_wait_can_be_interrupted_and_the_daemon_continues(shared: Home):
         text=True,
     )
     assert waiting.stderr is not None
-    assert "0 of 1 file" in waiting.stderr.readline()
+    assert "sent 0 of 1, searchable 0 of 1" in waiting.stderr.readline()
     waiting.send_signal(signal.SIGINT)
     _, err = waiting.communicate(timeout=TIMEOUT_S)
     assert waiting.returncode == 130
@@ -243,7 +246,7 @@ def test_wait_ends_when_its_file_is_removed_from_the_queue(home: Home):
         text=True,
     )
     assert waiting.stderr is not None
-    assert "0 of 1 file" in waiting.stderr.readline()
+    assert "sent 0 of 1, searchable 0 of 1" in waiting.stderr.readline()
     home.ok("forget", "other.png")
     out, _ = waiting.communicate(timeout=TIMEOUT_S)
     assert waiting.returncode == 0
@@ -260,18 +263,74 @@ def test_wait_survives_a_crash_and_a_restart_of_the_daemon_and_ends_when_it_is_s
         text=True,
     )
     assert waiting.stderr is not None
-    assert "0 of 1 file" in waiting.stderr.readline()
+    assert "sent 0 of 1, searchable 0 of 1" in waiting.stderr.readline()
     assert home.kill_daemon(signal.SIGKILL)
-    assert "0 of 1 file" in waiting.stderr.readline()
-    assert "0 of 1 file" in waiting.stderr.readline()
+    assert "sent 0 of 1, searchable 0 of 1" in waiting.stderr.readline()
+    assert "sent 0 of 1, searchable 0 of 1" in waiting.stderr.readline()
     home.ok("daemon", "restart")
-    assert "0 of 1 file" in waiting.stderr.readline()
-    assert "0 of 1 file" in waiting.stderr.readline()
+    assert "sent 0 of 1, searchable 0 of 1" in waiting.stderr.readline()
+    assert "sent 0 of 1, searchable 0 of 1" in waiting.stderr.readline()
     home.ok("daemon", "stop")
     _, err = waiting.communicate(timeout=TIMEOUT_S)
     assert waiting.returncode == 3
     assert "the daemon was stopped; queued files wait" in err
     assert home.ok("daemon", "stop") == "The daemon is not running.\n"
+
+
+def test_a_stopped_daemon_is_named_within_three_seconds(home: Home):
+    home.ok("status")
+    pid = home.daemon_pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        error = status_of_a_frozen_daemon(home)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert f"its process {pid} is stopped (state T)" in error
+    assert f"kill -CONT {pid}" in error
+    home.ok("status")
+
+
+def test_a_daemon_in_a_frozen_cgroup_is_named_within_three_seconds(home: Home):
+    home.ok("status")
+    pid = home.daemon_pid()
+    assert pid is not None
+    with own_cgroup(pid) as group:
+        (group / "cgroup.freeze").write_text("1")
+        error = status_of_a_frozen_daemon(home)
+        assert f"its process {pid} is frozen with its cgroup {group}" in error
+        remedy = error.rpartition("to continue it: ")[2].strip().replace("sudo ", "")
+        subprocess.run(["sh", "-c", remedy], check=True, stdout=subprocess.DEVNULL)
+        home.ok("status")
+
+
+def status_of_a_frozen_daemon(home: Home) -> str:
+    """Return the error of `sploot status`, which needs 3 s at most."""
+    started_at = time.monotonic()
+    done = home.run("status", timeout_s=TIMEOUT_S)
+    assert time.monotonic() - started_at <= 3.0
+    assert done.returncode == 3
+    return done.stderr
+
+
+@contextmanager
+def own_cgroup(pid: int) -> Iterator[Path]:
+    """Move a process into a cgroup of its own (version 2), which a user without a service manager cannot do."""
+    top = next((each for each in CGROUP_MOUNTS if (each / "cgroup.procs").exists()), None)
+    group = None if top is None else top / f"sploot-test-{pid}"
+    try:
+        if group is None:
+            raise FileNotFoundError("cgroup2 is not mounted")
+        group.mkdir()
+        (group / "cgroup.procs").write_text(str(pid))
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made here: {error}")
+    try:
+        yield group
+    finally:
+        (group / "cgroup.freeze").write_text("0")
+        (top / "cgroup.procs").write_text(str(pid))
+        group.rmdir()
 
 
 # Changes.
@@ -296,6 +355,15 @@ def test_a_pause_survives_a_restart(home: Home):
     assert home.json("status")["daemon"]["state"] == "paused"
     home.ok("resume")
     assert home.json("status")["daemon"]["state"] == "running"
+
+
+def test_a_backup_that_is_missing_is_called_missing_and_not_a_failing_disk(shared: Home):
+    done = shared.run("restore", "/nowhere/backup")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: /nowhere/backup does not exist",
+        "hint: give a file that `sploot backup` has written",
+    ]
 
 
 def test_a_folder_is_watched_until_it_is_removed(shared: Home):
@@ -481,4 +549,39 @@ def test_version_and_help_need_no_daemon(home: Home):
     assert home.ok("--version") == f"sploot {__version__}\n"
     assert "add" in home.ok("--help")
     assert "--wait" in home.ok("add", "--help")
+    assert home.daemon_pid() is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage", "help_command"),
+    [
+        (("serach",), "Usage: sploot [OPTIONS] COMMAND", "sploot --help"),
+        (("bump",), "Usage: sploot bump [OPTIONS]", "sploot bump --help"),
+        (("folders", "rm"), "Commands: remove", "sploot folders --help"),
+        (("list", "--limit", "many"), "Usage: sploot list [OPTIONS]", "sploot list --help"),
+    ],
+)
+def test_wrong_usage_shows_the_usage_of_the_command(
+    shared: Home, arguments: tuple[str, ...], usage: str, help_command: str
+):
+    stderr = shared.run(*arguments).stderr
+    assert usage in stderr
+    assert stderr.endswith(f"Help: {help_command}\n")
+
+
+def test_sploot_without_a_command_shows_the_status_and_what_to_type_next(shared: Home):
+    status, _, next_commands = shared.ok().partition("\n\nNext:\n")
+    assert status.startswith("daemon ")
+    assert [line.split("  ")[1] for line in next_commands.splitlines()] == [
+        "sploot add FOLDER",
+        "sploot search TEXT",
+        "sploot --help",
+    ]
+
+
+def test_help_and_version_are_commands_too(home: Home):
+    assert home.ok("help") == home.ok("--help")
+    assert home.ok("help", "add") == home.ok("add", "--help")
+    assert home.ok("version") == home.ok("-V") == home.ok("--version")
+    assert home.ok("config") == home.ok("config", "--help")
     assert home.daemon_pid() is None

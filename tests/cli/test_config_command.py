@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sploot.commands.config import set_key_in_toml, write_value
 
-from splootd.config import Config, read_toml
+from splootd.config import Config, read_toml, set_key_in_toml, write_value
 from splootd.errors import ConfigError
 
 KEPT = """\

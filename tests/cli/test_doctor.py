@@ -1,9 +1,11 @@
 """`sploot doctor`: it finds problems, prints the command that fixes each, and its bundle contains no secrets."""
 
+import ctypes
 import errno
 import json
 import os
 import shutil
+import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -49,14 +51,52 @@ def test_an_unreachable_server_is_found_and_all_other_checks_still_run(home: Hom
     assert findings["socket"]["state"] == "ok"
 
 
-def test_a_missing_folder_is_found_with_the_command_that_helps(home: Home):
+def test_a_missing_folder_is_found_and_the_command_does_not_forget_it(home: Home):
     folder = home.folder / "memes"
     folder.mkdir()
     home.ok("add", str(folder))
     assert run_doctor(home, "--no-self-test")["folder"]["state"] == "ok"
     shutil.rmtree(folder)
     missing = run_doctor(home, "--no-self-test")["folder"]
-    assert (missing["state"], missing["command"]) == ("error", f"sploot folders remove {folder}")
+    assert (missing["state"], missing["command"]) == ("error", "sploot folders")
+    assert "mount its disk again; if it is gone for good, run: sploot folders remove" in missing["message"]
+
+
+@pytest.fixture
+def dead_mount(tmp_path: Path) -> Iterator[Path]:
+    """A FUSE file system whose daemon has ended."""
+    folder = tmp_path / "mount point"
+    folder.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        fd = os.open("/dev/fuse", os.O_RDWR)
+    except OSError:
+        pytest.skip("no FUSE here")
+    options = f"fd={fd},rootmode=40000,user_id=0,group_id=0".encode()
+    mounted = libc.mount(b"test", os.fsencode(folder), b"fuse", 0, options)
+    os.close(fd)
+    if mounted != 0:
+        pytest.skip("this user may not mount file systems")
+    yield folder
+    subprocess.run(["umount", folder], check=False)
+
+
+def test_a_dead_mount_is_named_alike_in_status_doctor_and_add(home: Home, tmp_path: Path, request: Any):
+    folder = tmp_path / "mount point"
+    folder.mkdir()
+    home.ok("add", str(folder))
+    home.ok("daemon", "stop")
+    folder.rmdir()
+    request.getfixturevalue("dead_mount")
+    while "there has gone" not in (status := home.ok("status")):
+        pass
+    remedy = "what is mounted there has gone: unmount and mount it again"
+    assert status.count(remedy) == 2  # at the folder and among the required actions
+    found = run_doctor(home, "--no-self-test")["folder"]
+    assert remedy in found["message"]
+    assert remedy in home.run("add", str(folder)).stderr
+    subprocess.run(found["command"], shell=True, check=True)
+    home.ok("add", str(folder))
 
 
 def test_a_file_that_other_users_can_read_is_found(home: Home):
@@ -82,6 +122,9 @@ def test_output_for_people_has_one_line_and_one_command_per_finding(home: Home):
     assert done.returncode == 4
     assert "error   server" in done.stdout
     assert "-> sploot service install" in done.stdout
+    assert "\nok " not in done.stdout, "what is well is shown only on request"
+    assert done.stdout.splitlines()[-1].endswith(" checks passed.")
+    assert "\nok      database" in home.run("doctor", "--no-self-test", "-v").stdout
 
 
 def test_hidden_damage_is_found_by_a_thorough_check_and_fixed_by_its_command(home: Home):
@@ -183,3 +226,16 @@ def test_all_checks_pass_with_the_local_server(tmp_path: Path):
         assert findings["server"]["state"] == "ok"
         assert list(home.originals()) == []
         assert home.rows() == []
+
+
+def test_a_configuration_that_others_can_write_is_reported(home: Home):
+    """Its `token_command` runs as this user."""
+    folder = home.folder / "sploot"
+    folder.mkdir()
+    folder.chmod(0o777)
+    try:
+        found = home.run("doctor", "--no-self-test").stdout
+    finally:
+        folder.chmod(0o700)
+    assert f"other users can write to {folder}" in found
+    assert f"chmod go-w {folder}" in found

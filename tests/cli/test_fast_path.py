@@ -96,7 +96,7 @@ def test_the_table_is_generated_from_the_typer_app():
         [],
         ["--help"],
         ["status", "-f"],
-        ["search"],
+        ["search", "--open=1", "x"],
         ["add", "--wait", "x"],
         ["why", "a", "b"],
         ["nothing"],

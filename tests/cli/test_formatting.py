@@ -1,11 +1,21 @@
 """Formatting of numbers, durations and file names."""
 
 import os
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sploot.formatting import escape_unprintable, format_count, format_duration, format_path, format_size
+from sploot.formatting import (
+    count_cells,
+    escape_unprintable,
+    fold,
+    format_count,
+    format_duration,
+    format_path,
+    format_size,
+    shorten,
+)
 
 
 @given(st.binary(max_size=40).map(os.fsdecode))
@@ -80,3 +90,21 @@ def test_the_home_folder_becomes_a_tilde(monkeypatch: pytest.MonkeyPatch):
     assert format_path("/home/ann/memes/a.png") == "~/memes/a.png"
     assert format_path("/home/ann") == "~"
     assert format_path("/home/anna/a.png") == "/home/anna/a.png"
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_a_line_is_folded_between_words_and_its_rows_are_indented(columns: int):
+    line = "name = value   from the file, and \x1b[1mwords in bold that need a second row\x1b[0m, too"
+    rows = fold(line, columns, indent=4)
+    assert all(count_cells(re.sub("\x1b\\[[0-9;]*m", "", each)) <= columns for each in rows)
+    assert all(each.startswith("    ") and each[4] != " " for each in rows[1:])
+    assert " ".join(" ".join(rows).split()) == " ".join(line.split())
+    assert fold(line, None, indent=4) == [line]
+    assert fold("    already indented", None, indent=4) == ["    already indented"]
+    assert fold("    already indented", 18, indent=4) == ["    already", "    indented"]
+
+
+def test_a_long_text_is_shortened_to_its_cells():
+    assert shorten("a caption", 5) == "a ca…"
+    assert count_cells(shorten("福" * 9, 6)) == 5
+    assert shorten("a caption", None) == "a caption"

@@ -15,7 +15,6 @@ from splootd.protocol import (
     DaemonStatus,
     Explanation,
     FolderRow,
-    Hit,
     ItemRow,
     Rates,
     ServerStatus,
@@ -76,31 +75,48 @@ def ann_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_status_of_an_idle_daemon_is_short():
-    assert render.render_status(IDLE) == [
-        "daemon   running   3 d 4 h   version 0.1.0   pid 4711   85.0 MB",
-        "server   local server   ok   breaker closed   updates by polling",
-        "items    0",
-    ]
+    assert render.render_status(IDLE) == ["daemon   running   3 d 4 h", "server   local server   ok", "files    0"]
 
 
 def test_the_status_of_a_busy_daemon_is_complete_and_adds_up():
-    assert render.render_status(BUSY) == [
-        "daemon   running   3 d 4 h   version 0.1.0   pid 4711   85.0 MB",
-        "server   https://m.example   unreachable   breaker open   updates by polling   retry at 14:02:11   no way",
+    busy = replace(BUSY, items=BUSY.items | {"skipped": 3, "total": 2_483})
+    assert render.render_status(busy) == [
+        "daemon   running   3 d 4 h",
+        "server   https://m.example   cannot be reached   next attempt at 14:02:11   no way",
         "folder   ~/memes   watching   2,480 files",
         "folder   /mnt/disk   missing   0 files   the disk is not there",
         (
-            "items    2,480 = 1,902 ready (22 duplicates) + 214 processing + 4 uploading "
-            "+ 351 waiting (7 delayed) + 9 failed"
+            "files    2,483 = 1,902 ready (22 duplicates) + 214 processing + 4 uploading "
+            "+ 351 waiting (7 of them for later) + 9 failed + 3 skipped"
         ),
         "rate     3.1 MB/s, 12.3 files/s, about 9 min left",
+        "skipped  3 files: sploot list --state skipped",
         "action required: 9 files could not be sent -> sploot failed",
     ]
-    assert BUSY.items["total"] == 1_902 + 214 + 4 + 351 + 9
+    assert busy.items["total"] == 1_902 + 214 + 4 + 351 + 9 + 3
+
+
+def test_a_local_server_that_starts_is_not_called_unreachable():
+    starting = replace(IDLE.server, state="unreachable", detail="the local server is starting")
+    assert render.render_status(replace(IDLE, server=starting))[1] == (
+        "server   local server   the local server is starting"
+    )
+
+
+@pytest.mark.parametrize("columns", [40, 50, 80, 200])
+@pytest.mark.parametrize("style", [Style(), Style(is_on=True)])
+def test_the_status_is_folded_between_words(columns: int, style: Style):
+    lines = [re.sub(r"\x1b\[\d+m", "", line) for line in render.render_status(BUSY, style, columns)]
+    assert max(map(len, lines)) <= columns
+    assert " ".join(" ".join(lines).split()) == " ".join(" ".join(render.render_status(BUSY)).split())
+    names = ("daemon", "server", "folder", "files", "rate", "action", "         ")
+    assert all(line.startswith(names) for line in lines)
+    assert not any(line.startswith(" " * 10) for line in lines)
 
 
 def test_an_unknown_time_left_is_estimating():
-    assert render.render_rates(Rates(0.0, 0.0, None)) == "0 B/s, 0.0 files/s, time left: estimating"
+    assert render.render_rates(Rates(0.5, 2_000.0, None)) == "2.0 kB/s, 0.5 files/s, time left: estimating"
+    assert render.render_rates(Rates(0.0, 0.0, None)) == "nothing is being sent right now"
 
 
 def test_colours_change_nothing_but_colours():
@@ -127,7 +143,7 @@ def test_an_explanation_ends_with_what_happens_next():
     explanation = Explanation(item=ROW, attempts=(attempt,), next="It needs you: sploot retry 17", versions=2)
     assert render.render_explanation(explanation) == [
         "~/memes/cat\\n.png",
-        "item     17, the newest of 2 versions   14.2 MB   priority normal   shard 3",
+        "item     17, the newest of 2 versions   14.2 MB   priority normal",
         "state    Failed   the server takes at most 10 MB",
         "added    2026-01-01 10:00:00   changed 2026-01-01 10:00:05",
         "folder   ~/memes",
@@ -135,20 +151,6 @@ def test_an_explanation_ends_with_what_happens_next():
         f"sha256   {'ab' * 32}",
         "attempt  2026-01-01 10:00:05   failed   the server takes at most 10 MB",
         "next     It needs you: sploot retry 17",
-    ]
-
-
-def test_a_match_has_its_number_path_and_url():
-    assert render.render_hit(1, Hit("a", 0.8234, "/home/ann/memes/cat.png", "http://x/a", "I can\nhas")) == [
-        "  1  0.823  ~/memes/cat.png",
-        "            http://x/a",
-        "            I can has",
-    ]
-
-
-def test_a_match_without_a_local_file_has_a_hint():
-    assert render.render_hit(12, Hit("a", None, None, None, None)) == [
-        " 12         no local file; to view it: sploot search TEXT --open 12"
     ]
 
 
@@ -165,9 +167,18 @@ def test_the_result_of_add_is_sentences():
         "Nothing new: all 2 files are already in the queue or the library."
     )
     assert render.render_added(AddReply(1, {"queued": 303}, (), scanning=False), ["/home/ann/memes"]) == (
-        "Added 303 files. Watching ~/memes."
+        "Added 303 files. Watching ~/memes for new ones."
     )
 
 
 def test_an_empty_list_of_folders_has_a_hint():
     assert render.render_folders([]) == ["No watched folders. To watch one: sploot add FOLDER"]
+
+
+def test_the_status_shortens_a_long_path_in_the_middle_and_folders_prints_it_whole():
+    path = "/" + "/".join(["a" * 200] * 5) + "/memes"
+    row = FolderRow(path, "watching", None, 0, None)
+    (line,) = render.render_folders([row])
+    assert path in line
+    assert render.shorten_middle(path, 20) == "/aaaaaaaaa…aaa/memes"
+    assert len(render.shorten_middle(path, 20)) == 20

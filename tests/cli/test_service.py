@@ -213,3 +213,8 @@ def test_constructing_a_service_touches_nothing(environ: dict[str, str], tmp_pat
     for service in (Systemd(identity), Launchd(identity), Autostart(identity)):
         assert service.files()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_proxy_and_certificate_variables_of_the_shell_are_noted():
+    environ = {"HTTPS_PROXY": "http://p", "no_proxy": "", "SSL_CERT_FILE": "/c.pem", "HOME": "/h"}
+    assert backend.ignored_network_variables(environ) == ["HTTPS_PROXY", "SSL_CERT_FILE"]

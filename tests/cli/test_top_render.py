@@ -36,9 +36,9 @@ STATUS_DONE = replace(STATUS, items={"total": 2, "ready": 2})
 
 def test_the_sum_wraps_before_a_plus_and_is_complete():
     assert render.render_header(BUSY, PLAIN, 80) == [
-        "sploot   running   local server ok   breaker closed   updates by websocket",
+        "sploot   running   local server: ok",
         "100,030 = 92,000 ready (312 duplicates) + 990 processing + 4 uploading",
-        "  + 7,000 waiting (12 delayed) + 6 failed + 30 missing",
+        "  + 7,000 waiting (12 of them for later) + 6 failed + 30 missing",
         "4.2 MB/s, 38.1 files/s, about 3 min 10 s left",
         "action: 6 files could not be sent -> sploot failed  (1 more: sploot status)",
     ]
@@ -47,6 +47,11 @@ def test_the_sum_wraps_before_a_plus_and_is_complete():
 @given(width=st.integers(20, 200))
 def test_the_header_fits_any_width(width: int):
     assert max(map(len, render.render_header(BUSY, PLAIN, width))) <= max(width, 40)
+
+
+def test_the_pace_is_shown_only_while_there_is_one():
+    assert render.render_pace(4, BUSY) == "4  38.1 files/s"
+    assert (render.render_pace(0, STATUS), render.render_pace(0, None)) == ("", "")
 
 
 def test_a_server_error_replaces_the_rates():

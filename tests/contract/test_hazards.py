@@ -25,6 +25,7 @@ from splootd.core.item import Item, State
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + bytes(20) + b"\0\0\0\0IEND\xaeB\x60\x82"
 YEAR_S = 31_536_000.0
+LOOKED_UP_BYTES = 1_100_000  # new files of this size are looked up before they are sent
 
 
 def simulated(story: Callable[[World], Awaitable[None]]) -> Callable[[], None]:
@@ -149,7 +150,7 @@ async def test_the_same_bytes_are_never_uploaded_concurrently(world: World) -> N
 async def test_a_content_that_the_library_has_is_not_sent(world: World) -> None:
     """Sploot accepts the hash in upper case, too, but never matches it."""
     await world.start()
-    (path,) = world.files("a.jpg")
+    (path,) = world.files("a.jpg", size=LOOKED_UP_BYTES)
     await world.add(path)
     await world.wait_until_finished()
     await world.crash()
@@ -335,6 +336,44 @@ async def test_a_failed_embedding_with_the_status_ready_is_a_failure(world: Worl
 
 
 @simulated
+async def test_uploads_wait_while_the_model_is_down_and_continue_when_a_search_works(world: World) -> None:
+    """Sploot repeats no failed embedding, so each further upload would be lost to search."""
+    world.sploot.failing_embeddings = 1.0
+    await world.start()
+    admission = world.instance.admission
+    await world.add(*world.files(*[f"first-{number}.jpg" for number in range(10)]))
+    await world.wait_until(lambda _: admission.state == "embeddings_fail")
+    assert "Failed to search assets" in (admission.detail or "")
+    assert admission.retry_at is not None
+    uploads = count_requests(world, "upload")
+    await world.add(*world.files(*[f"second-{number}.jpg" for number in range(30)]))
+    await sleep_for(3_600)
+    assert count_requests(world, "upload") == uploads
+    searches = [request for request in world.requests if request.route == "search"]
+    assert 5 <= len(searches) <= 7, "1 at once, then after 60 s, 120 s, 240 s, ..."
+    assert len({request.body for request in searches}) == len(searches), "no cache may answer"
+    world.sploot.failing_embeddings = 0.0
+    items = await states(world)
+    assert {item.state for name, item in items.items() if name.startswith("second")} == {State.READY}
+    assert admission.state == "ok"
+
+
+@simulated
+async def test_an_embedding_that_is_ready_ends_the_wait_for_the_model(world: World) -> None:
+    world.sploot.failing_embeddings = 1.0
+    world.fault_proxy.script("search", ["error"] * 100)
+    await world.start()
+    admission = world.instance.admission
+    await world.add(*world.files(*[f"first-{number}.jpg" for number in range(10)]))
+    await world.wait_until(lambda _: admission.state == "embeddings_fail")
+    world.sploot.failing_embeddings = 0.0
+    admission.resume()  # as `sploot resume` does
+    await world.add(*world.files("again.jpg"))
+    assert (await states(world))["again.jpg"].state is State.READY
+    assert admission.state == "ok"
+
+
+@simulated
 async def test_a_missing_embedding_is_requested(world: World) -> None:
     world.sploot.missing_embeddings = 1.0
     await world.start()
@@ -359,12 +398,12 @@ async def test_a_missing_embedding_is_requested_after_the_clock_was_set_back(wor
 @simulated
 async def test_at_most_fifty_statuses_are_polled_per_request(world: World) -> None:
     world.sploot.embed_s = 100.0
+    world.fault_proxy.script("assets", ["error"] * 1_000)
     await world.start()
-    await world.add(*world.files(*[f"{number}.jpg" for number in range(330)]))
+    await world.add(*world.files(*[f"{number}.jpg" for number in range(130)]))
     assert {item.state for item in await world.wait_until_finished()} == {State.READY}
     sizes = [len(json.loads(request.body)["assetIds"]) for request in world.requests if request.route == "statuses"]
-    assert sizes, "more were pending than fit on one page"
-    assert max(sizes) <= 50
+    assert max(sizes) == 50
 
 
 @simulated
@@ -400,7 +439,7 @@ def test_one_fault_of_any_kind_on_any_route_only_costs_time(fault: str, route: s
     async def story(world: World) -> None:
         world.fault_proxy.script(route, [fault])
         await world.start()
-        await world.add(*world.files("a.jpg", "b.jpg", "c.jpg"))
+        await world.add(*world.files("a.jpg", "b.jpg", "c.jpg", size=LOOKED_UP_BYTES if route == "check" else 0))
         assert {item.state for item in await world.wait_until_finished()} == {State.READY}
         await world.fault_proxy.wait_until_idle()
         assert sorted(world.summary.created.values()) == [1, 1, 1]
@@ -458,7 +497,7 @@ def test_a_rate_limit_in_any_form_holds_all_uploads_and_costs_no_item_an_attempt
         world.fault_proxy.busy_s = 300
         world.fault_proxy.script("check", ["busy"])
         await world.start()
-        await world.add(*world.files(*[f"{number}.jpg" for number in range(30)]))
+        await world.add(*world.files(*[f"{number}.jpg" for number in range(30)], size=LOOKED_UP_BYTES))
         await world.wait_until(lambda _: world.instance.admission.state == "rate_limited")
         await sleep_for(5)
         before = len(world.requests)

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import memes
 import pytest
+from file_reading import read
 from pipeline_fixtures import HEAD, JumpClock
 from store_fixtures import open_store
 from temp_home import Home, home_in
@@ -22,7 +23,7 @@ from tus_wire import TusProxy
 
 from splootd.core.limits import Limits
 from splootd.credentials import Credentials
-from splootd.file_reader import Content, MemoryBudget, read, stat_version
+from splootd.file_reader import Content, MemoryBudget, stat_version
 from splootd.metrics.collector import Transfer
 from splootd.remote.client import SplootClient
 from splootd.upload.transports.tus import CHUNK_BYTES_MAX, TusClient
@@ -79,7 +80,7 @@ class KillScenario:
 
     def has_arrived(self) -> bool:
         """Query the daemon, which starts it again; it may be killed before it responds."""
-        listed = self.home.run("list", "--json")
+        listed = self.home.run("list", "--json-lines")
         return listed.returncode == 0 and json.loads(listed.stdout)["asset_id"] is not None
 
 
@@ -117,7 +118,7 @@ def test_memory_does_not_grow_with_the_file_size(tmp_path: Path, start: Callable
         send(home, sparse(tmp_path / "warm.jpg", 9 << 20))
         programs = [pid for pid in (home.daemon_pid(), server.process.pid) if pid is not None]
         before = [forget_peak(pid) for pid in programs]
-        send(home, sparse(tmp_path / "large.jpg", 256 << 20))
+        send(home, sparse(tmp_path / "large.jpg", 64 << 20))
         grown = [memory_kb(pid, "VmHWM") - kb for pid, kb in zip(programs, before, strict=True)]
     assert len(grown) == 2
     assert max(grown) < 10_000
@@ -276,7 +277,7 @@ async def test_the_client_resumes_an_upload_to_a_server_from_npm_that_was_killed
         files = {each.name: each for each in await asyncio.to_thread(lambda: list(kept.iterdir()))}
         (name,) = [name for name in files if not name.endswith(".json")]
         assert files[name].read_bytes() == file.read_bytes()
-        assert json.loads(files[f"{name}.json"].read_text())["metadata"]["filename"] == "a.jpg"
+        assert json.loads(files[f"{name}.json"].read_text())["metadata"]["filename"] == content.name
 
 
 async def test_an_upload_that_the_server_discarded_starts_again(

@@ -97,3 +97,16 @@ async def test_concurrent_thorough_checks_run_one_after_the_other(control_api: C
 )
 def test_an_age_is_formatted_in_its_largest_unit(seconds: float, text: str):
     assert doctor._format_ago(seconds) == text
+
+
+@pytest.mark.parametrize(("installed", "missing"), [(None, "Cyrillic, Arabic"), ("rus", "Arabic")])
+async def test_scripts_that_the_local_server_cannot_read_are_named(
+    installed: str | None, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    program = tmp_path / "tesseract"
+    if installed is not None:
+        program.write_text(f"#!/bin/sh\necho 'List of available languages (1):'\necho {installed}\n")
+        program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    names = [doctor.TESSERACT_SCRIPTS[each] for each in doctor._list_missing_scripts()]
+    assert ", ".join(names).startswith(missing)

@@ -13,9 +13,11 @@ from control_fixtures import LIMIT_S, ControlApi, serve_control_api, stream
 from simulated import JumpLoop
 
 from splootd.control.event_stream import EventStream, Snapshot
+from splootd.core.item import State
 from splootd.errors import StoreFull
 from splootd.event_bus import EventBus, WakeSignal
 from splootd.protocol import GetProgress, Items, ListItems, MessageReply, Pause, Progress, Resume
+from splootd.store.read_queries import ItemEvent
 
 
 @pytest_asyncio.fixture
@@ -28,6 +30,11 @@ async def wait_until_unsubscribed(control_api: ControlApi) -> None:
     async with asyncio.timeout(LIMIT_S):
         while repr(control_api.context.event_bus) != "EventBus(0 subscribers)":  # noqa: ASYNC110 - unsubscribing sends no signal
             await asyncio.sleep(0)
+
+
+def event(number: int, path: str = "/memes/a.png") -> ItemEvent:
+    """Return an event that follows all those of the store."""
+    return ItemEvent(1_000_001 + number, 1.0, 1, State.PENDING, path.encode())
 
 
 async def test_events_are_streamed_after_their_commit(control_api: ControlApi):
@@ -97,7 +104,7 @@ async def test_a_subscriber_that_does_not_read_is_unsubscribed(control_api: Cont
     assert (await events.next())[0] == "start"
     padding = "x" * 100_000
     for number in range(100):  # more than the socket buffers
-        control_api.context.event_bus.publish({"seq": 1_000_001 + number, "item": 1, "path": f"/{padding}"})
+        control_api.context.event_bus.publish(event(number, path=f"/{padding}"))
         await asyncio.sleep(0)
     events.close()
     await wait_until_unsubscribed(control_api)
@@ -149,7 +156,7 @@ async def test_a_slow_subscriber_receives_the_dropped_count(control_api: Control
     events = control_api.server.handlers.event_stream.stream_events(None)
     assert b"event: start" in await anext(events)
     for number in range(6):
-        control_api.context.event_bus.publish({"seq": 1_000_001 + number, "item": 1, "path": "/memes/a.png"})
+        control_api.context.event_bus.publish(event(number))
     assert b'event: dropped\ndata: {"count": 4}' in await anext(events)
     await events.aclose()
 
@@ -217,7 +224,7 @@ async def test_a_source_is_queried_at_most_once_a_second(control_api: ControlApi
     assert b"start" in await anext(events)
     assert b'"n": 1' in await anext(events)
     for number in range(10):
-        control_api.context.event_bus.publish({"seq": 1_000_001 + number, "item": 1, "path": "/memes/a.png"})
+        control_api.context.event_bus.publish(event(number))
         assert b"event: item" in await anext(events)
     assert queries <= 2 + asyncio.get_running_loop().time() - started_at
     await events.aclose()

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from splootd.control.explain import ADVICE, Blocker, describe_next_step, format_clock_time, list_actions_required
+from splootd.control.explain import Blocker, describe_next_step, format_clock_time, list_actions_required
 from splootd.control.presence import Presence
+from splootd.control.remedies import REMEDIES
 from splootd.core.error_code import ErrorCode
 from splootd.core.item import Item, Priority, State, Version
 from splootd.core.retry_policy import RETRY_POLICY, RetryAction
@@ -55,8 +56,20 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> None:
             "Waiting: the server cannot be reached; retries at 14:00:30.",
         ),
         (
+            Blocker(False, "unreachable", None, detail="the proxy http://p (http_proxy) refuses the connection"),
+            "Waiting: the proxy http://p (http_proxy) refuses the connection; retries soon.",
+        ),
+        (
             Blocker(False, "unreachable", None),
             "Waiting: the server cannot be reached; retries soon.",
+        ),
+        (
+            Blocker(False, "starting", None, detail="the local server is starting"),
+            "Waiting: the local server is starting; retries soon.",
+        ),
+        (
+            Blocker(False, "full", NOW + 30, detail="the library has no room for more files"),
+            "Waiting: the library has no room for more files; tests again at 14:00:30. To upload anyway: sploot resume",
         ),
         (
             Blocker(False, "rate_limited", NOW + 131),
@@ -87,14 +100,15 @@ def test_a_time_on_another_day_includes_the_date():
 @pytest.mark.parametrize(
     "error_code", [error_code for error_code in ErrorCode if RETRY_POLICY[error_code].action is RetryAction.DISCARD]
 )
-def test_every_failed_item_has_advice(error_code: ErrorCode):
-    text = describe_next_step(ITEM._replace(state=State.FAILED, error_code=error_code), NOT_BLOCKED, PRESENT, NOW)
-    assert text == f"Not retried automatically. To retry, {ADVICE[error_code]}, then run: sploot retry 17"
+def test_every_failed_item_has_its_remedy(error_code: ErrorCode):
+    failed = ITEM._replace(state=State.FAILED, error_code=error_code)
+    text = describe_next_step(failed, NOT_BLOCKED, PRESENT, NOW)
+    assert text == f"Not retried automatically. {REMEDIES[error_code].describe(failed)}"
 
 
 def test_an_item_without_attempts_left_only_needs_a_retry():
-    failed = ITEM._replace(state=State.FAILED, error_code=ErrorCode.SERVER_ERROR)
-    assert describe_next_step(failed, NOT_BLOCKED, PRESENT, NOW).endswith("To retry, run: sploot retry 17")
+    failed = ITEM._replace(state=State.FAILED, error_code=ErrorCode.CONNECTION_LOST)
+    assert describe_next_step(failed, NOT_BLOCKED, PRESENT, NOW).endswith("To retry: sploot retry 17")
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -108,9 +122,8 @@ def test_a_skipped_item_names_the_command_to_upload_it():
     assert "sploot retry 17" in describe_next_step(
         skipped._replace(error_code=ErrorCode.CANCELLED), NOT_BLOCKED, PRESENT, NOW
     )
-    assert (
-        describe_next_step(skipped._replace(error_code=ErrorCode.UNSUPPORTED), NOT_BLOCKED, PRESENT, NOW)
-        == "It is not uploaded."
+    assert "Convert it" in describe_next_step(
+        skipped._replace(error_code=ErrorCode.UNSUPPORTED), NOT_BLOCKED, PRESENT, NOW
     )
 
 
@@ -165,3 +178,8 @@ def test_a_moved_file_names_the_undo_command():
     )
     trashed = describe_next_step(READY, NOT_BLOCKED, Presence(move=replace(MOVE, is_trashed=True)), NOW)
     assert "The file was moved to the trash after the upload. To undo: sploot undo 17" in trashed
+
+
+def test_files_that_the_library_has_but_cannot_find_are_not_said_to_be_unsent():
+    (action,) = list_actions_required(0, None, [], unsearchable_count=3)
+    assert (action.what, action.command) == ("3 files in the library cannot be found by searching", "sploot failed")

@@ -81,6 +81,7 @@ async def test_the_status_has_the_documented_keys_and_adds_up(control_api: Contr
         "push": "polling",
         "retry_at": None,
         "detail": None,
+        "proxy": None,
     }
     assert body["rates"] == {"items_per_s": 0.0, "bytes_per_s": 0.0, "eta_s": None}
 
@@ -235,6 +236,15 @@ async def test_a_hit_has_the_path_of_its_local_file(control_api: ControlApi):
         ("B", None, None),
     ]
     assert hits.note is None
+
+
+async def test_the_nearest_are_named_only_where_nothing_matches(control_api: ControlApi):
+    control_api.library.nearest = [Match(f"N{number}", 0.01, "http://x/N", None) for number in range(5)]
+    hits = await control_api.request(Search("xyzzy"), Hits)
+    assert (hits.hits, [hit.asset_id for hit in hits.nearest]) == ((), ["N0", "N1", "N2"])
+    control_api.library.matches = [Match("A", 0.9, "http://x/A", "cat", "words: cat")]
+    hits = await control_api.request(Search("cat"), Hits)
+    assert ([hit.reason for hit in hits.hits], hits.nearest) == (["words: cat"], ())
 
 
 async def test_the_number_of_hits_is_limited(control_api: ControlApi):

@@ -13,7 +13,7 @@ from control_fixtures import PNG, ControlApi, serve_control_api
 from splootd.control import presence as presence_module
 from splootd.errors import RequestError, Unreachable
 from splootd.protocol import Add, AddReply, Backup, Explanation, GetExplanation, MessageReply, Retry, Undo, UndoReply
-from splootd.remote.responses import ExistingAsset
+from splootd.remote.responses import EmbeddingReport, EmbeddingStatus, ExistingAsset
 
 SHA = hashlib.sha256(PNG + b"a.png").digest()
 
@@ -27,6 +27,7 @@ class PresenceCheck:
         self.hangs = False
         self.count = 0
         control_api.library.check = self.check  # type: ignore[attr-defined]
+        control_api.library.embedding_status = self.embedding_status  # type: ignore[attr-defined]
 
     async def check(self, sha256: bytes, *, control: bool) -> ExistingAsset | None:
         assert control, "the check must not wait behind uploads"
@@ -36,6 +37,9 @@ class PresenceCheck:
         if self.error:
             raise self.error
         return ExistingAsset("a1", has_embedding=True) if self.is_present else None
+
+    async def embedding_status(self, asset_id: str) -> EmbeddingReport:
+        return EmbeddingReport(EmbeddingStatus.READY if self.is_present else EmbeddingStatus.UNKNOWN)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splootd.core.backoff import ATTEMPTS_MAX, DELAY_MAX_S, delay_s, has_exhausted_attempts
+from splootd.core.backoff import ATTEMPTS_MAX, DELAY_MAX_S, delay_s, doubled_s, has_exhausted_attempts
 from splootd.core.item import Priority
 from splootd.core.retry_policy import BackoffClass
 
@@ -67,3 +67,9 @@ def test_the_priority_determines_the_attempt_limit(priority: Priority, limit: in
 
 def test_every_priority_has_an_attempt_limit() -> None:
     assert set(ATTEMPTS_MAX) == set(Priority)
+
+
+@given(st.integers(0, 1_000_000))
+def test_a_doubled_delay_never_exceeds_its_maximum(doublings: int):
+    assert 1 <= doubled_s(1.0, doublings, 60.0) <= 60
+    assert doubled_s(1.0, 3, 60.0) == 8

@@ -19,6 +19,16 @@ DIAGNOSES = [
     (replace(SENDING, embedding=900, concurrency=1), Bottleneck.EMBEDDING, "1 of 3 connections"),
     (replace(SENDING, server_state="signed_out"), Bottleneck.SIGNED_OUT, "signed out"),
     (replace(SENDING, server_state="rate_limited", retry_in_s=12.4), Bottleneck.RATE_LIMITED, "next attempt in 12 s"),
+    (replace(SENDING, full_disk=("the disk is full", "df -h /")), Bottleneck.DISK_FULL, "the disk is full"),
+    (
+        replace(SENDING, server_state="embeddings_fail", server_detail="5 embeddings failed"),
+        Bottleneck.EMBEDDINGS_FAIL,
+        "wait for the server (5 embeddings failed)",
+    ),
+    (replace(SENDING, server_state="full", server_detail="no room"), Bottleneck.LIBRARY_FULL, "uploads wait (no room)"),
+    (replace(SENDING, server_state="starting"), Bottleneck.STARTING, "the local server is starting"),
+    (replace(SENDING, server_state="silent", server_detail="12 s"), Bottleneck.SILENT, "does not respond (12 s)"),
+    (replace(SENDING, server_state="degraded", retry_in_s=3.0), Bottleneck.DEGRADED, "fails on some files; next"),
     (replace(SENDING, server_state="unreachable", server_detail="refused"), Bottleneck.UNREACHABLE, "(refused)"),
     (
         replace(SENDING, suspend_reason="this network is metered"),

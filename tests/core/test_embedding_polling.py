@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from splootd.core.embedding_polling import (
     PageCursor,
     PollRateLimit,
     next_poll_at,
+    page_size_for,
 )
 
 times = st.floats(0, 1e10)
@@ -63,20 +65,27 @@ def test_a_poll_is_allowed_after_the_reported_wait() -> None:
 
 def test_pages_are_read_to_the_end_and_then_from_the_start() -> None:
     cursor = PageCursor(200)
-    for offset, rows in ((200, 200), (400, 200), (600, 150)):
-        assert cursor.offset == offset
-        cursor.advance(rows=rows, matches=1)
-    assert cursor.offset is None
+    assert cursor.offset == 0
+    for offset, rows in ((50, 200), (250, 200), (450, 150)):
+        cursor.advance(offset, rows=rows, matches=1)
+        assert cursor.offset == (offset + 200 if rows == 200 else None)
     cursor.reset()
-    assert cursor.offset == 200
+    assert cursor.offset == 0
 
 
 def test_pages_without_a_match_are_skipped_up_to_a_limit() -> None:
     cursor = PageCursor(200)
     for _ in range(EMPTY_PAGES_MAX - 1):
-        cursor.advance(rows=200, matches=0)
-    cursor.advance(rows=200, matches=1)
+        cursor.advance(200, rows=200, matches=0)
+    cursor.advance(200, rows=200, matches=1)
     for _ in range(EMPTY_PAGES_MAX):
         assert cursor.offset is not None
-        cursor.advance(rows=200, matches=0)
+        cursor.advance(200, rows=200, matches=0)
     assert cursor.offset is None
+
+
+@pytest.mark.parametrize(
+    ("pending", "size"), [(1, 50), (50, 50), (51, 200), (201, 1_000), (1_000, 1_000), (9_999, 1_000)]
+)
+def test_one_page_covers_a_thousand_pending_embeddings(pending: int, size: int) -> None:
+    assert page_size_for(pending) == size

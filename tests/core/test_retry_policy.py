@@ -27,7 +27,7 @@ def test_only_server_errors_count_for_the_circuit_breaker() -> None:
 def test_errors_not_caused_by_the_item_are_snoozed() -> None:
     snoozed = {
         *(ErrorCode.UNREACHABLE, ErrorCode.SERVER_UNAVAILABLE, ErrorCode.RATE_LIMITED, ErrorCode.UNAUTHENTICATED),
-        *(ErrorCode.RESOURCE_EXHAUSTED, ErrorCode.INTERRUPTED),
+        *(ErrorCode.RESOURCE_EXHAUSTED, ErrorCode.INTERRUPTED, ErrorCode.LIBRARY_FULL),
     }
     assert {error_code for error_code, policy in RETRY_POLICY.items() if policy.action is RetryAction.SNOOZE} == snoozed
 

@@ -43,7 +43,7 @@ def test_a_revoked_token_is_reported_and_replaced_by_the_next(tmp_path: Path, se
         status = home.json("status")
         assert (status["server"]["state"], status["items"]["ready"]) == ("ok", 6)
         assert first not in home.log()
-    assert admin(server, "user", "list").endswith("6 files")
+    assert "6 files" in admin(server, "user", "list")
 
 
 def test_a_read_only_token_costs_no_attempt_and_is_reported(tmp_path: Path, server: ServerProcess) -> None:

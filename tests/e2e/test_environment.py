@@ -1,31 +1,47 @@
-"""A wrong proxy or certificate file in the environment: the daemon starts, reports it, and keeps its files queued."""
+"""A full disk: the daemon runs and reports it, and its files stay queued."""
 
-import time
+import contextlib
 from pathlib import Path
 
 import memes
 import pytest
+from lab import mounts
 from temp_home import home_in
 
-LIMIT_S = 60.0
+OUTAGE = "http://127.0.0.1:1"
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("ALL_PROXY", "socks5://127.0.0.1:1", "only http:// and https:// proxies are supported"),
-        ("https_proxy", "gopher://127.0.0.1:1", "only http:// and https:// proxies are supported"),
-        ("SSL_CERT_FILE", "/missing/certificates.pem", "the trusted certificates cannot be loaded"),
-    ],
-)
-def test_the_daemon_starts_and_keeps_its_files_queued(tmp_path: Path, name: str, value: str, message: str) -> None:
-    memes.mass(tmp_path / "memes", count=1, size_bytes=5_000, seed=1)
-    with home_in(tmp_path / "home", **{name: value}) as home:
-        home.ok("config", "set", "server", "https://127.0.0.1:9")
-        home.ok("add", str(tmp_path / "memes"))
-        deadline = time.monotonic() + LIMIT_S
-        while message not in (home.json("status")["server"]["detail"] or "") and time.monotonic() < deadline:
-            time.sleep(0.1)
-        status = home.json("status")
-        assert message in status["server"]["detail"]
-        assert (status["server"]["state"], status["items"]["pending"]) == ("unreachable", 1)
+@pytest.mark.root
+def test_a_full_disk_is_named_by_status_why_and_add_until_there_is_room_again(tmp_path: Path):
+    if reason := mounts.why_not("tmpfs"):
+        pytest.skip(reason)
+    pictures = tmp_path / "pictures"
+    memes.mass(pictures, count=3, size_bytes=5_000, seed=9)
+    with (
+        mounts.small_disk(tmp_path / "disk", 4 << 20) as disk,
+        home_in(disk.root / "home", SPLOOT_SERVER=OUTAGE) as home,
+    ):
+        home.ok("status")
+        fill(disk.root / "ballast")
+        added = home.run("add", str(pictures), "--once")
+        assert added.returncode != 0
+        assert (
+            sentence := f"The disk that holds {home.state / 'queue.db'} is full: nothing was written"
+        ) in added.stderr
+        first, *_ = home.json("status")["actions_required"]
+        assert first["what"].startswith(sentence)
+        assert first["command"] == f"df -h {home.state}"
+        assert f"action required: {sentence}" in home.ok("status")
+        assert sentence in home.ok("why", "--slow")
+        assert home.json("why", "--slow")["code"] == "disk_full"
+        (disk.root / "ballast").unlink()
+        assert not [each for each in home.json("status")["actions_required"] if "full" in each["what"]]
+        assert "full" not in home.ok("why", "--slow")
+        home.ok("add", str(pictures), "--once")
+
+
+def fill(file: Path) -> None:
+    """Write into a file until the disk has no room left."""
+    with file.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
+        while stream.write(bytes(4_096)) == 4_096:
+            pass

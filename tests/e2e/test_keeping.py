@@ -139,7 +139,11 @@ def test_an_unusable_backup_is_rejected_and_nothing_is_changed(home: Home, tmp_p
     connection.close()
     foreign = tmp_path / "foreign.db"
     foreign.write_bytes(b"Dear diary, " * 1_000)
-    for file, words in ((newer, "newer version"), (foreign, "damaged or not a database"), (tmp_path / "no", "No such")):
+    for file, words in (
+        (newer, "newer version"),
+        (foreign, "damaged or not a database"),
+        (tmp_path / "no", "does not exist"),
+    ):
         done = home.run("restore", str(file))
         assert done.returncode == 1
         assert words in done.stderr
@@ -226,9 +230,11 @@ def test_an_asset_deleted_in_the_library_stays_deleted_unless_forced(home: Home,
     assert home.json("why", other["path"])["removed_at"] is None
     copy = tmp_path / "copy.jpg"
     copy.write_bytes(Path(row["path"]).read_bytes())
-    add(home, copy)
+    for removed in (copy, folder):
+        added = home.run("add", str(removed), "--wait", "--timeout", "100")
+        assert added.returncode == 1
+        assert "was removed from the library before: sploot add --force uploads again" in added.stdout + added.stderr
     assert home.json("why", str(copy))["item"]["error_code"] == "removed"
-    add(home, folder)
     assert library(home, "GET", "/api/assets").json()["pagination"]["total"] == 1
     add(home, row["path"], "--force")
     assert library(home, "GET", "/api/assets").json()["pagination"]["total"] == 2

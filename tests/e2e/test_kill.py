@@ -10,9 +10,9 @@ from pathlib import Path
 import memes
 from temp_home import Home, home_in
 
-KILLS = int(os.environ.get("SPLOOT_TEST_KILLS", "50"))
+KILLS = int(os.environ.get("SPLOOT_TEST_KILLS", "8"))
 SEED = int(os.environ.get("SPLOOT_TEST_SEED", "0")) or random.randrange(1, 2**31)
-FILES = 150
+FILES = 100
 
 
 def kill_while_it_works(home: Home, chance: random.Random) -> None:

@@ -8,7 +8,7 @@ import sys
 import kill_harness
 import pytest
 
-KILLS = int(os.environ.get("SPLOOT_TEST_KILLS", "40"))
+KILLS = int(os.environ.get("SPLOOT_TEST_KILLS", "15"))
 
 
 @pytest.mark.timeout(300)

@@ -1,7 +1,6 @@
 """The main job: a folder of memes becomes a searchable library, without any configuration."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,12 +62,12 @@ def test_a_new_file_in_the_folder_is_uploaded_automatically(home: Home, collecti
     folder = collection[0].path.parent
     fresh = folder / "dropped.png"
     fresh.write_bytes(memes.make(folder.parent / "more", count=1, seed=99)[0].path.read_bytes())
-    rows = [json.loads(line) for line in home.ok("list", "--json").splitlines()]
+    rows = home.json("list")
     while not any(row["path"] == str(fresh) for row in rows):
         home.ok("status", "--json")
-        rows = [json.loads(line) for line in home.ok("list", "--json").splitlines()]
+        rows = home.json("list")
     assert home.run("add", str(fresh), "--wait", "--timeout", "60").returncode == 0
-    assert json.loads(home.ok("list", "--json", "--limit", "1"))["state"] == "ready"
+    assert home.json("list", "--limit", "1")[0]["state"] == "ready"
 
 
 def test_a_copy_under_another_name_is_a_duplicate_and_uploads_nothing(

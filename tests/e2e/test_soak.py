@@ -4,7 +4,7 @@ from pathlib import Path
 
 from soak_fixtures import soak
 
-SOAK_S = 60
+SOAK_S = 20
 GROWTH_KB_MAX = 3_000  # SQLite's page cache fills up to 2 MB
 DESCRIPTORS_MAX = 3  # a request may be in progress when they are counted
 

@@ -10,8 +10,10 @@ from scripted_sploot import HTML, SIGNED_OUT, lose_response, reply_with
 
 from splootd.core.embedding_polling import IDS_PER_POLL_MAX
 from splootd.core.item import State
-from splootd.embeddings.embedding_status import UNKNOWN_ASSET_GRACE_S
+from splootd.embeddings.embedding_status import UNKNOWN_ASSET_GRACE_S, EmbeddingStatusManager
+from splootd.embeddings.push_subscriptions import PushSubscriptions
 from splootd.errors import ServerError
+from splootd.event_bus import WakeSignal
 
 READY = {"dim": 384, "modelName": "e5", "status": "pending", "error": None}
 FAILED = {"dim": 0, "modelName": "unknown", "status": "failed", "error": "model is down"}
@@ -123,7 +125,7 @@ async def test_with_unreliable_statuses_the_assets_are_polled(pipeline: Pipeline
 
 
 async def test_older_assets_are_polled_one_by_one(pipeline: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("splootd.embeddings.embedding_tracker.LIST_PAGE_SIZE", 2)
+    monkeypatch.setattr("splootd.core.embedding_polling.PAGE_SIZES", (2,))
     pipeline.sploot.features = None
     await upload(pipeline, 8)
     embed(pipeline, READY, 0)
@@ -148,14 +150,23 @@ async def test_an_unreliable_has_embedding_is_ignored_at_the_check(pipeline: Pip
     [
         lose_response,
         reply_with(500, {"error": "Failed to check batch embedding status"}),
-        reply_with(404, b"<html></html>", {**HTML, **SIGNED_OUT}),
-        reply_with(429, {}),
+        reply_with(403, {"message": "Forbidden"}),
+        reply_with(404, b"<html></html>", HTML),
         reply_with(200, b"<html></html>", HTML),
         reply_with(200, {"statuses": []}),
         reply_with(200, {"statuses": {"c1": 5}}, cut=9),
     ],
 )
-async def test_a_failed_poll_loses_nothing(pipeline: PipelineHarness, answer: Any) -> None:
+async def test_a_failed_poll_is_replaced_by_another_request(pipeline: PipelineHarness, answer: Any) -> None:
+    await upload(pipeline, 1)
+    embed(pipeline, READY)
+    pipeline.sploot.script("statuses", answer)
+    assert await pipeline.tracker.run_once() == 1
+    assert await states(pipeline) == {State.READY: 1}
+
+
+@pytest.mark.parametrize("answer", [reply_with(404, b"<html></html>", {**HTML, **SIGNED_OUT}), reply_with(429, {})])
+async def test_a_failure_that_concerns_every_request_loses_nothing(pipeline: PipelineHarness, answer: Any) -> None:
     (item_id,) = await upload(pipeline, 1)
     embed(pipeline, READY)
     pipeline.sploot.script("statuses", answer)
@@ -166,13 +177,17 @@ async def test_a_failed_poll_loses_nothing(pipeline: PipelineHarness, answer: An
     assert await states(pipeline) == {State.READY: 1}
 
 
+STATUS_ROUTES = ("statuses", "assets", "asset")
+
+
 async def test_an_unreachable_server_is_reported_and_polled_again(
     pipeline: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("splootd.embeddings.embedding_tracker.delay_s", lambda **_: 0.0)
     await upload(pipeline, 1)
     embed(pipeline, READY)
-    pipeline.sploot.script("statuses", lose_response, reply_with(500, {}), lose_response)
+    for route in (*STATUS_ROUTES, "health"):
+        pipeline.sploot.script(route, lose_response, reply_with(500, {}), lose_response)
     await pipeline.stop()
     pipeline.start(track=True)
     await pipeline.sploot.until(lambda sploot: sploot.count("statuses") == 2)
@@ -180,6 +195,22 @@ async def test_an_unreachable_server_is_reported_and_polled_again(
     await pipeline.until(lambda counts: counts[State.READY] == 1)
     await pipeline.later(0)
     assert pipeline.admission.state == "ok"
+
+
+async def test_a_healthy_server_that_cannot_tell_statuses_is_not_unreachable(
+    pipeline: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splootd.embeddings.embedding_tracker.delay_s", lambda **_: 0.0)
+    await upload(pipeline, 1)
+    embed(pipeline, READY)
+    for route in STATUS_ROUTES:
+        pipeline.sploot.script(route, *[reply_with(500, {})] * 3)
+    await pipeline.stop()
+    pipeline.start(track=True)
+    await pipeline.sploot.until(lambda sploot: sploot.count("health") == 2)
+    assert pipeline.admission.state == "ok"
+    assert pipeline.admission.detail is None
+    await pipeline.until(lambda counts: counts[State.READY] == 1)
 
 
 async def test_an_asset_missing_from_the_response_is_pending(pipeline: PipelineHarness) -> None:
@@ -197,3 +228,23 @@ async def test_polls_are_two_seconds_apart(tmp_path: Path) -> None:
         before = pipeline.clock.monotonic()
         await pipeline.tracker.run_once()
         assert pipeline.clock.monotonic() - before >= 1.9
+
+
+async def test_the_measured_time_of_embeddings_survives_a_restart(pipeline: PipelineHarness) -> None:
+    """After embeddings of 10 s one that waits for 250 s is stuck, although this run has measured none."""
+    queue, now = pipeline.store.queue, pipeline.clock.now()
+    for number in range(20):
+        item_id = await pipeline.add(f"ready-{number}.jpg")
+        await pipeline.store.accept(await pipeline.store.claim(item_id), now=now)
+        await queue.finish([item_id], now=now + 10.0)
+    late = await pipeline.add("late.jpg")
+    await pipeline.store.accept(await pipeline.store.claim(late), now=now)
+    pipeline.clock.ahead_s += 250.0
+    due = await queue.due_embeddings(now=pipeline.clock.now(), limit=10)
+    for is_restored in (False, True):
+        manager = EmbeddingStatusManager(
+            queue, PushSubscriptions(WakeSignal()), pipeline.clock, embedding_timeout_s=1_800
+        )
+        if is_restored:
+            await manager.restore()
+        assert await manager.record_reports(due, {}, stuck_max=1) == (due if is_restored else [])

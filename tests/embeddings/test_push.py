@@ -13,6 +13,7 @@ from push_fixtures import create_push_client, push_server, running, stream_serve
 from scripted_sploot import Reply, Request
 from toy_library import picture
 
+from splootd.control.remedies import describe_remedy
 from splootd.core.embedding_polling import EMBEDDING_RETRIES_MAX, FALLBACK_POLL_DELAY_MAX_S, IDS_PER_POLL_MAX
 from splootd.core.item import State
 from splootd.embeddings import embedding_tracker as tracker_module
@@ -356,7 +357,7 @@ async def test_a_stuck_embedding_is_polled_alone_requested_again_and_failed_with
     assert [method for method, _ in singles(scripted)] == ["GET", "POST"] * EMBEDDING_RETRIES_MAX
     item = await scripted.store.item(item_id)
     assert (item.state, item.error_code) == (State.FAILED, "embedding_failed")
-    assert "sploot retry" in (item.error_message or "")
+    assert "sploot retry" in (describe_remedy(item) or "")
 
 
 def failing_to_embed(pipeline: PipelineHarness) -> Any:

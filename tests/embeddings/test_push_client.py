@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import select
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from splootd.embeddings.push_subscriptions import PushSubscriptions
 from splootd.event_bus import WakeSignal
 from splootd.remote.responses import EmbeddingReport, EmbeddingStatus
 
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 READY = EmbeddingReport(EmbeddingStatus.READY)
 
 
@@ -278,6 +280,31 @@ async def test_without_a_websocket_the_event_stream_is_used(
         assert found["c2"] == EmbeddingReport(EmbeddingStatus.FAILED, "no")
         push_subscriptions.subscribe(["c3"])
         assert not push_subscriptions.is_subscribed("c3")
+
+
+async def test_the_refused_websocket_is_closed_before_the_event_stream_opens(
+    tmp_path: Path, push_subscriptions: PushSubscriptions
+) -> None:
+    """So the push channel is one connection at any instant, beside the four that carry requests."""
+    opened: list[tuple[asyncio.StreamWriter, select.poll]] = []
+    open_counts: list[int] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (poll := select.poll()).register(writer.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        opened.append((writer, poll))
+        head = await reader.readuntil(b"\r\n\r\n")
+        open_counts.append(sum(not each.poll(0) for _, each in opened))  # as the kernel knows it
+        is_stream = push_client_module.SSE_PATH.encode() in head
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" if is_stream else NOT_FOUND)
+
+    async with (
+        await asyncio.start_unix_server(accept, tmp_path / "s"),
+        running(create_push_client(push_subscriptions, tmp_path / "s")),
+    ):
+        await until(push_subscriptions, is_open("sse"))
+    for writer, _ in opened:
+        writer.close()
+    assert open_counts == [1, 1]
 
 
 async def test_a_broken_stream_resumes_with_the_last_event_id(

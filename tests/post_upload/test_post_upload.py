@@ -291,7 +291,7 @@ async def test_the_processor_moves_files_as_they_become_ready_and_continues_afte
 ) -> None:
     monkeypatch.setattr(post_upload, "MIN_INTERVAL_S", 0.0)
     monkeypatch.setattr(post_upload, "RETRY_DELAY_S", 0.0)
-    harness.pipeline.sploot.script("check", reply_with(body={"exists": False}), lose_response)
+    harness.pipeline.sploot.script("check", lose_response)
     running = asyncio.create_task(harness.processor.run())
     try:
         item = await harness.ready("a.jpg", harness.move_action)

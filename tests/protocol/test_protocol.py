@@ -24,9 +24,13 @@ REPLIES: tuple[type[Any], ...] = (
     protocol.ChangeReply,
     protocol.Folders,
     protocol.Hits,
+    protocol.EditedAssets,
+    protocol.SharedAssets,
     protocol.UndoReply,
     protocol.Findings,
     protocol.MessageReply,
+    protocol.Settings,
+    protocol.FolderNames,
     protocol.Problem,
 )
 
@@ -112,7 +116,8 @@ def test_every_request_has_its_own_route():
 
 def test_changes_never_use_get():
     read_requests = {"GetStatus", "GetProgress", "ListItems", "GetExplanation", "GetFolders", "Search", "GetEvents"}
-    read_requests |= {"GetMetrics", "GetReport", "GetBottleneck", "RunDoctor"}
+    read_requests |= {"GetMetrics", "GetReport", "GetBottleneck", "RunDoctor", "GetShareLinks"}
+    read_requests |= {"GetSettings", "FindFolders", "GetTemplates"}
     assert {kind.__name__ for kind in protocol.REQUESTS if kind.method == "GET"} == read_requests
 
 

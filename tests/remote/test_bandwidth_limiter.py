@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from file_reading import read
 from pipeline_fixtures import jpeg
 from scripted_sploot import ScriptedSploot
 
@@ -14,7 +15,7 @@ from splootd.core.limits import Limits
 from splootd.core.timetable import parse
 from splootd.credentials import Credentials
 from splootd.errors import Unreachable
-from splootd.file_reader import SEND_BYTES, MemoryBudget, read, stat_version
+from splootd.file_reader import SEND_BYTES, MemoryBudget, stat_version
 from splootd.remote.bandwidth_limiter import BandwidthLimiter
 from splootd.remote.client import SplootClient
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from file_reading import read
 from hypothesis import given
 from hypothesis import strategies as st
 from pipeline_fixtures import HEAD, JumpClock, jpeg
@@ -26,10 +27,11 @@ from splootd.errors import (
     RateLimited,
     Rejected,
     ServerError,
+    TagsRejected,
     Unauthenticated,
     Unreachable,
 )
-from splootd.file_reader import BUFFERED_BYTES_MAX, MemoryBudget, read, stat_version
+from splootd.file_reader import BUFFERED_BYTES_MAX, MemoryBudget, stat_version
 from splootd.remote import client as client_module
 from splootd.remote.client import SplootClient
 from splootd.remote.responses import EmbeddingReport, EmbeddingStatus, ExistingAsset, Match, parse_json
@@ -188,10 +190,10 @@ def create_requests(setup: Setup) -> dict[str, Any]:
     }
 
 
-async def test_a_401_without_clerks_header_is_an_error_and_no_sign_out(setup: Setup) -> None:
+async def test_a_401_without_clerks_header_is_a_fault_of_the_server_and_no_sign_out(setup: Setup) -> None:
     """GET /api/upload responds with 401 to every internal error."""
     setup.sploot.script("limits", reply_with(401, {"error": "Unauthorized"}))
-    with pytest.raises(InvalidResponse):
+    with pytest.raises(InternalServerError, match=r"^the server failed \(401: Unauthorized\)$"):
         await setup.client.limits()
 
 
@@ -332,7 +334,7 @@ async def test_each_kind_of_failure_is_one_kind_of_error(setup: Setup, response:
         assert type(raised.value) is error
 
 
-@pytest.mark.parametrize("message", ["File appears to be empty", "Empty tags are not allowed\x1b[31m"])
+@pytest.mark.parametrize("message", ["File appears to be empty", "File type not supported\x1b[31m"])
 async def test_only_an_upload_can_be_rejected_with_the_servers_message(setup: Setup, message: str) -> None:
     rejecting = reply_with(400, {"success": False, "error": message})
     setup.sploot.script("upload", rejecting)
@@ -354,9 +356,68 @@ async def test_redirects_are_not_followed_and_the_token_stays(setup: Setup) -> N
     other = ScriptedSploot()
     async with other.serve() as url:
         setup.sploot.always["health"] = reply_with(307, b"", {"location": f"{url}/api/health"})
-        with pytest.raises(InvalidResponse, match="redirects to"):
+        with pytest.raises(InvalidResponse, match="something in between answers"):
             await setup.client.health()
     assert other.requests == []
+
+
+@pytest.mark.parametrize("prefix", ["", "/memes"])
+async def test_a_server_that_has_moved_is_named_by_its_base_address(setup: Setup, prefix: str) -> None:
+    base = setup.client._control_pool.base_url
+    target = f"{base.replace('http:', 'https:')}{prefix}"
+    setup.sploot.always["limits"] = reply_with(308, b"", {"location": f"{target}/api/upload"})
+    with pytest.raises(InvalidResponse, match=f"^the server has moved to {target}$") as raised:
+        await setup.client.limits()
+    assert raised.value.hint == f"set it: sploot config set server {target}"
+
+
+@pytest.mark.parametrize("location", ["https://portal.hotel/login", "https://portal.hotel/api/upload", "/sign-in", ""])
+async def test_a_login_page_of_the_network_is_never_advised_as_the_server(setup: Setup, location: str) -> None:
+    setup.sploot.always["limits"] = reply_with(302, b"", {"location": location})
+    with pytest.raises(
+        InvalidResponse, match=r"^something in between answers \(a login page of the network\?\)"
+    ) as raised:
+        await setup.client.limits()
+    assert raised.value.hint is not None
+    assert "config set" not in raised.value.hint
+
+
+async def test_a_token_is_not_sent_to_another_origin_and_the_message_says_so(tmp_path: Path) -> None:
+    sploot = ScriptedSploot()
+    sploot.always["limits"] = reply_with(401, {}, SIGNED_OUT)
+    async with sploot.serve() as url:
+        setup = Setup(tmp_path, sploot, url, origin="https://b:443")
+        await Credentials(tmp_path / "token", JumpClock(), origin="https://a:443").save(token="s3cret")
+        with pytest.raises(Unauthenticated, match="the saved token is for https://a:443 and is sent nowhere else"):
+            await setup.client.limits()
+        await setup.client.close()
+    assert [request.headers.get("authorization") for request in sploot.requests] == [None]
+
+
+async def test_any_signed_in_answer_ends_signed_out(tmp_path: Path) -> None:
+    """The health of a server needs no sign-in, so its answer proves nothing."""
+    sploot = ScriptedSploot()
+    async with sploot.serve() as url:
+        setup = Setup(tmp_path, sploot, url, token="good")
+        sploot.script("check", reply_with(401, {}, SIGNED_OUT))
+        with pytest.raises(Unauthenticated):
+            await setup.client.check(SHA)
+        snapshot = setup.credentials.token_changed.snapshot()
+        await setup.client.health()
+        assert not snapshot.is_set()
+        await setup.client.limits()
+        assert snapshot.is_set()
+        await setup.client.close()
+
+
+async def test_a_404_page_does_not_reject_the_tags_of_a_file(setup: Setup) -> None:
+    """Only the server's own JSON does. A page comes from a proxy, and another attempt may succeed."""
+    setup.sploot.script("asset", reply_with(404, b"<html>", HTML), reply_with(404, {"error": "Asset not found"}))
+    with pytest.raises(InvalidResponse) as caught:
+        await setup.client.add_tags("c1", ["cat"])
+    assert not isinstance(caught.value, TagsRejected)
+    with pytest.raises(TagsRejected, match="Asset not found"):
+        await setup.client.add_tags("c1", ["cat"])
 
 
 async def test_a_refused_connection_is_unreachable(tmp_path: Path) -> None:
@@ -438,23 +499,26 @@ async def test_an_asset_that_does_not_exist_is_unknown(setup: Setup) -> None:
     assert setup.sploot.requests[0].target == "/api/assets/..%2Fc1%3Fx%3D1"
 
 
-async def test_search_returns_matches_also_without_a_score(setup: Setup) -> None:
+async def test_search_returns_the_matches_and_not_what_sploot_fills_up_with(setup: Setup) -> None:
+    """Below the threshold, or `null` for an asset whose embedding failed. A server without scores is none of these."""
     setup.sploot.script(
         "search",
         reply_with(
             200,
             {
                 "results": [
-                    {"id": "c1", "blobUrl": "http://x/1", "similarity": 0.75, "text": "ONE DOES NOT SIMPLY"},
-                    {"id": "c2", "blobUrl": "http://x/2", "similarity": None},
+                    {"id": "c1", "blobUrl": "http://x/1", "similarity": 0.75, "matchedText": "ONE DOES NOT SIMPLY"},
+                    {"id": "c2", "blobUrl": "http://x/2"},
+                    {"id": "c3", "blobUrl": "http://x/3", "similarity": None},
+                    {"id": "c4", "blobUrl": "http://x/4", "similarity": 0.1, "belowThreshold": True},
                 ]
             },
         ),
     )
-    assert await setup.client.search("mordor", 5) == [
-        Match("c1", 0.75, "http://x/1", "ONE DOES NOT SIMPLY"),
-        Match("c2", None, "http://x/2", None),
-    ]
+    assert await setup.client.search("mordor", 5) == (
+        [Match("c1", 0.75, "http://x/1", "ONE DOES NOT SIMPLY"), Match("c2", None, "http://x/2", None)],
+        [Match("c4", 0.1, "http://x/4", None)],
+    )
     assert setup.sploot.requests[0].json() == {"query": "mordor", "limit": 5}
 
 

@@ -42,8 +42,7 @@ async def test_a_connection_is_reused(client: SplootClient, sploot: ScriptedSplo
 
 async def test_after_a_rotation_no_old_connection_is_used(client: SplootClient, sploot: ScriptedSploot) -> None:
     await client.health()
-    await client.check(SHA)
-    assert sploot.connections == 2
+    assert sploot.connections == 1
     await client.rotate_connections()
     await wait_for_connections(sploot, 0)
     await client.health()
@@ -85,11 +84,54 @@ async def test_at_most_four_connections_carry_requests_also_during_rotations(
     assert sploot.in_progress_max == 4
 
 
-async def test_a_control_request_does_not_wait_behind_uploads(client: SplootClient, sploot: ScriptedSploot) -> None:
+async def test_uploads_take_all_connections_and_a_control_request_takes_the_first_free_one(
+    client: SplootClient, sploot: ScriptedSploot
+) -> None:
+    releases = [asyncio.Event() for _ in range(client.connections_max)]
+    sploot.script("check", *(hold(sploot, release) for release in releases))
+    running = [asyncio.create_task(client.check(SHA)) for _ in releases]
+    await sploot.until(lambda sploot: sploot.count("check") == client.connections_max == 4)
+    waiting = [asyncio.create_task(client.check(SHA)) for _ in range(9)]
+    await asyncio.sleep(0)
+    control = asyncio.create_task(client.health())
+    await asyncio.sleep(0)
+    releases[0].set()
+    await control
+    assert sploot.requests[4].route == "health"
+    for release in releases:
+        release.set()
+    await asyncio.gather(*running, *waiting)
+    assert sploot.connections_max == 4
+
+
+async def test_a_rotation_closes_idle_connections_before_new_ones_open(
+    client: SplootClient, sploot: ScriptedSploot
+) -> None:
     release = asyncio.Event()
-    sploot.script("check", *[hold(sploot, release)] * client.upload_connections_max)
-    waiting = [asyncio.create_task(client.check(SHA)) for _ in range(client.upload_connections_max)]
-    await sploot.until(lambda sploot: sploot.count("check") == client.upload_connections_max)
-    assert await client.check(SHA, control=True) is None
+    await asyncio.gather(*(client.check(SHA) for _ in range(4)))
+    sploot.script("check", *[hold(sploot, release)] * 4)
+    old = asyncio.create_task(client.check(SHA))
+    await sploot.until(lambda sploot: sploot.in_progress == 1)
+    await client.rotate_connections()
+    new = [asyncio.create_task(client.check(SHA)) for _ in range(9)]
+    await sploot.until(lambda sploot: sploot.in_progress == 4)
+    assert sploot.connections == 4
     release.set()
-    await asyncio.gather(*waiting)
+    await asyncio.gather(old, *new)
+
+
+async def test_a_cancelled_request_leaves_its_connection_to_the_next(
+    client: SplootClient, sploot: ScriptedSploot
+) -> None:
+    """Else the one that is being opened and that of the next request would exceed the limit for a moment."""
+    for steps in range(12):
+        checks = [asyncio.create_task(client.check(SHA)) for _ in range(4)]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for check in checks:
+            check.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
+        await asyncio.gather(*(client.check(SHA) for _ in range(4)))
+        await client.rotate_connections()
+        await wait_for_connections(sploot, 0)
+    assert sploot.connections_max == 4

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splootd.remote import connection_pool as pool_module
-from splootd.remote.connection_pool import ConnectionPool, RotatingPool, create_client
+from splootd.remote.connection_pool import ConnectionPool, RotatingPool
 from splootd.remote.http11_connection import (
     BUFFERED_BYTES_MAX,
     HEAD_BYTES_MAX,
@@ -26,6 +26,7 @@ from splootd.remote.http11_connection import (
     Response,
     StaleConnection,
 )
+from splootd.remote.pool_share import PoolShare
 
 LIMIT_S = 30.0
 BODY = b'{"exists": false}'
@@ -124,29 +125,28 @@ async def open_pool(
     connections: int = 1,
     read_s: float = LIMIT_S,
     tls: ssl.SSLContext | None = None,
-) -> AsyncIterator[RotatingPool]:
-    client = RotatingPool(
+) -> AsyncIterator[PoolShare]:
+    pool = RotatingPool(
         base,
         socket=socket,
         connections_max=connections,
-        read_s=read_s,
         get_ssl_context=lambda: tls or ssl.create_default_context(),
     )
     try:
-        yield client
+        yield PoolShare(pool, read_s=read_s)
     finally:
-        await client.close()
+        await pool.close()
 
 
-def transport_of(pool: RotatingPool) -> ConnectionPool:
-    assert pool._generation is not None
-    transport = pool._generation.client._transport
+def transport_of(share: PoolShare) -> ConnectionPool:
+    assert share._pool._generation is not None
+    transport = share._pool._generation.client._transport
     assert isinstance(transport, ConnectionPool)
     return transport
 
 
 async def send(
-    client: RotatingPool, method: str = "POST", path: str = "/x", content: Any = b"{}", **headers: str
+    client: PoolShare, method: str = "POST", path: str = "/x", content: Any = b"{}", **headers: str
 ) -> bytes:
     async with client.stream(method, path, headers=headers, content=content) as response:
         return f"{response.status_code} ".encode() + b"".join([piece async for piece in response.aiter_raw()])
@@ -554,7 +554,7 @@ async def test_close_aborts_requests_in_progress() -> None:
     async with server.serve() as url, open_pool(url) as client:
         request = asyncio.create_task(send(client))
         await server.accepted.wait()
-        await client.close()
+        await client._pool.close()
         with pytest.raises((httpx.ConnectError, httpx.ReadError)):
             await request
 
@@ -565,56 +565,16 @@ async def test_over_a_unix_socket(tmp_path: Path) -> None:
         assert await send(client) == b"200 " + BODY
 
 
-def test_httpx_is_used_if_the_environment_configures_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    options: dict[str, Any] = {"get_ssl_context": ssl.create_default_context, "connections_max": 1, "read_s": 1.0}
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-
-    async def kinds() -> list[type]:
-        clients = [
-            create_client("http://a", socket=None, **options),
-            create_client("http://a", socket=Path("s"), **options),
-        ]
-        for client in clients:
-            await client.aclose()
-        return [type(client._transport_for_url(httpx.URL("http://a"))) for client in clients]
-
-    assert asyncio.run(kinds()) == [httpx.AsyncHTTPTransport, ConnectionPool]
-
-
 async def test_rotated_pools_leave_no_connection_open() -> None:
     server = Server(responding(SIZED, times=9))
     async with server.serve() as url:
-        pool = RotatingPool(url, socket=None, connections_max=2, read_s=LIMIT_S)
+        pool = RotatingPool(url, socket=None, connections_max=2)
         for _ in range(3):
-            async with pool.stream("GET", "/", headers={}, content=b"") as response:
+            async with PoolShare(pool, read_s=LIMIT_S).stream("GET", "/", headers={}, content=b"") as response:
                 assert [piece async for piece in response.aiter_raw()] == [BODY]
             await pool.rotate()
         await pool.close()
         assert server.opened == 3
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "url", "error"),
-    [
-        ("ALL_PROXY", "socks5://127.0.0.1:1", "http", httpx.ProxyError),
-        ("HTTP_PROXY", "gopher://127.0.0.1:1", "http", httpx.ProxyError),
-        ("SSL_CERT_FILE", "/missing/certificates.pem", "https", httpx.ConnectError),
-    ],
-)
-async def test_a_wrong_environment_fails_requests_only_while_it_is_wrong(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, url: str, error: type[Exception]
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setenv(name, value)
-        pool = RotatingPool(f"{url}://127.0.0.1:1", socket=None, connections_max=1, read_s=LIMIT_S)
-        for _ in range(2):
-            with pytest.raises(error, match=r"proxies are supported|cannot be loaded"):
-                await send(pool)
-        await pool.rotate()
-    with pytest.raises(httpx.ConnectError) as caught:
-        await send(pool)
-    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
-    await pool.close()
 
 
 @pytest.mark.skipif(

@@ -230,6 +230,7 @@ def test_global_addresses_are_public(address: str) -> None:
         ),
         *("255.255.255.255", "192.0.2.1", "198.18.0.1", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1"),
         *("::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "2001:0:a00:1::", "2001:db8::1"),
+        *("::10.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b:1::a00:1", "fec0::1"),
     ],
 )
 def test_all_other_addresses_are_not_public(address: str) -> None:
@@ -298,3 +299,8 @@ async def test_a_thumbnail_is_fetched_from_the_server(client: SplootClient, splo
     assert image.mime == "image/png"
     assert sploot.requests[0].target == "/api/assets/a%2Fb/thumbnail?size=128"
     assert b"".join([piece async for piece in image.pieces]) == PNG
+
+
+async def test_a_host_that_cannot_be_resolved_is_called_that(client: SplootClient) -> None:
+    with pytest.raises(Unreachable, match="the image host cannot be reached: its name cannot be resolved"):
+        await fetch(ImageProxy(client, "https://sploot.example"), "https://host.invalid/a.png")

@@ -14,9 +14,10 @@ from scripted_sploot import HTML, SIGNED_OUT, Reply, ScriptedSploot, reply_with
 from splootd.credentials import Credentials
 from splootd.errors import InternalServerError, InvalidResponse, RequestError, Unauthenticated
 from splootd.remote import library_client as library_client_module
+from splootd.remote.asset_query import AssetFilter, Order, Sort
 from splootd.remote.asset_responses import Asset, Tag, parse_asset, parse_assets, parse_page, parse_tags
 from splootd.remote.client import SplootClient
-from splootd.remote.library_client import AssetFilter, LibraryClient
+from splootd.remote.library_client import LibraryClient
 
 EMBEDDING = {"assetId": "c1", "modelName": "clip", "modelVersion": None, "dim": 512, "status": "pending", "error": None}
 SPLOOT_ASSET = {  # as in the response of Sploot to GET /api/assets
@@ -70,12 +71,17 @@ def test_an_asset_of_sploot_is_parsed():
         size=1234,
         is_favorite=False,
         tags=(Tag("t1", "cat"),),
+        templates=(),
         created_at="2026-11-22T20:48:03.120Z",
         state="ready",
         score=None,
         text=None,
         matched_words=(),
+        reason=None,
         near_duplicate_count=0,
+        folder=None,
+        deleted_at=None,
+        is_near=False,
     )
 
 
@@ -136,10 +142,11 @@ def test_has_more_follows_from_either_kind_of_pagination():
 
 async def test_a_list_is_requested_with_sploots_parameters(library: LibraryClient, sploot: ScriptedSploot):
     sploot.always["assets"] = reply_with(body={"assets": [SPLOOT_ASSET], "pagination": {"total": 1}})
-    page = await library.list_assets(AssetFilter(is_favorite=True, tag_id="t 1", oldest_first=True), limit=5, offset=10)
+    asset_filter, order = AssetFilter(is_favorite=True, tag_id="t 1"), Order(Sort.OLDEST)
+    page = await library.list_assets(asset_filter, order, limit=5, offset=10)
     assert [asset.id for asset in page.assets] == ["c1"]
     assert sploot.requests[0].target == (
-        "/api/assets?limit=5&offset=10&sortBy=createdAt&sortOrder=asc&favorite=true&tagId=t+1"
+        "/api/assets?limit=5&offset=10&sortBy=createdAt&sortOrder=asc&tagId=t+1&favorite=true"
     )
 
 
@@ -150,9 +157,27 @@ async def test_a_filter_that_sploot_ignores_is_applied_by_the_client(library: Li
         {**SPLOOT_ASSET, "id": "c3", "tags": []},
     ]
     sploot.always["search"] = reply_with(body={"results": results})
-    assert [each.id for each in await library.search("x", AssetFilter(is_favorite=True), limit=9)] == ["c2"]
-    assert [each.id for each in await library.search("x", AssetFilter(tag_id="t1"), limit=9)] == ["c1", "c2"]
-    assert [each.id for each in await library.search("x", AssetFilter(), limit=2)] == ["c1", "c2"]
+    for asset_filter, ids in [
+        (AssetFilter(is_favorite=True), ["c2"]),
+        (AssetFilter(tag_id="t1"), ["c1", "c2"]),
+        (AssetFilter(), ["c1", "c2", "c3"]),
+    ]:
+        page = await library.search("x", asset_filter, limit=9)
+        assert [each.id for each in page.assets] == ids
+    page = await library.search("x", AssetFilter(), limit=2)
+    assert ([each.id for each in page.assets], page.has_more, page.total) == (["c1", "c2"], True, None)
+    assert not (await library.search("x", AssetFilter(), limit=9, offset=9)).assets, "Sploot has no second page"
+
+
+async def test_results_below_the_threshold_are_only_the_nearest(library: LibraryClient, sploot: ScriptedSploot):
+    near = {**SPLOOT_ASSET, "id": "c2", "similarity": 0.1, "belowThreshold": True}
+    failed = {**SPLOOT_ASSET, "id": "c3", "similarity": None}
+    sploot.always["search"] = reply_with(body={"results": [{**SPLOOT_ASSET, "similarity": 0.5}, near, failed]})
+    page = await library.search("x", AssetFilter(), limit=9)
+    assert ([each.id for each in page.assets], page.nearest) == (["c1"], [])
+    sploot.always["search"] = reply_with(body={"results": [near, failed]})
+    page = await library.search("x", AssetFilter(), limit=9)
+    assert (page.assets, [each.id for each in page.nearest], page.total) == ([], ["c2", "c3"], 0)
 
 
 async def test_a_changed_asset_is_fetched_again(library: LibraryClient, sploot: ScriptedSploot):
@@ -216,3 +241,29 @@ async def test_each_rejection_has_its_error(
     with pytest.raises(error) as raised:
         await library.get_asset("c1")
     assert getattr(raised.value, "code", None) == code
+
+
+async def test_an_asset_is_shared_and_no_longer_shared_as_sploot_does_it(
+    library: LibraryClient, sploot: ScriptedSploot
+):
+    script_asset(sploot, {"shareUrl": "https://sploot.example/s/abc"}, {"message": "Asset no longer shared"})
+    assert await library.share_asset("c1") == "https://sploot.example/s/abc"
+    await library.unshare_asset("c1")
+
+
+@pytest.mark.parametrize("body", [{}, [], {"shareUrl": None}, {"shareUrl": "javascript:1"}, {"shareUrl": "http://a\n"}])
+async def test_a_share_link_that_is_no_address_is_refused(body: Any, library: LibraryClient, sploot: ScriptedSploot):
+    script_asset(sploot, body)
+    with pytest.raises(InvalidResponse, match="shareUrl"):
+        await library.share_asset("c1")
+
+
+async def test_a_local_library_says_what_sharing_needs(tmp_path: Path):
+    client = SplootClient("http://sploot", credentials=Credentials(tmp_path / "token", JumpClock()), connections=4)
+    library = LibraryClient(client, is_local=True)
+    for request in (library.share_asset("c1"), library.unshare_asset("c1"), library.list_share_links()):
+        with pytest.raises(RequestError, match="on this computer only") as raised:
+            await request
+        assert raised.value.hint is not None
+        assert "config set server" in raised.value.hint
+    await client.close()

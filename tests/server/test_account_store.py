@@ -63,10 +63,10 @@ async def test_removing_a_user_removes_their_tokens(stores: Stores) -> None:
     await stores.accounts.add_user(ANNA)
     await stores.accounts.add_token(TOKEN)
     assert await stores.accounts.get_token("i") == TOKEN
-    assert (await stores.accounts.list_tokens(), await stores.accounts.has_tokens()) == ([TOKEN], True)
+    assert (await stores.accounts.list_tokens(), await stores.accounts.has_users()) == ([TOKEN], True)
     await stores.accounts.remove_user("u")
     assert (await stores.accounts.list_users(), await stores.accounts.list_tokens()) == ([], [])
-    assert not await stores.accounts.has_tokens()
+    assert not await stores.accounts.has_users()
 
 
 async def test_the_first_revocation_counts(stores: Stores) -> None:
@@ -105,6 +105,6 @@ async def test_list_after_returns_all_assets_of_one_owner_once_deleted_ones_incl
     listed, row = [], 0
     while page := await stores.assets.list_after(row, 2):
         listed += page
-        row = page[-1].row
-    assert [each.asset.id for each in listed] == [asset.id for asset in added]
-    assert [each.is_deleted for each in listed] == [False, False, True, False, False]
+        row = page[-1][0]
+    assert [asset.id for _, asset in listed] == [asset.id for asset in added]
+    assert [asset.deleted_at_ms is not None for _, asset in listed] == [False, False, True, False, False]

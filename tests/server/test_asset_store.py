@@ -7,18 +7,19 @@ import math
 import random
 import struct
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import postgres
 import pytest
+from sploot_server.domain.asset_query import SEED_MAX, AssetFilter, AssetKind, AssetQuery, AssetSort
 from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis, Vectors
-from sploot_server.domain.entities import AssetQuery, EmbeddingState, NewAsset, new_id
+from sploot_server.domain.entities import EmbeddingState, NewAsset, new_id
 from sploot_server.domain.text_match import normalize, trigrams
-from sploot_server.inference.installed_encoders import E5_WEIGHT
+from sploot_server.inference.installed_encoders import USE_WEIGHT
 from sploot_server.storage.assets import AssetStore
 from sploot_server.storage.completion_log import CompletionLog
-from sploot_server.storage.interfaces import AssetFilter, Candidate, JobStore, SearchStore
+from sploot_server.storage.interfaces import Candidate, JobStore, SearchStore
 from sploot_server.storage.postgres.assets import PostgresAssets
 from sploot_server.storage.postgres.database import PostgresDatabase
 from sploot_server.storage.postgres.jobs import PostgresJobs
@@ -44,7 +45,7 @@ class Stores:
         """Add an asset and complete its embedding."""
         checksum = hashlib.sha256(content.encode()).hexdigest()
         added = await self.assets.for_owner(owner).add(
-            NewAsset(new_id(), checksum, f"{content}.jpg", "image/jpeg", 9, ()), now_ms=1000
+            NewAsset(new_id(), checksum, f"{checksum[:12]}.jpg", "image/jpeg", 9, ()), now_ms=1000
         )
         [job] = await self.jobs.claim(1, now_ms=1000)
         await self.jobs.complete(job, analysis, MODEL, now_ms=2000)
@@ -52,7 +53,7 @@ class Stores:
 
     async def add(self, content: str, *, tags: Sequence[str] = (), now_ms: int = 1000) -> str:
         checksum = hashlib.sha256(content.encode()).hexdigest()
-        new = NewAsset(new_id(), checksum, f"{content}.jpg", "image/jpeg", 9, tags)
+        new = NewAsset(new_id(), checksum, f"{checksum[:12]}.jpg", "image/jpeg", 9, tags)
         return (await self.assets.add(new, now_ms=now_ms)).asset.id
 
 
@@ -142,11 +143,81 @@ async def test_lists_can_be_filtered(stores: Stores) -> None:
     await stores.add("a", tags=["t"])
     liked = await stores.add("b")
     assert await stores.assets.edit(liked, favorite=True, tags=["u"], now_ms=5000)
-    page = await stores.assets.list(AssetQuery(favorite=True))
+    page = await stores.assets.list(AssetQuery(AssetFilter(favorite=True)))
     assert [(asset.id, asset.updated_at_ms) for asset in page.assets] == [(liked, 5000)]
     tag_id = page.assets[0].tags[0].id
-    assert [asset.id for asset in (await stores.assets.list(AssetQuery(tag_id=tag_id))).assets] == [liked]
-    assert (await stores.assets.list(AssetQuery(tag_id="unknown"))).total == 0
+    assert [asset.id for asset in (await stores.assets.list(AssetQuery(AssetFilter(tag_id=tag_id)))).assets] == [liked]
+    assert (await stores.assets.list(AssetQuery(AssetFilter(tag_id="unknown")))).total == 0
+
+
+async def listed(stores: Stores, query: AssetQuery) -> list[str]:
+    page = await stores.assets.list(query)
+    assert page.total == len(page.assets)
+    return [asset.id for asset in page.assets]
+
+
+async def test_lists_and_searches_can_be_filtered_by_kind_and_folder(stores: Stores) -> None:
+    wide = await stores.complete("wide", ImageAnalysis("cat", unit(1, 0), 40, 30))
+    tall = await stores.complete("tall", ImageAnalysis("cat", unit(1, 0), 30, 60))
+    mute = await stores.complete("mute", ImageAnalysis("", None, 40, 30))
+    await stores.assets.edit(wide, favorite=None, tags=["t"], now_ms=3000)
+    moving = replace(new("moving"), mime="image/gif", folder="trip")
+    gif = (await stores.assets.add(moving, now_ms=4000)).asset.id
+    for expected, asset_filter in [
+        ([gif], AssetFilter(kind=AssetKind.GIF)),
+        ([tall], AssetFilter(kind=AssetKind.TALL)),
+        ([mute], AssetFilter(kind=AssetKind.NO_TEXT)),
+        ([gif, mute, tall], AssetFilter(kind=AssetKind.UNTAGGED)),
+        ([gif], AssetFilter(folder="trip")),
+        ([], AssetFilter(folder="trip", kind=AssetKind.TALL)),
+    ]:
+        assert await listed(stores, AssetQuery(asset_filter)) == expected, asset_filter
+    found = await candidates(stores, unit(1, 0), "cat", AssetFilter(kind=AssetKind.TALL))
+    assert len(found) == 1
+    assert [(each.name, each.asset_count) for each in await stores.assets.list_folders()] == [("trip", 1)]
+    texts = {asset.id: asset.text for asset in (await stores.assets.list(AssetQuery())).assets}
+    assert texts == {wide: "cat", tall: "cat", mute: "", gif: None}
+
+
+async def test_lists_can_be_sorted_by_size_and_by_when_they_were_copied(stores: Stores) -> None:
+    small, large, middle = [
+        (await stores.assets.add(replace(new(f"{size}"), size_bytes=size), now_ms=size)).asset.id for size in (1, 9, 5)
+    ]
+    assert await listed(stores, AssetQuery(sort=AssetSort.SIZE)) == [large, middle, small]
+    assert await listed(stores, AssetQuery(sort=AssetSort.SIZE, descending=False)) == [small, middle, large]
+    assert await stores.assets.mark_copied(middle, now_ms=10)
+    assert await stores.assets.mark_copied(small, now_ms=11)
+    assert not await stores.assets.mark_copied("unknown", now_ms=12)
+    assert not await stores.assets.for_owner("ben").mark_copied(large, now_ms=12)
+    assert await listed(stores, AssetQuery(sort=AssetSort.COPIED)) == [small, middle, large]
+
+
+async def test_a_shuffled_list_keeps_its_order_for_one_seed(stores: Stores) -> None:
+    ids = [await stores.add(str(number)) for number in range(40)]
+    orders = [await listed(stores, AssetQuery(sort=AssetSort.SHUFFLE, seed=seed)) for seed in (1, 1, 2, SEED_MAX)]
+    assert orders[0] == orders[1]
+    assert len({tuple(order) for order in [*orders, ids, ids[::-1]]}) == 5, "each seed has another order"
+    assert all(sorted(order) == sorted(ids) for order in orders)
+    pages = [
+        await stores.assets.list(AssetQuery(sort=AssetSort.SHUFFLE, seed=1, limit=15, offset=offset))
+        for offset in (0, 15, 30)
+    ]
+    assert [asset.id for page in pages for asset in page.assets] == orders[0]
+    await stores.assets.delete(ids[7], now_ms=2)
+    assert await listed(stores, AssetQuery(sort=AssetSort.SHUFFLE, seed=1)) == [
+        each for each in orders[0] if each != ids[7]
+    ]
+    assert await listed(stores, AssetQuery(AssetFilter(is_deleted=True))) == [ids[7]]
+
+
+async def test_a_list_counts_the_near_duplicates_of_each_asset(stores: Stores) -> None:
+    look = ImageAnalysis("", None, 40, 30, dhash=b"\1" * 32, colours=b"\1" * 12)
+    one, two, gone = [await stores.complete(name, look) for name in ("one", "two", "gone")]
+    other = await stores.complete("other", ANALYSIS)
+    await stores.complete("one", look, owner="ben")
+    await stores.assets.delete(gone, now_ms=3000)
+    page = await stores.assets.list(AssetQuery())
+    assert page.near_duplicate_counts == {one: 1, two: 1, other: 0}
 
 
 async def test_a_job_is_claimed_once_and_completed(stores: Stores) -> None:
@@ -219,7 +290,7 @@ async def test_many_checksums_are_found_with_one_call(stores: Stores) -> None:
 async def test_text_with_nul_finds_nothing_and_can_be_stored(stores: Stores) -> None:
     assert await stores.assets.get("\0") is None
     assert await stores.assets.get_embeddings(["\0"]) == {}
-    assert await stores.assets.list(AssetQuery(tag_id="\0")) is not None
+    assert await stores.assets.list(AssetQuery(AssetFilter(tag_id="\0"))) is not None
     asset_id = await stores.complete("a", ImageAnalysis("nul \0 inside", None, 1, 1))
     assert (await stores.assets.get_embeddings([asset_id]))[asset_id].state is EmbeddingState.READY
 
@@ -308,7 +379,7 @@ async def test_candidates_are_live_assets_of_the_owner_that_match_the_filter(sto
         AssetFilter(created_from_ms=1000, created_before_ms=1001),
     ):
         found = await candidates(stores, unit(1, 0), "cat", asset_filter)
-        assert [each.text.normalized for each in found] == ["catone"]
+        assert [each.text.normalized for each in found] == ["catone\nt"], "the words of its text and of its tag"
     for asset_filter in (
         AssetFilter(mime="image/png"),
         AssetFilter(created_from_ms=1001),
@@ -333,14 +404,14 @@ async def test_candidates_include_the_nearest_vectors(stores: Stores) -> None:
 
 async def test_a_text_that_only_one_of_two_models_knows_has_that_models_cosine(stores: Stores) -> None:
     """Also if only that model knows the query."""
-    first, second = math.sqrt(E5_WEIGHT), math.sqrt(1 - E5_WEIGHT)
+    first, second = math.sqrt(USE_WEIGHT), math.sqrt(1 - USE_WEIGHT)
     alone = 1 / first
     model = EmbeddingModel("m", 4)
     await stores.jobs.release_stale(model, now_ms=1)
     await stores.complete("a", ImageAnalysis("known to both", struct.pack("<4f", first, 0, 0, second), 1, 1))
     await stores.complete("b", ImageAnalysis("to the first", struct.pack("<4f", alone * 0.6, alone * 0.8, 0, 0), 1, 1))
     for query, cosines in (
-        ((first, 0, second, 0), [E5_WEIGHT, 0.6]),  # the weighted mean of both models; the cosine of one
+        ((first, 0, second, 0), [USE_WEIGHT, 0.6]),  # the weighted mean of both models; the cosine of one
         ((alone, 0, 0, 0), [1.0, 0.6]),
     ):
         found = await find_candidates(stores, Vectors(struct.pack("<4f", *query), None), model)
@@ -348,7 +419,7 @@ async def test_a_text_that_only_one_of_two_models_knows_has_that_models_cosine(s
 
 
 async def test_texts_that_both_models_know_are_not_crowded_out_if_only_one_knows_the_query(stores: Stores) -> None:
-    first, second, alone = math.sqrt(E5_WEIGHT), math.sqrt(1 - E5_WEIGHT), 1 / math.sqrt(E5_WEIGHT)
+    first, second, alone = math.sqrt(USE_WEIGHT), math.sqrt(1 - USE_WEIGHT), 1 / math.sqrt(USE_WEIGHT)
     model = EmbeddingModel("m", 4)
     await stores.jobs.release_stale(model, now_ms=1)
     for number in range(100):

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from sploot_server.config import Config
 from sploot_server.http.routes.batch import BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, CHECKS_MAX
-from sploot_server.storage.blobs.files import FileUploadSink
+from sploot_server.storage.blobs.files import STORE_ID, FileUploadSink
 from toy_library import ServerProcess, picture
 
 BOUNDARY = "b0undary-of-this-test"
@@ -126,7 +126,7 @@ async def test_nothing_is_stored_of_a_truncated_bundle(client: httpx.AsyncClient
     response = await client.post("/api/upload/bundle", content=body, headers=FORM)
     assert (response.status_code, response.json()["success"]) == (400, False)
     assert (await client.get("/api/assets")).json()["pagination"]["total"] == 0
-    assert [path for path in config.data.rglob("*") if path.is_file() and path.parent.name != "library"] == []
+    assert [path.name for path in (config.data / "blobs").rglob("*") if path.is_file()] == [STORE_ID]
 
 
 def test_nothing_is_stored_of_a_bundle_whose_connection_breaks(start: Callable[..., ServerProcess]) -> None:

@@ -16,7 +16,7 @@ import s3
 from hypothesis import given
 from hypothesis import strategies as st
 from sploot_server.config import ConfigError
-from sploot_server.domain.entities import BackendUnavailable
+from sploot_server.domain.entities import BackendUnavailable, OriginalMissing
 from sploot_server.domain.sniff import SNIFF_BYTES
 from sploot_server.http.range_response import RangeNotSatisfiable, parse_range
 from sploot_server.storage.blobs.files import BUFFER_BYTES, BlobStore, FileBlobs
@@ -112,7 +112,7 @@ async def test_an_upload_that_was_not_committed_leaves_nothing(blobs: BlobStore,
             await upload.flush_if_full()
             raise OSError("connection lost")
     assert list((tmp_path / "incoming").iterdir()) == []
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(OriginalMissing):
         await read(blobs, upload.checksum, 0, 1)
 
 
@@ -120,7 +120,7 @@ async def test_removing_a_blob_is_idempotent(blobs: BlobStore) -> None:
     checksum = await store(blobs, b"abc")
     await blobs.remove(checksum)
     await blobs.remove(checksum)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(OriginalMissing):
         await read(blobs, checksum, 0, 3)
     await store(blobs, b"abc")
     assert await read(blobs, checksum, 0, 3) == b"abc"

@@ -15,56 +15,14 @@ import pytest
 from PIL import Image
 from sploot_server.inference.clip import ClipImageEncoder, ClipTextEncoder
 from sploot_server.inference.clip_manifest import ClipManifest, ModelUnusable, check_model
+from tiny_models import COLOURS, MANIFEST, save_model
 from toy_library import ServerProcess
-
-onnx = pytest.importorskip("onnx", reason="the package `onnx` creates the graphs of these tests")
-tokenizers = pytest.importorskip("tokenizers", reason="the extra `clip` installs `tokenizers`")
-
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402 - only if it is installed
-
-COLOURS = {"red": (220, 20, 30), "green": (20, 200, 40), "blue": (10, 30, 230)}
-WORDS = ["[pad]", "[unk]", "a", "picture", *COLOURS]
-MANIFEST: dict[str, Any] = {
-    "name": "colours",
-    "dim": 3,
-    "normalise": True,
-    "cosines": [0.6, 1.0],
-    "image": {"size": [16, 16], "mean": [0, 0, 0], "std": [1, 1, 1], "input": "pixels", "output": "colour"},
-    "text": {"context": 8, "pad": 0, "input": "ids", "mask": None, "output": "colour"},
-}
-
-
-def save_graph(path: Path, nodes: list[Any], graph_input: Any, constants: dict[str, np.ndarray]) -> None:
-    output = helper.make_tensor_value_info("colour", TensorProto.FLOAT, [1, 3])
-    initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    graph = helper.make_graph(nodes, "g", [graph_input], [output], initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path)
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """Create a model that maps images to their mean colour and texts to the mean of the colours they name."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "manifest.json").write_text(json.dumps(MANIFEST))
-    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, 16, 16])
-    save_graph(
-        folder / "visual.onnx",
-        [helper.make_node("ReduceMean", ["pixels"], ["colour"], axes=[2, 3], keepdims=0)],
-        pixels,
-        {},
-    )
-    colours = np.full((len(WORDS), 3), 0.01, np.float32)
-    colours[-len(COLOURS) :] = np.array(list(COLOURS.values()), np.float32) / 255
-    ids = helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 8])
-    lookup = helper.make_node("Gather", ["colours", "ids"], ["each"])
-    mean = helper.make_node("ReduceMean", ["each"], ["colour"], axes=[1], keepdims=0)
-    save_graph(folder / "textual.onnx", [lookup, mean], ids, {"colours": colours})
-    vocabulary = {word: number for number, word in enumerate(WORDS)}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[unk]"))
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
+    folder = save_model(tmp_path / "model")
     # The first session of a process sets a processor flag of its thread (onnx_options.py), so it gets a thread here.
     with ThreadPoolExecutor(1) as executor:
         executor.submit(ClipImageEncoder, folder).result()

@@ -1,5 +1,7 @@
 """The compose file without containers: its commands, its environment and its health checks are executed."""
 
+import ipaddress
+import os
 import re
 import shlex
 import subprocess
@@ -18,7 +20,8 @@ from toy_library import COMMAND, ServerProcess
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 TEXT = (DOCS / "compose.yaml").read_text()
-SERVICES: Mapping[str, Any] = yaml.safe_load(TEXT)["services"]
+FILE: Mapping[str, Any] = yaml.safe_load(TEXT)
+SERVICES: Mapping[str, Any] = FILE["services"]
 TYPED = re.findall(r"podman compose run --rm server (.+)", TEXT)
 CONTAINERFILE = (DOCS / "Containerfile").read_text()
 
@@ -33,8 +36,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
         "SPLOOT_SERVER_BLOBS": s3.new_prefix(),
         "SPLOOT_SERVER_EVENTS": redis.url,
     }
-    for name in SERVICES["server"]["environment"]:
-        monkeypatch.setenv(name, real.pop(name))
+    for name, text in SERVICES["server"]["environment"].items():
+        monkeypatch.setenv(name, real.pop(name, text))
     assert not real, "the file lacks these variables"
     yield
     redis.kill()
@@ -67,11 +70,22 @@ def test_the_token_created_by_the_commands_in_the_file_is_valid_on_every_server(
 
 
 @pytest.mark.usefixtures("environment")
-def test_the_command_of_the_worker_service_starts_a_worker() -> None:
-    process = subprocess.Popen([*COMMAND, *SERVICES["worker"]["command"]], stderr=subprocess.PIPE, text=True)
+def test_the_worker_service_starts_a_worker_and_its_health_check_passes(tmp_path: Path) -> None:
+    beat = str(tmp_path / "heartbeat")
+    command = [word.replace("/tmp/heartbeat", beat) for word in SERVICES["worker"]["command"]]
+    probe = SERVICES["worker"]["healthcheck"]["test"]
+    assert probe[:2] == ["CMD", "python"]
+    checked = [sys.executable, *(each.replace("/tmp/heartbeat", beat) for each in probe[2:])]
+    assert subprocess.run(checked, check=False, stderr=subprocess.DEVNULL).returncode != 0
+    process = subprocess.Popen([*COMMAND, *command], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
         assert any('"worker started"' in line for line in process.stderr)
+        while not Path(beat).exists():
+            assert process.poll() is None
+        assert subprocess.run(checked, check=False).returncode == 0
+        os.utime(beat, (0, 0))  # the worker hangs
+        assert subprocess.run(checked, check=False).returncode != 0
         process.terminate()
         assert process.wait(timeout=30) == 0
     finally:
@@ -89,6 +103,35 @@ def test_the_files_named_in_the_compose_file_exist() -> None:
     assert 'CMD ["--data", "/data", "--host", "0.0.0.0"]' in CONTAINERFILE
     extras = set(re.findall(r"/src\[(.+?)\]", CONTAINERFILE)[0].split(","))
     assert extras == {"local", "scale", "heif"}
+
+
+def test_every_service_that_another_one_names_exists_and_the_volumes_are_declared() -> None:
+    for service in SERVICES.values():
+        for other, condition in service.get("depends_on", {}).items():
+            assert other in SERVICES
+            if condition["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[other], other
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            assert (DOCS / source).exists() if source.startswith(".") else source in FILE["volumes"], volume
+
+
+def test_the_servers_trust_the_address_of_the_balancer_and_of_no_other_service() -> None:
+    [network] = FILE["networks"]["default"]["ipam"]["config"]
+    balancer = SERVICES["balancer"]["networks"]["default"]["ipv4_address"]
+    assert SERVICES["server"]["environment"]["SPLOOT_SERVER_TRUSTED_PROXIES"] == balancer
+    assert ipaddress.ip_address(balancer) in ipaddress.ip_network(network["subnet"])
+    assert ipaddress.ip_address(balancer) not in ipaddress.ip_network(network["ip_range"]), "another service may get it"
+
+
+def test_the_balancer_forwards_to_the_port_of_the_servers_and_hides_the_metrics() -> None:
+    text = (DOCS / "Caddyfile").read_text()
+    assert text.count("{") == text.count("}")
+    [(service, port)] = re.findall(r"dynamic a (\w+) (\d+)", text)
+    assert service in SERVICES
+    assert f"EXPOSE {port}" in CONTAINERFILE
+    assert re.search(r"@metrics path /metrics\s+respond @metrics 404", text)
+    assert set(re.findall(r"\{\$(\w+)\}", text)) == set(SERVICES["balancer"]["environment"])
 
 
 def test_the_file_contains_no_password() -> None:

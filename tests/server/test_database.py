@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sploot_server.storage.interfaces import DatabaseError
-from sploot_server.storage.sqlite.database import Database
+from sploot_server.storage.sqlite.database import READERS_MAX, Database
 
 INSERT = "INSERT INTO tags (id, name, folded_name, created_at) VALUES (?, ?, ?, 0)"
 
@@ -46,6 +46,20 @@ async def test_writes_queued_during_a_commit_are_committed_together(database: Da
     await asyncio.gather(first, *others)
     assert len(commits) == 2
     assert len(await database.read(names)) == 50
+
+
+async def test_a_read_does_not_wait_for_the_long_reads_of_others(database: Database) -> None:
+    """It also sees each completed write, on whichever connection it runs."""
+    released = threading.Event()
+    long = [asyncio.create_task(database.read(lambda _: released.wait(20))) for _ in range(READERS_MAX - 1)]
+    try:
+        for number in range(3):
+            await database.write(add(str(number)))
+            assert len(await database.read(names)) == number + 1
+        assert not any(each.done() for each in long)
+    finally:
+        released.set()
+    assert await asyncio.gather(*long) == [True] * (READERS_MAX - 1)
 
 
 async def test_a_failing_operation_undoes_only_itself(database: Database) -> None:

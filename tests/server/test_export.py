@@ -77,16 +77,13 @@ class OpenLibrary:
         while await self.queue.run_once():
             pass
         found = []
-        async for content in self.library.iter_assets():
-            asset = content.asset
-            if not content.is_deleted:
+        async for asset in self.library.iter_assets():
+            if asset.deleted_at_ms is None:
                 async with self.library.local_file(asset) as file:
                     data = file.read_bytes()
                 names = [tag.name for tag in asset.tags]
                 times = (asset.created_at_ms, asset.updated_at_ms)
-                found.append(
-                    (asset.id, asset.checksum, asset.filename, names, asset.favorite, times, content.text, data)
-                )
+                found.append((asset.id, asset.checksum, asset.filename, names, asset.favorite, times, asset.text, data))
         return sorted(found)
 
 

@@ -10,7 +10,7 @@ import pytest
 from sploot_server.app import create_app
 from sploot_server.config import Config
 from sploot_server.domain import image_formats
-from sploot_server.domain.image_formats import filename_words, is_readable
+from sploot_server.domain.image_formats import filename_words, is_readable, readable_types
 from toy_library import FakeEmbedder, ServerProcess
 
 HEIC = (Path(__file__).parent / "data" / "elephant.heic").read_bytes()  # an own image with the text PURPLE ELEPHANT
@@ -62,10 +62,25 @@ async def test_a_video_with_a_generated_name_is_stored(video_library: httpx.Asyn
     assert (await completed(video_library, video))["embeddingStatus"] == "ready"
 
 
-async def test_videos_and_heic_images_are_refused_by_default(client: httpx.AsyncClient) -> None:
+async def test_videos_and_heic_images_are_refused_unless_configured(client: httpx.AsyncClient) -> None:
     for data in (VIDEO, HEIC):
         response = await client.post("/api/upload", files={"file": ("a", data)})
         assert (response.status_code, "Use JPEG, PNG, WebP, or GIF" in response.json()["error"]) == (400, True)
+
+
+def test_a_server_accepts_by_default_what_it_can_decode(start: Callable[..., ServerProcess]) -> None:
+    with start().client() as client:
+        assert client.get("/api/upload").json()["limits"]["allowedTypes"] == list(readable_types())
+
+
+def test_avif_and_heic_images_are_readable_if_their_decoder_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_formats, "HAS_AVIF", True)
+    monkeypatch.setattr(image_formats, "HAS_HEIF", True)
+    with_decoders = readable_types()
+    assert {"image/avif", "image/heic", "image/heif"} <= set(with_decoders)
+    monkeypatch.setattr(image_formats, "HAS_AVIF", False)
+    monkeypatch.setattr(image_formats, "HAS_HEIF", False)
+    assert readable_types() == ("image/jpeg", "image/png", "image/webp", "image/gif")
 
 
 async def test_without_a_decoder_a_heic_image_is_found_by_its_file_name(

@@ -7,7 +7,7 @@ import asyncpg
 import postgres
 import pytest
 from sploot_server.auth.accounts import AccountStore
-from sploot_server.domain.entities import AssetQuery
+from sploot_server.domain.asset_query import AssetQuery
 from sploot_server.storage.interfaces import DatabaseError
 from sploot_server.storage.postgres import database as in_postgres
 from sploot_server.storage.postgres.assets import PostgresAssets
@@ -32,7 +32,8 @@ VALUES = {"one": "1" * 64, "two": "2" * 64}
 # Rebuilds a table that others reference. With foreign keys on, DROP TABLE would delete its users' tokens.
 NEXT_SQLITE = """
     CREATE TABLE users_rebuilt (
-      id TEXT PRIMARY KEY, name TEXT NOT NULL, folded_name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL, email TEXT
+      id TEXT PRIMARY KEY, name TEXT NOT NULL, folded_name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL,
+      quota_bytes INTEGER, email TEXT
     ) STRICT, WITHOUT ROWID;
     INSERT INTO users_rebuilt (id, name, folded_name, created_at) SELECT id, name, folded_name, created_at FROM users;
     DROP TABLE users;

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sploot_server.domain.entities import InvalidInput
-from sploot_server.http.multipart import TAGS_BYTES_MAX, UploadForm, parse_tags
+from sploot_server.http.multipart import FIELD_BYTES_MAX, UploadForm, parse_tags
 
 BOUNDARY = "b0undary-of-this-test"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -86,7 +86,7 @@ def test_a_boundary_that_is_too_long_is_rejected() -> None:
 
 def test_endless_tags_are_rejected() -> None:
     with pytest.raises(InvalidInput, match="tags are larger than"):
-        parse(tags_part(b"x" * (TAGS_BYTES_MAX + 1)))
+        parse(tags_part(b"x" * (FIELD_BYTES_MAX + 1)))
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,12 @@ from sploot_server import __version__
 from sploot_server.app import create_app
 from sploot_server.config import Config
 from sploot_server.domain.entities import EmbeddingState
+from sploot_server.http.authentication import PAGE_PATHS
 from sploot_server.http.openapi import PATH, document
 from sploot_server.http.push.endpoints import SSE_PATH
 from sploot_server.http.routes.batch import BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, CHECKS_MAX
 from sploot_server.http.routes.embeddings import STATUS_IDS_MAX
+from sploot_server.http.routes.library_view import IDS_MAX
 from sploot_server.http.routes.local_import import UPLOAD_BY_PATH_FILES_MAX
 from sploot_server.http.routes.search import OFFSET_MAX, QUERY_CHARS_MAX
 from sploot_server.http.tus.headers import PATH as RESUMABLE
@@ -31,8 +33,8 @@ from toy_library import FakeEmbedder, ServerProcess, picture
 
 EXAMPLES = int(os.environ.get("SPLOOT_TEST_EXAMPLES", "12"))
 UPLOAD_BY_PATH = "/api/upload/files"  # exists on Unix sockets only
-OTHER_PROTOCOLS = (RESUMABLE, "/metrics", "/api/health/live", "/api/health/ready")
-"""Prefixes of paths specified elsewhere: by tus, Prometheus and the orchestrator."""
+OTHER_PROTOCOLS = (RESUMABLE, "/metrics", "/api/health/live", "/api/health/ready", "/v1/", "/static/")
+"""Prefixes of paths specified elsewhere: by tus, Prometheus, the orchestrator and the page."""
 
 schema: Any = schemathesis.openapi.from_dict(document()).exclude(path=[SSE_PATH, UPLOAD_BY_PATH])
 CHECKS = [
@@ -50,7 +52,7 @@ async def test_the_document_lists_exactly_the_routes(config: Config, embedder: F
         served = {
             (route.path, method.lower())
             for route in app.routes
-            if isinstance(route, Route) and not route.path.startswith(OTHER_PROTOCOLS)
+            if isinstance(route, Route) and not route.path.startswith(OTHER_PROTOCOLS) and route.path not in PAGE_PATHS
             for method in (route.methods or set()) - {"HEAD"}
         }
     methods = {"get", "post", "put", "patch", "delete"}
@@ -69,6 +71,7 @@ def test_the_document_states_the_version_and_the_limits_of_the_code() -> None:
     }
     assert limits == {
         ("CheckBatchRequest", "checksums"): CHECKS_MAX,
+        ("ChangesRequest", "ids"): IDS_MAX,
         ("StatusesRequest", "assetIds"): STATUS_IDS_MAX,
         ("UploadByPathRequest", "files"): UPLOAD_BY_PATH_FILES_MAX,
         ("SearchRequest", "query"): QUERY_CHARS_MAX,

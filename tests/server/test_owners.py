@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from sploot_server.config import Config
+from sploot_server.domain.asset_query import AssetFilter, AssetQuery
 from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis, Vectors
-from sploot_server.domain.entities import AssetQuery, NewAsset, NotFound, new_id
+from sploot_server.domain.entities import NewAsset, NotFound, new_id
 from sploot_server.domain.text_match import trigrams
 from sploot_server.http.push.subscriptions import Subscriber, Update
 from sploot_server.library.embedding_jobs import EmbeddingQueue
@@ -15,7 +16,6 @@ from sploot_server.library.service import Library, now_ms
 from sploot_server.library.thumbnails import Thumbnails
 from sploot_server.pubsub.broker import Broker
 from sploot_server.storage.blobs.files import FileBlobs
-from sploot_server.storage.interfaces import AssetFilter
 from sploot_server.storage.sqlite.assets import SqliteAssets
 from sploot_server.storage.sqlite.database import Database
 from sploot_server.storage.sqlite.jobs import SqliteJobs
@@ -85,7 +85,7 @@ async def test_a_tag_of_another_owner_cannot_be_given_by_its_id(database: Databa
     tag = (await anna.add(new("secret plans"), now_ms=1)).asset.tags[0]
     asset = (await ben.add(new(), now_ms=1)).asset
     assert await ben.add_tags(asset.id, names=[], tag_ids=[tag.id], now_ms=2) == []
-    assert (await ben.list(AssetQuery(tag_id=tag.id))).total == 0
+    assert (await ben.list(AssetQuery(AssetFilter(tag_id=tag.id)))).total == 0
 
 
 async def test_a_search_covers_one_owner_only(database: Database) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import postgres
 import pytest
+from sploot_server.domain.asset_query import AssetFilter
 from sploot_server.domain.embedding import EmbeddingModel, Vectors
-from sploot_server.storage.interfaces import AssetFilter, PreparedSearch
+from sploot_server.storage.interfaces import PreparedSearch
 from sploot_server.storage.postgres.database import PostgresDatabase, Transaction
 from sploot_server.storage.postgres.search import PostgresSearch
 from sploot_server.storage.postgres.search_index import TEXT_VECTOR_DIM
@@ -19,11 +20,11 @@ FILL = """
 """
 EMBED = """
     INSERT INTO embeddings (asset, state, queued_at, due_at, model, dim, text, completed_at, completion_seq)
-      SELECT row, 'ready', 1, 1, 'm', 768, '', row, row FROM assets
+      SELECT row, 'ready', 1, 1, 'm', 896, '', row, row FROM assets
 """
 VECTORS = """
     INSERT INTO vectors (asset, owner, text_vector) SELECT r, '', (
-      SELECT array_agg((random() - 0.5)::float4) FROM generate_series(1, 768) WHERE r > 0)::vector
+      SELECT array_agg((random() - 0.5)::float4) FROM generate_series(1, 896) WHERE r > 0)::vector
     FROM generate_series(1, 1500) r
 """
 
@@ -56,7 +57,7 @@ async def test_the_nearest_vectors_are_found_by_the_hnsw_index(statements: State
     await PostgresSearch(database).find_candidates(
         PreparedSearch(AssetFilter(), 50, []), Vectors(bytes(4 * TEXT_VECTOR_DIM), None), MODEL
     )
-    [(statement, values)] = [each for each in statements if "<#> $8::float4[]::halfvec" in each[0]]
+    [(statement, values)] = [each for each in statements if "<#> $2::float4[]::halfvec" in each[0]]
     async with database.transaction() as transaction:
         [row] = await transaction.fetch(f"EXPLAIN (FORMAT JSON) {statement}", *values)
     await database.close()

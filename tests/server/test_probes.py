@@ -2,12 +2,16 @@
 
 import asyncio
 import shutil
+from dataclasses import replace
 
 import httpx
 import promtool
 from prometheus_client.parser import text_string_to_metric_families
+from sploot_server.app import create_app
 from sploot_server.config import Config
-from sploot_server.http.metrics import BUCKETS_S, Metrics
+from sploot_server.http.metrics import CurrentState, Metrics
+from sploot_server.library.embedding_jobs import JOBS_PER_THREAD
+from sploot_server.measurements import BUCKETS_S, LIMITS
 from toy_library import FakeEmbedder, picture
 
 
@@ -85,7 +89,7 @@ def test_a_time_is_counted_in_the_bucket_that_includes_it() -> None:
         metrics.record_request("GET", "/x", 200, took_s)
     counts = [
         sample.value
-        for family in text_string_to_metric_families(metrics.render({}, 0).decode())
+        for family in text_string_to_metric_families(metrics.render(CurrentState()).decode())
         for sample in family.samples
         if sample.name.endswith("_bucket") and sample.labels["route"] == "/x"
     ]
@@ -95,4 +99,40 @@ def test_a_time_is_counted_in_the_bucket_that_includes_it() -> None:
 def test_two_servers_in_one_process_count_separately() -> None:
     busy, idle = Metrics(), Metrics()
     busy.record_request("GET", "/x", 200, 0.1)
-    assert (b"/x" in busy.render({}, 0), b"/x" in idle.render({}, 0)) == (True, False)
+    assert (b"/x" in busy.render(CurrentState()), b"/x" in idle.render(CurrentState())) == (True, False)
+
+
+async def test_the_age_of_the_oldest_job_and_the_disk_are_measured(
+    config: Config, client: httpx.AsyncClient, embedder: FakeEmbedder
+) -> None:
+    before = await values(client)
+    assert (before["sploot_server_oldest_job_seconds[]"], before["sploot_server_workers[]"]) == (0, 1)
+    usage = shutil.disk_usage(config.data)
+    assert before["sploot_server_disk_size_bytes['data']"] == usage.total
+    assert 0 < before["sploot_server_disk_free_bytes['data']"] <= usage.total
+    embedder.hold = asyncio.Event()
+    for number in range(embedder.threads * JOBS_PER_THREAD + 1):  # one more than a claim
+        files = {"file": ("a.jpg", picture(f"cat {number}"), "image/jpeg")}
+        await client.post("/api/upload", files=files)
+    first = (await values(client))["sploot_server_oldest_job_seconds[]"]
+    assert (await values(client))["sploot_server_oldest_job_seconds[]"] >= first > 0
+    embedder.hold.set()
+
+
+async def test_a_refusal_is_counted_by_the_name_of_its_limit(config: Config, embedder: FakeEmbedder) -> None:
+    config.data.mkdir()
+    async with (
+        create_app(replace(config, requests_max=0), embedder) as app,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
+    ):
+        assert (await client.get("/api/assets")).status_code == 503
+        seen = await values(client)
+        assert seen["sploot_server_limit_hits_total['requests']"] == 1
+        others = [seen[f"sploot_server_limit_hits_total['{limit}']"] for limit in LIMITS if limit != "requests"]
+        assert others == [0] * len(others)
+
+
+async def test_metrics_tell_which_backend_is_down(client: httpx.AsyncClient, config: Config) -> None:
+    shutil.rmtree(config.data / "incoming")
+    seen = await values(client)
+    assert [seen[f"sploot_server_backend_up['{each}']"] for each in ("database", "blobs")] == [1, 0]

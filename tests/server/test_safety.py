@@ -94,6 +94,34 @@ async def test_a_second_request_on_a_connection_has_the_same_timeout(quick: Conf
     assert b"HTTP/1.1 408 " in answers
 
 
+async def test_headers_that_arrive_in_one_piece_are_measured_too(config: Config, tmp_path: Path) -> None:
+    head = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n" + b"a: b\r\n" * 15_000 + b"\r\n"
+    assert 64 * 1024 < len(head) < 200_000
+    async with served(replace(config, uds=tmp_path / "s", header_bytes_max=16 * 1024)) as path:
+        assert (await response_to(path, head)).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("name", [b"Host", b"Authorization"])
+async def test_two_hosts_or_two_tokens_are_rejected(config: Config, tmp_path: Path, name: bytes) -> None:
+    request = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n%b: a\r\n%b: b\r\n\r\n" % (name, name)
+    async with served(replace(config, uds=tmp_path / "s")) as path:
+        assert (await response_to(path, request)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_no_response_redirects_to_the_host_that_was_named(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/s/x/", headers={"host": "127.0.0.1"})
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
+
+
+async def test_no_response_is_taken_for_another_type_or_shown_by_other_websites(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/api/assets")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    sent = await client.post("/api/upload", files={"file": ("a.jpg", picture("x"), "image/jpeg")})
+    original = await client.get(f"/api/assets/{sent.json()['asset']['id']}/original")
+    assert original.headers["cross-origin-resource-policy"] == "same-origin"
+    assert original.headers.get_list("x-content-type-options") == ["nosniff"]
+
+
 @pytest.mark.parametrize(
     "head", [b"GET /%b HTTP/1.1\r\n\r\n" % (b"a" * 200_000), b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 40_000]
 )
@@ -111,18 +139,41 @@ async def test_bytes_that_are_not_http_are_rejected_with_json(config: Config, tm
     assert b'{"success": false' in answer
 
 
-async def test_a_connection_over_the_limit_gets_503_and_the_others_stay_usable(quick: Config) -> None:
+REQUEST = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+SLOW_REQUEST = b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+"""The server answers `100 Continue` when it waits for the body."""
+
+
+async def test_a_new_connection_takes_the_place_of_the_longest_idle_one(quick: Config) -> None:
     async with served(replace(quick, header_timeout_s=LIMIT_S)) as path, contextlib.AsyncExitStack() as stack:
-        connections = [await asyncio.open_unix_connection(path) for _ in range(3)]
-        for _, writer in connections:
+
+        async def connect(request: bytes) -> asyncio.StreamReader:
+            reader, writer = await asyncio.open_unix_connection(path)
             stack.callback(writer.close)
-        reader, writer = connections[0]
-        request = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        writer.write(request)
-        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")  # so the server has accepted all three
-        assert (await response_to(path, b"")).startswith(b"HTTP/1.1 503 ")
-        connections[1][1].write(request)
-        assert (await connections[1][0].readline()).startswith(b"HTTP/1.1 200 ")
+            writer.write(request)
+            return reader
+
+        async with asyncio.timeout(LIMIT_S):
+            busy = await connect(SLOW_REQUEST)
+            assert await busy.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            silent, recent = await connect(b""), await connect(REQUEST)
+            assert (await recent.readline()).startswith(b"HTTP/1.1 200 ")  # so the server has accepted all three
+            newest = await connect(REQUEST)
+            assert (await newest.readline()).startswith(b"HTTP/1.1 200 ")
+            assert await silent.read() == b""
+            assert not busy.at_eof()
+            assert not recent.at_eof()
+
+
+async def test_a_connection_over_the_limit_gets_503_while_all_others_have_requests(quick: Config) -> None:
+    async with served(quick) as path, contextlib.AsyncExitStack() as stack:
+        async with asyncio.timeout(LIMIT_S):
+            for _ in range(3):
+                reader, writer = await asyncio.open_unix_connection(path)
+                stack.callback(writer.close)
+                writer.write(SLOW_REQUEST)
+                assert (await reader.readline()).startswith(b"HTTP/1.1 100 ")
+            assert (await response_to(path, b"")).startswith(b"HTTP/1.1 503 ")
 
 
 async def test_one_address_cannot_use_all_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from sploot_server.domain.asset_query import AssetFilter
 from sploot_server.domain.embedding import Vectors
 from sploot_server.library.search import Search
-from sploot_server.storage.interfaces import AssetFilter, PreparedSearch
+from sploot_server.storage.interfaces import PreparedSearch
 from sploot_server.storage.sqlite.database import Database
 from sploot_server.storage.sqlite.search import SqliteSearch
 from toy_library import FakeEmbedder

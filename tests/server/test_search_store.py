@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from sploot_server.domain.asset_query import AssetFilter
 from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis, Vectors
 from sploot_server.domain.entities import NewAsset, new_id
 from sploot_server.domain.text_match import normalize, trigrams
-from sploot_server.storage.interfaces import AssetFilter, Candidate
+from sploot_server.storage.interfaces import Candidate
 from sploot_server.storage.sqlite import search as module
 from sploot_server.storage.sqlite.assets import SqliteAssets
 from sploot_server.storage.sqlite.database import Database
@@ -37,7 +38,7 @@ class SearchHarness:
         self, text: str, *, owner: str = "", image_vector: bytes | None = None, model: EmbeddingModel = MODEL
     ) -> str:
         self._count += 1
-        new = NewAsset(new_id(), f"{self._count:064x}", "x.jpg", "image/jpeg", 9, [])
+        new = NewAsset(new_id(), f"{self._count:064x}", f"{self._count:012x}.jpg", "image/jpeg", 9, [])
         asset = (await SqliteAssets(self.database, owner).add(new, now_ms=self._count)).asset
         (job,) = await self._jobs.claim(1, now_ms=self._count)
         analysis = ImageAnalysis(text, vector(text) if text else None, 1, 1, image_vector, dhash(text))
@@ -148,11 +149,13 @@ async def test_vectors_of_another_model_are_not_compared(harness: SearchHarness)
 async def test_no_search_scans_a_whole_table(harness: SearchHarness) -> None:
     statements: list[str] = []
     await harness.add("walrus sleeps")
-    connection = harness.database._read_connection
-    connection.set_trace_callback(statements.append)
+    readers = list(harness.database._idle_connections.queue)
+    for connection in readers:
+        connection.set_trace_callback(statements.append)
     await harness.candidates(Vectors(vector("walrus"), None), trigrams(["walrus"]))
     await harness.search.get_hits([1])
-    connection.set_trace_callback(None)
+    for connection in readers:
+        connection.set_trace_callback(None)
     own = [each for each in statements if each.startswith("SELECT")]  # not the internal statements of FTS5
     assert len(own) >= 5
     for statement in own:

@@ -9,10 +9,14 @@ import stat
 import subprocess
 import threading
 from collections.abc import Callable
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import httpx
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from sploot_server.cli import EXTRA_MODULES
 from toy_library import COMMAND, ServerProcess, picture
 
 Start = Callable[..., ServerProcess]
@@ -97,7 +101,7 @@ def test_a_new_server_waits_for_the_stopping_one(start: Start) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--host", "0.0.0.0", "--port", "0"], "no valid token exists"),
+        (["--host", "0.0.0.0", "--port", "0"], "no user exists"),
         (["--database", "postgresql://nobody@127.0.0.1:1/x"], "The database cannot be reached"),
         (["--host", "0.0.0.0", "--trusted-proxies", "*"], "list the addresses of the proxies"),
         (["--port", "70000"], "--port 70000 is not a port"),
@@ -140,6 +144,16 @@ def test_without_the_extra_the_error_names_the_package_to_install(tmp_path: Path
     )
 
 
+def test_every_module_required_at_start_belongs_to_the_extra() -> None:
+    declared = {
+        canonicalize_name(requirement.name)
+        for requirement in map(Requirement, requires("sploot") or ())
+        if requirement.marker is not None and requirement.marker.evaluate({"extra": "local"})
+    }
+    distributions = packages_distributions()
+    assert all(declared & set(map(canonicalize_name, distributions[module])) for module in EXTRA_MODULES)
+
+
 def test_the_server_listens_on_a_loopback_port(start: Start) -> None:
     server = start(port=0)
     assert server.address.startswith("http://127.0.0.1:")
@@ -168,7 +182,7 @@ def test_sigkill_at_any_moment_loses_nothing_and_duplicates_nothing(start: Start
         assets = client.get("/api/assets?limit=1000").json()["assets"]
     expected = sorted(hashlib.sha256(data).hexdigest() for data in pictures)
     assert sorted(asset["checksum"] for asset in assets) == expected, f"seed {seed}"
-    files = sorted(path.name for path in (server.data / "blobs").rglob("*") if path.is_file())
+    files = sorted(path.name for path in (server.data / "blobs").glob("*/*"))
     assert files == expected, f"seed {seed}"
     assert list((server.data / "incoming").iterdir()) == []
 

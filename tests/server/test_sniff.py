@@ -3,13 +3,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sploot_server.domain.sniff import EXTENSIONS, FTYP_BRANDS, NON_VIDEO_BRANDS, SNIFF_BYTES, sniff
+from sploot_server.domain.sniff import BRANDS, EXTENSIONS, OTHER_BRANDS, SNIFF_BYTES, sniff
 
 from splootd.core import mime_sniff
 
 
 def box(brand: bytes) -> bytes:
-    return b"\0\0\0\x18ftyp" + brand + bytes(4)
+    return (b"\0\0\1\0ftyp" + brand + bytes(4))[:SNIFF_BYTES]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,38 @@ def test_other_content_is_not_an_image(head: bytes) -> None:
     assert sniff(head) is None
 
 
-@given(st.one_of(st.binary(max_size=SNIFF_BYTES), st.sampled_from([*FTYP_BRANDS, *NON_VIDEO_BRANDS, b"isom"]).map(box)))
+@pytest.mark.parametrize(
+    ("brands", "mime"),
+    [
+        (b"mif1\0\0\0\0mif1heicmiaf", "image/heic"),
+        (b"mif1\0\0\0\0mif1avifmiaf", "image/avif"),
+        (b"mif3avif", "image/avif"),
+        (b"mif3\0\0\0\0", "image/heif"),
+        (b"j2ki\0\0\0\0mif1j2ki", "image/heif"),
+        (b"jpeg\0\0\0\0mif1", "image/heif"),
+        (b"vvic\0\0\0\0mif1", "image/heif"),
+        (b"\0\0\0\0\0\0\0\0mif1heic", "image/heic"),
+        (b"msf1\0\0\0\0hevcmsf1", "image/heic"),
+        (b"xyz0\0\0\0\0isommp42", "video/mp4"),
+        (b"isom\0\0\2\0isomavif", "video/mp4"),
+        (b"xyz0\0\0\0\0xyz1", None),
+        (b"M4A \0\0\0\0isommp42", None),
+    ],
+)
+def test_compatible_brands_tell_images_from_videos(brands: bytes, mime: str | None) -> None:
+    head = (len(brands) + 8).to_bytes(4, "big") + b"ftyp" + brands
+    assert sniff(head + b"\0\0\0\x08free") == mime
+    assert (mime_sniff.sniff(head) or (None,))[0] == mime
+
+
+def test_both_sides_have_the_same_table_of_brands() -> None:
+    assert mime_sniff.BRANDS == BRANDS
+
+
+brand_lists = st.lists(st.sampled_from([*BRANDS, *OTHER_BRANDS, b"xyz0", bytes(4)]), min_size=1).map(b"".join)
+
+
+@given(st.one_of(st.binary(max_size=SNIFF_BYTES), brand_lists.map(box)))
 def test_the_daemon_detects_the_same_types(head: bytes) -> None:
     """The server accepts a file as the type that the daemon detected."""
     known = sniff(head)

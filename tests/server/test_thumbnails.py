@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from live_library import LiveLibrary, live_library
 from PIL import Image
+from toy_library import ServerProcess
 
 ORIENTATION, GPS = 0x0112, 0x8825
 ROTATED_90 = 6
@@ -102,3 +103,22 @@ async def test_a_decompression_bomb_is_refused_before_it_is_decoded(library: Liv
     asset_id = await upload(library, data.getvalue(), "image/png")
     response = await library.client.get(f"/api/assets/{asset_id}/thumbnail")
     assert response.status_code == 404
+
+
+@pytest.mark.models
+def test_the_wall_shows_an_analyzed_image_without_rendering_it(tmp_path: Path) -> None:
+    """The pass that reads an image leaves its thumbnail: upright, without metadata, in the size of the wall."""
+    server = ServerProcess(tmp_path / "library")
+    try:
+        with server.client() as client:
+            answer = client.post("/api/upload", files={"file": ("a.jpg", photo(800, 400), "image/jpeg")}).json()
+            asset_id = answer["asset"]["id"]
+            while client.post(f"/api/assets/{asset_id}/generate-embedding", timeout=60).status_code == 202:
+                pass
+            (kept,) = [file for file in (tmp_path / "library" / "thumbnails").rglob("*") if file.is_file()]
+            shown = client.get(f"/api/assets/{asset_id}/thumbnail?size=256").content
+    finally:
+        server.stop()
+    assert shown == kept.read_bytes()
+    image = Image.open(io.BytesIO(shown))
+    assert (image.format, image.size, len(image.getexif())) == ("WEBP", (128, 256), 0)

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from sploot_server.config import Config
+from sploot_server.domain.sniff import SNIFF_BYTES
 from sploot_server.http.tus import handlers
 from tus_fixtures import DATA, PATH, PLAIN, SHA256, begin, checksum, hyphenate, metadata, offset_of, patch, pieces
 
@@ -122,7 +123,7 @@ async def test_a_file_that_does_not_match_its_checksum_is_discarded(client: http
 
 async def test_an_unsupported_type_is_rejected_with_the_first_chunk(client: httpx.AsyncClient) -> None:
     url = await begin(client, length=1_000_000)
-    answer = await patch(client, url, 0, b"%PDF-1.7" + bytes(92))
+    answer = await patch(client, url, 0, b"%PDF-1.7".ljust(SNIFF_BYTES, b"\0"))
     assert answer.status_code == 400
     assert "File type not supported" in answer.json()["error"]
     assert (await patch(client, url, 0, b"x")).status_code == 404

@@ -54,3 +54,5 @@ def test_another_server_continues_the_upload_of_a_killed_one(
 def test_servers_without_a_shared_upload_dir_do_not_list_the_feature(serve: Callable[..., ServerProcess]) -> None:
     with serve("alone").client() as client:
         assert "resumable" not in features(client)
+        refused = client.post(PATH, headers={**PLAIN, "upload-length": str(len(DATA))})
+        assert refused.status_code == 404, "an upload must not begin that another server could not continue"

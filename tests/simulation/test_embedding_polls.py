@@ -1,4 +1,4 @@
-"""Ten minutes with ten thousand pending embeddings: the number of polls."""
+"""Four minutes with ten thousand pending embeddings: the number of polls."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,7 @@ from simulated_machine import World, simulate
 from splootd.core.item import State
 
 OUTSTANDING = 10_000
-MINUTES = 10
+MINUTES = 4
 
 
 async def outstanding(world: World) -> None:

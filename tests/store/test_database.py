@@ -12,7 +12,10 @@ from store_fixtures import Opener, insert, names
 
 from splootd.errors import StoreFailed
 from splootd.store import schema
+from splootd.store.connection import Connection
 from splootd.store.database import Database
+
+THREAD_END_S = 10.0
 
 
 async def test_a_write_is_on_the_disk_when_it_returns(database: Database) -> None:
@@ -173,6 +176,31 @@ async def test_closing_or_cancelling_interrupts_an_integrity_check(
         with pytest.raises(asyncio.CancelledError):
             await checking
         await database.write(insert("after"))
+
+
+async def test_a_check_that_is_cancelled_while_it_closes_does_not_keep_the_database_open(
+    tmp_path: Path, open_database: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon checks its database at the start, so a stop soon after it can cancel any step of the check."""
+    threads = set(threading.enumerate())
+    database, close = await open_database(tmp_path / "queue.db"), Connection.close
+
+    async def close_and_be_cancelled(connection: Connection) -> None:
+        checking.cancel()
+        await close(connection)
+
+    checking = asyncio.create_task(database.check_integrity())
+    with monkeypatch.context() as cancelling:
+        cancelling.setattr(Connection, "close", close_and_be_cancelled)
+        with pytest.raises(asyncio.CancelledError):
+            await checking
+    await database.close()
+    for thread in set(threading.enumerate()) - threads:  # one that goes on would keep the process from exiting
+        thread.join(THREAD_END_S)
+        assert not thread.is_alive()
+    reopened = await open_database(tmp_path / "queue.db")
+    assert reopened.was_clean_shutdown
+    await reopened.close()
 
 
 async def test_cancelled_callers_leave_no_transaction_open_and_roll_back_no_other_write(database: Database) -> None:

@@ -7,8 +7,8 @@ from store_fixtures import Store, source, version
 
 from splootd.core.error_code import ErrorCode
 from splootd.core.item import FoundFile, Item, Priority, State, Version, shard_for
+from splootd.store.accounts import open_account
 from splootd.store.enqueue import ENQUEUE_BATCH_MAX
-from splootd.store.ledger import get_or_create_server
 from splootd.store.rows import to_signed, to_unsigned
 from splootd.store.upsert import UpsertResult
 
@@ -244,9 +244,9 @@ async def test_a_path_is_stored_as_its_bytes(store: Store, path: bytes) -> None:
 
 async def test_each_server_has_its_own_items(store: Store) -> None:
     await store.new_in(State.READY, 1)
-    other = await get_or_create_server(store.database, "https://other.test")
+    other, _ = await open_account(store.database, "https://other.test")
     assert other != store.server_id
-    assert await get_or_create_server(store.database, "https://other.test") == other
+    assert await open_account(store.database, "https://other.test") == (other, None)
     elsewhere = type(store.import_store)(store.database, server_id=other, wake_signals=store.wake_signals)
     file = FoundFile(b"/memes/1.png", version(1))
     (result,) = await elsewhere.enqueue([file], source(), is_still_there=store.is_still_there, now=0.0)

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from store_fixtures import Store, open_store, source, version
 
+from splootd.core.error_code import ErrorCode
 from splootd.core.item import FoundFile, Priority, State
 from splootd.errors import RequestError
+from splootd.store.accounts import open_account
+from splootd.store.folders import FolderStore
 from splootd.store.upsert import UpsertResult
 
 
@@ -72,6 +75,20 @@ async def test_the_first_response_to_a_command_stays(store: Store) -> None:
     assert await store.idempotency_store.get_response("key") == "first"
 
 
+async def test_a_folder_counts_the_items_of_the_present_server(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "queue.db") as store:
+        folder = await store.folder_store.watch(b"/m", device=1, inode=2, priority=Priority.NORMAL, tags=[], now=0.0)
+        await store.put(b"/m/a", version(1), source(folder_id=folder.id), now=1.0)
+        other_id, _ = await open_account(store.database, "https://other.example")
+        other = FolderStore(store.database, server_id=other_id)
+        assert [each.items for each in await store.folder_store.folders()] == [1]
+        assert [each.items for each in await other.folders()] == [0]
+        again = await other.watch(b"/m", device=1, inode=2, priority=Priority.NORMAL, tags=[], now=0.0)
+        assert (again.id, again.items) == (folder.id, 0)
+        await store.folder_store.unwatch(b"/m")
+        assert await store.rows("SELECT * FROM folder_counts") == []
+
+
 async def test_watching_again_changes_the_options_and_keeps_the_rest(store: Store) -> None:
     before = await store.folder_store.watch(b"/m", device=1, inode=2, priority=Priority.NORMAL, tags=["a"], now=1.0)
     await store.put(b"/m/a", version(1), source(folder_id=before.id), now=3.0)
@@ -102,12 +119,47 @@ async def test_removing_a_folder_keeps_its_items(store: Store) -> None:
     await store.assert_sums_are_right()
 
 
-async def test_an_unfinished_item_belongs_to_the_last_import_that_names_it(store: Store) -> None:
-    """`add --wait` then waits for it, and its priority is at least that of the new import."""
-    pending = (await store.put(b"/a", version(1), source(Priority.BACKGROUND, import_id=1))).item_id
+async def new_import(store: Store, key: str) -> int:
+    options = {"priority": Priority.NORMAL, "tags": (), "force": False, "now": 1.0}
+    import_id, _ = await store.import_store.start_import(key, paths=[], **options)
+    return import_id
+
+
+async def test_an_unfinished_item_belongs_to_every_import_that_names_it(store: Store) -> None:
+    """Each `add --wait` then waits for it, and its priority is at least that of the new import."""
+    first, second = await new_import(store, "first"), await new_import(store, "second")
+    pending = (await store.put(b"/a", version(1), source(Priority.BACKGROUND, import_id=first))).item_id
     ready = await store.new_in(State.READY, 2)
-    await store.enqueue(b"/a", b"/memes/2.png", as_=source(Priority.URGENT, import_id=2))
+    again = source(Priority.URGENT, import_id=second)
+    await store.enqueue(b"/a", b"/memes/2.png", as_=again)
+    await store.enqueue(b"/a", as_=again)
     assert (await store.item(pending)).priority is Priority.URGENT
-    assert ((await store.read_queries.progress(1)).total, (await store.read_queries.progress(2)).total) == (0, 1)
+    for import_id in (first, second):
+        progress = await store.read_queries.progress(import_id)
+        assert (progress.total, progress.by_state[State.PENDING], progress.bytes_total) == (1, 1, 100)
     assert (await store.item(ready)).priority is Priority.URGENT  # since `new_in` has claimed it
+    await store.assert_sums_are_right()
+
+
+async def test_an_import_counts_a_file_that_the_watcher_queued_before(store: Store) -> None:
+    watched = await store.put(b"/a", version(1), source())
+    import_id = await new_import(store, "later")
+    leased = await store.claim(watched.item_id)
+    await store.enqueue(b"/a", as_=source(import_id=import_id))
+    await store.queue.retry(leased, error_code=ErrorCode.UNREACHABLE, error_message="r", next_at=20.0, now=1.0)
+    assert (await store.read_queries.progress(import_id)).due_at == 20.0
+    await store.put(b"/b", version(2), source(import_id=import_id))
+    assert (await store.read_queries.progress(import_id)).due_at is None
+    await store.queue.bump([watched.item_id], now=1.0)
+    await store.accept(await store.claim(watched.item_id))
+    progress = await store.read_queries.progress(import_id)
+    assert (progress.total, progress.by_state[State.EMBEDDING]) == (2, 1)
+
+
+async def test_a_changed_file_stays_in_the_import_that_queued_it(store: Store) -> None:
+    first, second = await new_import(store, "first"), await new_import(store, "second")
+    await store.put(b"/a", version(1), source(import_id=first))
+    changed = await store.put(b"/a", version(2), source(import_id=second))
+    assert changed.outcome is UpsertResult.CHANGED
+    assert [(await store.read_queries.progress(each)).total for each in (first, second)] == [1, 1]
     await store.assert_sums_are_right()

@@ -52,7 +52,7 @@ async def fill(store: Store) -> None:
 
 async def content_of(store: Store) -> dict[str, list[tuple[object, ...]]]:
     tables = (
-        "folders", "imports", "import_roots", "items", "ledger", "attempts", "events", "item_counts",
+        "folders", "imports", "import_roots", "items", "import_items", "ledger", "attempts", "events", "item_counts",
         "idempotency_keys", "resumable_uploads", "cache_epoch",
     )  # fmt: skip
     return {table: await store.rows(f"SELECT * FROM {table}") for table in tables}

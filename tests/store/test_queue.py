@@ -276,3 +276,17 @@ async def test_the_hihistory_keeps_its_last_twenty_attempts(store: Store) -> Non
     history = await store.read_queries.attempts(item_id)
     assert [each.error_message for each in history] == [str(number) for number in range(10, 30)]
     assert (history[0].at, history[0].error_code, history[0].action) == (10.0, "unreachable", "snooze")
+
+
+async def test_the_durations_of_recent_embeddings_are_kept_without_those_that_took_no_time(store: Store) -> None:
+    """A duplicate is ready at once, and a later event of a ready item is a new path or priority."""
+    for number in range(4):
+        result = await store.put(b"/memes/%d.png" % number, version(number))
+        leased = await store.claim(result.item_id)
+        await store.accept(leased, embedded=number == 3, now=100.0)
+        await store.queue.finish([result.item_id], now=110.0 + number)
+    moved = version(1)
+    store.disk[b"/memes/moved.png"] = moved
+    await store.enqueue(b"/memes/moved.png", now=5_000.0)
+    assert await store.queue.embedding_durations(limit=2) == [12.0, 11.0]
+    assert await store.queue.embedding_durations(limit=200) == [12.0, 11.0, 10.0]

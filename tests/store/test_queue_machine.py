@@ -277,7 +277,7 @@ def seen(row: sqlite3.Row) -> tuple[object, ...]:
 
 
 QueueMachine.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=60, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=50, suppress_health_check=list(HealthCheck)
 )
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.pytestmark = [pytest.mark.timeout(600)]  # Hypothesis shrinks a failure before it reports it

@@ -124,10 +124,10 @@ async def test_embedding_items_are_queried_after_the_clock_was_set_back(harness:
 
 async def test_after_suspend_new_connections_are_used_and_the_folders_are_rescanned(harness: ClockHarness) -> None:
     await harness.pipeline.client.health()
-    former = harness.pipeline.client._control_pool._generation
+    former = harness.pipeline.client._pool._generation
     harness.clock.set_s = 8 * HOUR_S  # the monotonic clock stops during suspend
     assert await harness.check()
-    assert harness.pipeline.client._control_pool._generation is not former
+    assert harness.pipeline.client._pool._generation is not former
     assert former is not None
     assert not former.client._transport._connections
     assert harness.rescans == ["rescan"]
@@ -135,13 +135,13 @@ async def test_after_suspend_new_connections_are_used_and_the_folders_are_rescan
 
 async def test_after_suspend_an_open_breaker_probes_immediately(harness: ClockHarness) -> None:
     pipeline = harness.pipeline
-    pipeline.sploot.always["check"] = disconnect
+    pipeline.sploot.always["check"] = pipeline.sploot.always["upload"] = disconnect
     for number in range(8):
         await pipeline.take(await pipeline.add(f"{number}.jpg"))
         if pipeline.admission.breaker.state is CircuitState.OPEN:
             break
     assert pipeline.admission.state == "unreachable"
-    del pipeline.sploot.always["check"]
+    pipeline.sploot.always.clear()
     harness.clock.set_s = HOUR_S
     assert await harness.check()
     await pipeline.store.queue.make_due(now=harness.clock.now())
@@ -168,13 +168,13 @@ async def test_a_stopped_process_detects_the_stall(harness: ClockHarness) -> Non
 
 async def test_on_another_network_connections_are_replaced_and_an_open_breaker_may_probe(harness: ClockHarness) -> None:
     await harness.pipeline.client.check(bytes(32))
-    former = harness.pipeline.client._upload_pool._generation
+    former = harness.pipeline.client._pool._generation
     harness.pipeline.admission.breaker.trip(harness.clock.monotonic())
     await harness.monitor.run_once()
-    assert harness.pipeline.client._upload_pool._generation is former  # nothing has changed
+    assert harness.pipeline.client._pool._generation is former  # nothing has changed
     harness.routes.add("wlan0 00000000 0102A8C0")
     await harness.monitor.run_once()
-    assert harness.pipeline.client._upload_pool._generation is not former
+    assert harness.pipeline.client._pool._generation is not former
     async with harness.pipeline.admission.acquire():
         assert harness.pipeline.admission.breaker.state is CircuitState.HALF_OPEN
 

@@ -56,6 +56,14 @@ async def test_without_a_valid_reply_the_network_is_not_metered(bin_folder: Path
     assert not await metered.is_metered()
 
 
+async def test_a_query_that_has_ended_is_not_killed(bin_folder: Path, caplog: pytest.LogCaptureFixture):
+    """Killing it would reap it before asyncio does, which logs "Unknown child process"."""
+    program(bin_folder, "busctl", "echo '{\"data\":1}'")
+    for _ in range(20):
+        assert await metered.is_metered()
+    assert not [each for each in caplog.records if each.name == "asyncio" and each.levelname == "WARNING"]
+
+
 async def test_a_query_that_hangs_times_out(bin_folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(metered, "REPLY_TIMEOUT_S", 0.05)
     program(bin_folder, "busctl", "exec tail -f /dev/null")

@@ -13,13 +13,15 @@ from splootd.credentials import Credentials
 from splootd.errors import (
     ConnectionLost,
     InternalServerError,
+    InvalidResponse,
+    LibraryFull,
     RateLimited,
     ResourceExhausted,
+    TokenCommandFailed,
     Unauthenticated,
     Unreachable,
 )
-from splootd.upload.admission import SIGNED_OUT_RETRY_S, AdmissionController
-from splootd.upload.failure_attribution import PROBES_MAX
+from splootd.upload.admission import LIBRARY_FULL_RETRY_S, SIGNED_OUT_RETRY_S, AdmissionController
 
 
 class Workers:
@@ -62,9 +64,7 @@ class Workers:
     def fail(self, count: int = 5) -> set[int]:
         refunded: set[int] = set()
         for number in range(count):
-            refunded |= set(
-                self.admission.record_error(ConnectionLost("broke"), item_id=number, content=b"%08d" % number)
-            )
+            refunded |= set(self.admission.record_error(Unreachable("broke"), item_id=number, content=b"%08d" % number))
         return refunded
 
     async def _acquire(self) -> None:
@@ -87,7 +87,7 @@ async def test_with_a_closed_breaker_all_workers_are_admitted(workers: Workers) 
     assert (workers.admission.state, workers.admission.retry_at, workers.admission.detail) == ("ok", None, None)
 
 
-async def test_five_different_contents_open_the_breaker_and_are_refunded(workers: Workers) -> None:
+async def test_five_failed_requests_open_the_breaker_and_are_refunded(workers: Workers) -> None:
     assert workers.fail(4) == set()
     assert workers.fail(5) == {0, 1, 2, 3, 4}
     await workers.start()
@@ -97,9 +97,10 @@ async def test_five_different_contents_open_the_breaker_and_are_refunded(workers
 
 
 async def test_copies_of_one_content_are_refunded_together(workers: Workers) -> None:
-    for item_id in (100, 101):
-        workers.admission.record_error(ConnectionLost("broke"), item_id=item_id, content=b"00000000")
-    assert workers.fail() == {0, 1, 2, 3, 4, 100, 101}
+    lost, refunded = ConnectionLost("broke"), set[int]()
+    for item_id, content in ((100, 0), (101, 0), (1, 1), (2, 2), (3, 3), (4, 4)):
+        refunded |= set(workers.admission.record_error(lost, item_id=item_id, content=b"%08d" % content))
+    assert refunded == {1, 2, 3, 4, 100, 101}
 
 
 async def test_a_success_between_failures_resets_the_count(workers: Workers) -> None:
@@ -110,7 +111,7 @@ async def test_a_success_between_failures_resets_the_count(workers: Workers) -> 
 
 async def test_a_late_failure_of_an_open_breaker_is_refunded_too(workers: Workers) -> None:
     workers.fail()
-    assert set(workers.admission.record_error(ConnectionLost("broke"), item_id=9, content=b"99999999")) == {9}
+    assert set(workers.admission.record_error(Unreachable("broke"), item_id=9, content=b"99999999")) == {9}
 
 
 async def test_an_unreachable_server_needs_no_different_contents(workers: Workers) -> None:
@@ -179,6 +180,28 @@ async def test_a_rate_limit_holds_all_workers_until_it_ends(workers: Workers) ->
     assert workers.admission.state == "ok"
 
 
+async def test_a_full_library_holds_uploads_alone_and_no_item_is_blamed(workers: Workers) -> None:
+    for number in range(FAILURE_THRESHOLD + 1):
+        full = LibraryFull("no room", "ask its operator")
+        assert not workers.admission.record_error(full, item_id=number, content=b"%d" % number)
+    await workers.start()
+    async with asyncio.timeout(1):
+        await workers.admission.wait_until_reachable()  # embeddings are still polled
+    assert (workers.admission.state, workers.admission.detail) == ("full", "no room: ask its operator")
+    assert workers.admission.breaker.state == "closed"
+    await workers.later(LIBRARY_FULL_RETRY_S - 1)
+    assert workers.admitted == 0
+    await workers.later(2)
+    assert (workers.admitted, workers.admission.state) == (17, "ok")
+
+
+async def test_resume_tries_a_full_library_at_once(workers: Workers) -> None:
+    workers.admission.record_error(LibraryFull("no room"), item_id=1, content=b"")
+    workers.admission.resume()
+    await workers.start()
+    assert workers.admitted == 17
+
+
 async def test_signed_out_waits_for_the_user_and_resumes_with_a_new_token(workers: Workers) -> None:
     workers.admission.record_error(Unauthenticated("signed out"), item_id=1, content=b"")
     await workers.start()
@@ -190,10 +213,19 @@ async def test_signed_out_waits_for_the_user_and_resumes_with_a_new_token(worker
     assert (workers.admitted, workers.admission.state) == (17, "ok")
 
 
+async def test_a_failed_token_command_holds_uploads_back_only_until_it_runs_again(workers: Workers) -> None:
+    error = TokenCommandFailed("the token command failed, exit 22", retry_after_s=0.05)
+    workers.admission.record_error(error, item_id=1, content=b"")
+    await workers.start()
+    assert (workers.admitted, workers.admission.detail) == (0, "the token command failed, exit 22")
+    async with asyncio.timeout(30), workers.admission.acquire():
+        assert not workers.admission.is_signed_out
+
+
 async def test_signed_out_is_retried_after_a_while_without_the_user(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The token command may have failed because there was no network."""
+    """The fault may have been the server's."""
     assert SIGNED_OUT_RETRY_S >= 600
     monkeypatch.setattr("splootd.upload.admission.SIGNED_OUT_RETRY_S", 0.0)
     workers.admission.record_error(Unauthenticated("signed out"), item_id=1, content=b"")
@@ -270,11 +302,15 @@ async def test_content_failures_of_many_contents_trip_the_breaker_and_are_refund
         *range(FAILURE_THRESHOLD - 1),
         99,
     }
-    assert workers.admission.breaker.state == "open"
-    workers.clock.ahead_s += RESET_TIMEOUT_S
-    async with workers.admission.acquire():
-        assert set(workers.admission.record_error(error, item_id=100, content=b"a100....")) == {100}
-        assert workers.admission.breaker.state == "open"
+    assert (workers.admission.breaker.state, workers.admission.state) == ("open", "degraded")
+    assert workers.admission.detail == "uploads fail: 500"
+    async with workers.admission.acquire() as permit:
+        assert workers.admission.is_self_test(permit)
+        late = workers.admission.record_error(error, item_id=100, content=b"a100....")
+        assert set(late) == {100}
+        assert workers.admission.is_valid(permit)
+        workers.admission.record_self_test_error(error)
+    assert workers.admission.retry_at == pytest.approx(workers.clock.now() + RESET_TIMEOUT_S, abs=1)
 
 
 async def test_a_content_that_failed_while_others_succeeded_does_not_trip_the_breaker(workers: Workers) -> None:
@@ -288,19 +324,28 @@ async def test_a_content_that_failed_while_others_succeeded_does_not_trip_the_br
     assert workers.admission.breaker.state == "closed"
 
 
-async def test_a_server_that_fails_only_on_uploads_counts_against_the_files_in_the_end(workers: Workers) -> None:
+async def test_after_a_passed_self_test_failures_count_against_the_contents(workers: Workers) -> None:
     """Otherwise a folder that contains only removed images would wait for ever."""
     error = InternalServerError("500")
     for number in range(FAILURE_THRESHOLD):
         workers.admission.record_error(error, item_id=number, content=b"%08d" % number)
-    for probe in range(PROBES_MAX):
-        workers.clock.ahead_s += RESET_TIMEOUT_S
-        async with workers.admission.acquire():
-            assert workers.admission.record_error(error, item_id=probe, content=b"%08d" % probe) == {probe}
-    workers.clock.ahead_s += RESET_TIMEOUT_S
-    for probe in range(3):
-        async with workers.admission.acquire():
-            assert not workers.admission.record_error(error, item_id=probe, content=b"%08d" % probe)
+    async with workers.admission.acquire() as permit:
+        assert workers.admission.is_self_test(permit)
+        workers.admission.record_success()
+    for number in range(FAILURE_THRESHOLD):
+        async with workers.admission.acquire() as permit:
+            assert not workers.admission.is_self_test(permit)
+            assert not workers.admission.record_error(error, item_id=number, content=b"%08d" % number)
+    assert workers.admission.state == "ok"
+
+
+async def test_a_self_test_that_the_token_does_not_allow_means_signed_out(workers: Workers) -> None:
+    error = InvalidResponse("something refuses self-test.png (403: Forbidden)", status=403)
+    for number in range(FAILURE_THRESHOLD):
+        workers.admission.record_error(error, item_id=number, content=b"%08d" % number)
+    async with workers.admission.acquire():
+        workers.admission.record_self_test_error(error)
+    assert workers.admission.state == "signed_out"
 
 
 async def test_a_content_failure_of_an_unreachable_server_closes_the_breaker(workers: Workers) -> None:

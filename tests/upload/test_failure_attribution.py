@@ -27,7 +27,7 @@ def attribute(
         (FileMissing("gone"), FailureCause.FILE),
         (InternalServerError("500"), FailureCause.CONTENT),
         (InvalidResponse("no JSON"), FailureCause.CONTENT),
-        (ConnectionLost("broke"), FailureCause.SERVER),
+        (ConnectionLost("broke"), FailureCause.CONTENT),
         (Unreachable("refused"), FailureCause.SERVER),
         (ResourceExhausted("no files left"), FailureCause.MACHINE),
     ],
@@ -36,21 +36,30 @@ def test_each_error_has_one_cause(error: ItemError, cause: FailureCause) -> None
     assert attribute(FailureAttribution(), error, 1).cause is cause
 
 
-def test_files_of_one_failed_request_have_one_number_and_lost_connections_one_per_content() -> None:
-    attribution, refused, lost = FailureAttribution(), Unreachable("refused"), ConnectionLost("broke")
+def test_files_of_one_failed_request_have_one_number_and_each_request_its_own() -> None:
+    attribution, refused = FailureAttribution(), Unreachable("refused")
     assert len({attribute(attribution, refused, number).failure for number in range(9)}) == 1
-    assert len({attribute(attribution, lost, number).failure for number in range(9)}) == 9
+    assert len({attribute(attribution, Unreachable("refused"), number).failure for number in range(9)}) == 9
 
 
-def test_the_server_is_at_fault_after_many_contents_and_a_probe_at_once() -> None:
-    attribution, error = FailureAttribution(), InternalServerError("500")
+@pytest.mark.parametrize("error", [InternalServerError("500"), ConnectionLost("broke")])
+def test_the_server_is_suspect_after_many_contents_and_each_late_failure_is_refunded(error: ItemError) -> None:
+    attribution = FailureAttribution()
     causes = [attribute(attribution, error, number).cause for number in range(FAILURE_THRESHOLD)]
     assert causes == [FailureCause.CONTENT] * (FAILURE_THRESHOLD - 1) + [FailureCause.CONTENTS]
     assert attribution.take_refunds(Attribution(FailureCause.CONTENTS), ()) == set(range(FAILURE_THRESHOLD))
-    attribution = attribute(attribution, error, 99, CircuitState.HALF_OPEN)
-    assert attribution == Attribution(FailureCause.CONTENTS), (
-        "the breaker was opened by contents: the server has responded all along"
-    )
+    late = attribute(attribution, error, 99, CircuitState.HALF_OPEN)
+    assert late == Attribution(FailureCause.CONTENTS), "the server has responded all along"
+
+
+def test_contents_that_opened_the_breaker_are_at_fault_once_another_image_is_uploaded() -> None:
+    attribution, error = FailureAttribution(), InternalServerError("500")
+    for number in range(FAILURE_THRESHOLD):
+        attribute(attribution, error, number)
+    attribution.take_refunds(Attribution(FailureCause.CONTENTS), ())
+    attribution.record_success()
+    causes = {attribute(attribution, error, number).cause for number in range(FAILURE_THRESHOLD)}
+    assert causes == {FailureCause.CONTENT}
 
 
 def test_a_content_failure_after_an_unreachable_server_shows_that_it_responds() -> None:

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from file_reading import read
 from pipeline_fixtures import HEAD, jpeg
 
 from splootd import file_reader
@@ -24,7 +25,7 @@ from splootd.errors import (
     ResourceExhausted,
     Unsupported,
 )
-from splootd.file_reader import BUFFERED_BYTES_MAX, MemoryBudget, read, stat_version
+from splootd.file_reader import BUFFERED_BYTES_MAX, MemoryBudget, stat_version
 from splootd.text import NAME_CHARS_MAX, display_name, format_size
 
 LIMITS = Limits(10 * 1024 * 1024, frozenset({"image/jpeg", "image/png"}))

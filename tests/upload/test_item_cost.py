@@ -48,15 +48,14 @@ async def pipeline(tmp_path: Path) -> AsyncIterator[PipelineHarness]:
         yield pipeline
 
 
-async def test_a_new_item_costs_one_check_and_one_upload(pipeline: PipelineHarness) -> None:
+async def test_a_new_item_costs_one_upload_and_no_lookup(pipeline: PipelineHarness) -> None:
     for number in range(ITEMS):
         await pipeline.add(f"{number}.jpg")
     pipeline.start()
     await pipeline.until_through()
-    assert pipeline.sploot.count("check") == ITEMS
     assert pipeline.sploot.count("upload") == ITEMS
     assert pipeline.sploot.count("limits") == 1
-    assert len(pipeline.sploot.requests) == 2 * ITEMS + 1
+    assert len(pipeline.sploot.requests) == ITEMS + 1
 
 
 async def test_what_the_library_just_reported_is_not_queried_again(pipeline: PipelineHarness) -> None:

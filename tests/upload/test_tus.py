@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from file_reading import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline_fixtures import JumpClock, jpeg
@@ -26,12 +27,13 @@ from splootd.errors import (
     FileChanged,
     InternalServerError,
     InvalidResponse,
+    LibraryFull,
     RateLimited,
     Rejected,
     StoreFull,
     Unreachable,
 )
-from splootd.file_reader import Content, MemoryBudget, read, stat_version
+from splootd.file_reader import Content, MemoryBudget, stat_version
 from splootd.metrics.collector import Transfer
 from splootd.remote.bandwidth_limiter import BandwidthLimiter
 from splootd.remote.client import SplootClient
@@ -72,6 +74,7 @@ class Tus:
     """
 
     def __init__(self) -> None:
+        self.sends_names = False
         self.bandwidth_limiter = BandwidthLimiter(Timetable(), JumpClock())
         self.reactions: list[Reaction] = []
         self.uploads: dict[str, bytearray] = {}
@@ -213,7 +216,7 @@ async def test_a_file_is_sent_in_chunks_with_its_name_type_tags_and_hash(setup: 
     assert await setup.upload(tags=("cat", "größe")) == StoredAsset("asset", is_duplicate=False)
     assert setup.kept == [setup.path.read_bytes()]
     assert setup.tus.metadata == {
-        "filename": "a.jpg",
+        "filename": setup.content.name,
         "filetype": "image/jpeg",
         "checksum": setup.content.sha256.hex(),
         "tags": '["cat", "gr\\u00f6\\u00dfe"]',
@@ -257,7 +260,7 @@ async def test_endless_failures_end_the_upload(setup: UploadSetup) -> None:
         (Unreachable("no connection"), Unreachable),
         (rejected(500), InternalServerError),
         (rejected(429, retry_after="7"), RateLimited),
-        (rejected(507), InternalServerError),
+        (rejected(507), LibraryFull),
     ],
 )
 async def test_a_server_error_is_raised_as_for_any_upload_and_the_next_attempt_resumes(

@@ -15,6 +15,8 @@ from splootd.core.item import SHARDS, Priority, State
 from splootd.errors import StoreFull
 from splootd.file_reader import BUFFERED_BYTES_MAX
 
+LARGE = 3_000_000  # bytes: a lookup pays
+
 
 @pytest.fixture
 async def pipeline(tmp_path: Path) -> AsyncIterator[PipelineHarness]:
@@ -38,22 +40,24 @@ async def test_the_server_never_sees_more_than_four_connections(pipeline: Pipeli
     for number in range(40):
         await pipeline.add(f"{number}.jpg")
     pipeline.start()
-    await pipeline.sploot.until(lambda sploot: sploot.uploads == pipeline.client.upload_connections_max)
-    await pipeline.client.health()  # never waits behind uploads
+    await pipeline.sploot.until(lambda sploot: sploot.uploads == pipeline.client.connections_max)
     release.set()
+    await pipeline.client.health()
     await pipeline.until_through()
     assert pipeline.sploot.connections_max <= 4
-    assert pipeline.sploot.uploads_max == pipeline.client.upload_connections_max == 3
+    assert pipeline.sploot.uploads_max == pipeline.client.connections_max == 4
 
 
 async def test_workers_of_all_shards_run_concurrently(pipeline: PipelineHarness) -> None:
     release = asyncio.Event()
-    pipeline.sploot.always["check"] = hold(pipeline.sploot, release)
+    pipeline.sploot.always["upload"] = hold(pipeline.sploot, release)
     items = [await pipeline.add(f"{number}.jpg") for number in range(200)]
     assert {(await pipeline.store.item(item)).shard for item in items} == set(range(SHARDS))
     pipeline.start()
-    counts = await pipeline.until(lambda counts: counts[State.UPLOADING] == SHARDS)
-    assert counts[State.PENDING] == 200 - SHARDS
+    claimed = await pipeline.first_claims()
+    assert claimed > SHARDS
+    counts = await pipeline.until(lambda counts: counts[State.UPLOADING] == claimed)
+    assert counts[State.PENDING] == 200 - claimed
     release.set()
     assert (await pipeline.until_through())[State.EMBEDDING] == 200
 
@@ -64,18 +68,18 @@ async def test_an_urgent_item_overtakes_all_that_wait_for_a_connection(pipeline:
     for number in range(60):
         await pipeline.add(f"{number}.jpg")
     pipeline.start()
-    workers = await pipeline.shards()
-    await pipeline.until(lambda counts: counts[State.UPLOADING] == workers)
+    claimed = await pipeline.first_claims()
+    await pipeline.until(lambda counts: counts[State.UPLOADING] == claimed)
     await pipeline.add("urgent.jpg", priority=Priority.URGENT)
-    await pipeline.until(lambda counts: counts[State.UPLOADING] == workers + 1)
-    slots = pipeline.client.upload_connections_max
-    all_waiting = f"WeightedSemaphore({slots} of {slots}, {workers + 1 - slots} waiting)"
+    await pipeline.until(lambda counts: counts[State.UPLOADING] == claimed + 1)
+    slots = pipeline.client.connections_max
+    all_waiting = f"WeightedSemaphore({slots} of {slots}, {claimed + 1 - slots} waiting)"
     while repr(pipeline.uploader._upload_slots) != all_waiting:  # noqa: ASYNC110 - no event for files being read
         await asyncio.sleep(0)
     release.set()
     await pipeline.until_through()
     order = list(pipeline.sploot.stored)
-    assert order.index(hashlib.sha256(jpeg("urgent.jpg")).hexdigest()) <= 2 * pipeline.client.upload_connections_max
+    assert order.index(hashlib.sha256(jpeg("urgent.jpg")).hexdigest()) <= 2 * pipeline.client.connections_max
 
 
 async def test_the_same_content_in_flight_is_sent_once(pipeline: PipelineHarness) -> None:
@@ -97,9 +101,9 @@ async def test_a_content_seen_a_moment_ago_is_not_looked_up_again(pipeline: Pipe
     assert len(pipeline.sploot.requests) == requests
 
 
-async def test_a_content_that_the_library_has_is_not_sent(pipeline: PipelineHarness) -> None:
-    pipeline.sploot.add(jpeg("there"), [])
-    item = await pipeline.take(await pipeline.add("a.jpg", jpeg("there")))
+async def test_a_large_content_that_the_library_has_is_not_sent(pipeline: PipelineHarness) -> None:
+    pipeline.sploot.add(jpeg("there", LARGE), [])
+    item = await pipeline.take(await pipeline.add("a.jpg", jpeg("there", LARGE)))
     assert item.state is State.READY  # the check reported it as searchable
     assert item.duplicate
     assert pipeline.sploot.count("upload") == 0
@@ -107,11 +111,34 @@ async def test_a_content_that_the_library_has_is_not_sent(pipeline: PipelineHarn
 
 async def test_409_is_success(pipeline: PipelineHarness) -> None:
     pipeline.sploot.add(jpeg("there"), [])
-    pipeline.sploot.script("check", reply_with(body={"exists": False}))
     item = await pipeline.take(await pipeline.add("a.jpg", jpeg("there")))
     assert item.state is State.EMBEDDING
     assert item.duplicate
     assert item.attempts == 0
+
+
+async def test_an_interrupted_upload_is_looked_up_before_it_is_sent_again(pipeline: PipelineHarness) -> None:
+    """Its outcome is unknown, and so is that of a retry, or of the same content at another path."""
+    pipeline.sploot.always["upload"] = hold(pipeline.sploot, asyncio.Event())
+    item_id = await pipeline.add("a.jpg", jpeg("same"))
+    worker = asyncio.create_task(pipeline.uploader.run_once((await pipeline.store.item(item_id)).shard))
+    await pipeline.sploot.until(lambda sploot: sploot.uploads == 1)
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+    pipeline.sploot.always.clear()
+    await pipeline.take(await pipeline.add("b.jpg", jpeg("same")))
+    await pipeline.take(item_id)
+    routes = [request.route for request in pipeline.sploot.requests]
+    assert routes == ["limits", "upload", "check", "upload"]  # the ledger knows the copy
+
+
+async def test_a_requeued_item_is_looked_up_before_it_is_sent_again(pipeline: PipelineHarness) -> None:
+    pipeline.sploot.script("upload", reply_with(400, {"error": "Invalid file type."}))
+    item = await pipeline.take(await pipeline.add("a.jpg"))
+    await pipeline.store.queue.requeue(ids=[item.id], now=pipeline.clock.now())
+    assert (await pipeline.take(item.id)).state is State.EMBEDDING
+    routes = [request.route for request in pipeline.sploot.requests if request.route != "limits"]
+    assert routes == ["upload", "check", "upload"]
 
 
 async def test_a_large_file_arrives_byte_for_byte(pipeline: PipelineHarness) -> None:
@@ -128,14 +155,14 @@ async def test_the_first_request_of_a_run_is_sent_alone(pipeline: PipelineHarnes
     for number in range(20):
         await pipeline.add(f"{number}.jpg")
     pipeline.start()
-    workers = await pipeline.shards()
-    await pipeline.until(lambda counts: counts[State.UPLOADING] == workers)
+    claimed = await pipeline.first_claims()
+    await pipeline.until(lambda counts: counts[State.UPLOADING] == claimed)
     await pipeline.sploot.until(lambda sploot: bool(sploot.requests))
     assert [request.route for request in pipeline.sploot.requests] == ["limits"]
     release.set()
     await pipeline.until_through()
-    first_check = next(n for n, request in enumerate(pipeline.sploot.requests) if request.route == "check")
-    assert [request.route for request in pipeline.sploot.requests[:first_check]] == ["limits"]
+    assert pipeline.sploot.requests[0].route == "limits"
+    assert pipeline.sploot.count("limits") == 1
 
 
 async def test_a_new_tag_is_created_by_a_single_upload(pipeline: PipelineHarness) -> None:
@@ -146,13 +173,11 @@ async def test_a_new_tag_is_created_by_a_single_upload(pipeline: PipelineHarness
         await pipeline.add(f"{number}.jpg", tags=("cat", "Größe"))
     pipeline.start()
     await pipeline.sploot.until(lambda sploot: sploot.uploads == 1)
-    workers = await pipeline.shards()
-    await pipeline.until(lambda counts: counts[State.UPLOADING] == workers)
+    claimed = await pipeline.first_claims()
+    await pipeline.until(lambda counts: counts[State.UPLOADING] == claimed)
     assert pipeline.sploot.uploads_max == 1
     release.set()
-    await pipeline.sploot.until(
-        lambda sploot: sploot.uploads == pipeline.client.upload_connections_max
-    )  # the tag exists now
+    await pipeline.sploot.until(lambda sploot: sploot.uploads == pipeline.client.connections_max)  # the tag exists now
     others.set()
     await pipeline.until_through()
     assert {tuple(asset.tags) for asset in pipeline.sploot.assets.values()} == {("cat", "Größe")}
@@ -164,11 +189,11 @@ async def test_a_pause_lets_uploads_in_progress_finish_and_starts_none(pipeline:
     for number in range(40):
         await pipeline.add(f"{number}.jpg")
     pipeline.start()
-    await pipeline.sploot.until(lambda sploot: sploot.uploads == 3)
+    await pipeline.sploot.until(lambda sploot: sploot.uploads == 4)
     pipeline.admission.pause()
     release.set()
     counts = await pipeline.until(lambda counts: counts[State.UPLOADING] == 0)
-    assert counts[State.PENDING] == 37
+    assert counts[State.PENDING] == 36
     pipeline.admission.resume()
     assert (await pipeline.until_through())[State.EMBEDDING] == 40
 
@@ -179,14 +204,14 @@ async def test_drain_finishes_uploads_in_progress_and_claims_nothing(pipeline: P
     for number in range(40):
         await pipeline.add(f"{number}.jpg")
     pipeline.start()
-    await pipeline.sploot.until(lambda sploot: sploot.uploads == 3)
+    await pipeline.sploot.until(lambda sploot: sploot.uploads == 4)
     draining = asyncio.create_task(pipeline.uploader.drain())
     await asyncio.sleep(0)
     release.set()
     await draining
     counts = dict((await pipeline.store.read_queries.counts()).by_state)
     assert counts[State.UPLOADING] == 0
-    assert counts[State.PENDING] == 40 - 3
+    assert counts[State.PENDING] == 40 - 4
     assert pipeline.budget.in_use == 0
 
 
@@ -240,10 +265,10 @@ async def test_a_clock_set_back_by_a_year_delays_no_item(pipeline: PipelineHarne
 async def test_an_internal_error_is_one_failed_attempt_and_stops_no_worker(
     pipeline: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(_: bytes) -> None:
+    async def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(pipeline.client, "check", broken)
+    monkeypatch.setattr(pipeline.client, "upload", broken)
     item = await pipeline.take(await pipeline.add("a.jpg"))
     assert (item.state, item.attempts) == (State.PENDING, 1)
     assert "please report it" in (item.error_message or "")

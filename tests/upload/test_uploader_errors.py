@@ -30,7 +30,7 @@ from scripted_sploot import (
 
 from splootd.core.backoff import ATTEMPTS_MAX
 from splootd.core.circuit_breaker import FAILURE_THRESHOLD, RESET_TIMEOUT_S
-from splootd.core.item import State
+from splootd.core.item import Priority, State
 from splootd.errors import StoreFailed
 from splootd.store import database
 from splootd.store.transaction import CommitResult, commit_all
@@ -50,6 +50,15 @@ UNKNOWN_OUTCOMES: dict[str, Handler] = {
     "a list": reply_with(201, [1, 2]),
     "another checksum": reply_with(201, {"asset": {"id": "c1", "checksum": "0" * 64}}),
 }
+
+
+def refuse(sploot: ScriptedSploot, part: bytes, refusal: Handler) -> Handler:
+    """Answer uploads that contain `part` by `refusal`, and handle the others."""
+
+    async def act(request: Request) -> Reply:
+        return await (refusal if part in request.body.lower() else sploot.act)(request)
+
+    return act
 
 
 @pytest.fixture
@@ -81,7 +90,7 @@ async def test_a_file_that_was_not_stored_is_looked_up_and_sent_again(
     item = await pipeline.take(item.id)
     assert item.state is State.EMBEDDING
     requests = [request.route for request in pipeline.sploot.requests]
-    assert requests == ["limits", "check", "upload", "check", "check", "upload"]
+    assert requests == ["limits", "upload", "check", "check", "upload"]
     assert list(pipeline.sploot.stored.values()) == [1]
 
 
@@ -92,7 +101,7 @@ async def test_an_upload_on_a_stale_connection_is_sent_again_immediately_and_not
     pipeline.sploot.script("upload", disconnect)
     item = await pipeline.take(await pipeline.add("a.jpg"))
     assert (item.state, item.attempts) == (State.EMBEDDING, 0)
-    assert [request.route for request in pipeline.sploot.requests] == ["limits", "check", "upload", "check", "upload"]
+    assert [request.route for request in pipeline.sploot.requests] == ["limits", "upload", "check", "upload"]
     assert list(pipeline.sploot.stored.values()) == [1]
     assert await pipeline.errors(item.id) == []
 
@@ -146,14 +155,76 @@ async def test_a_server_that_fails_every_upload_opens_the_breaker_although_it_re
         await pipeline.take(item_id)
     assert pipeline.admission.breaker.state == "open"
     assert {(await pipeline.store.item(item_id)).attempts for item_id in items} == {0}
+    assert pipeline.admission.state == "degraded"
+    await pipeline.take(items[0])  # the self-test fails too
+    pipeline.sploot.always.clear()
+    await pipeline.later(RESET_TIMEOUT_S)
+    await pipeline.take(items[0])  # the self-test passes
+    assert pipeline.admission.state == "ok"
+    assert not pipeline.sploot.assets
+    assert (await pipeline.take(items[0])).state is State.EMBEDDING
+
+
+async def test_thirty_removed_images_at_the_head_of_the_queue_stop_no_other_file(pipeline: PipelineHarness) -> None:
+    """Sploot fails with 500 on each image that its owner has soft-deleted, for ever."""
+    removed = [jpeg(f"removed {number}") for number in range(30)]
+    for content in removed:
+        pipeline.sploot.add(content, [])
+    pipeline.sploot.removed.update(pipeline.sploot.assets)
+    failing = [await pipeline.add(f"removed-{n}.jpg", content) for n, content in enumerate(removed)]
+    for number in range(60):
+        await pipeline.add(f"good-{number}.jpg")
+    pipeline.start()
+    await pipeline.until(lambda counts: counts[State.EMBEDDING] == 60)
+    while (await pipeline.store.read_queries.counts()).by_state[State.FAILED] < len(failing):
+        await pipeline.later(100)
+        await pipeline.store.queue.next_due()
+    assert len(pipeline.sploot.assets) == 30 + 60, "each image of the self-test was deleted again"
+    assert pipeline.admission.state == "ok"
+
+
+@pytest.mark.parametrize("body", [{"message": "Forbidden"}, b"<html>Request blocked</html>"])
+async def test_a_file_that_a_firewall_refuses_stops_no_other_file(pipeline: PipelineHarness, body: object) -> None:
+    async def firewall(request: Request) -> Reply:
+        return Reply(403, body) if b"<script>" in request.body else await pipeline.sploot.act(request)
+
+    pipeline.sploot.always["upload"] = firewall
+    refused = await pipeline.take(await pipeline.add("refused.jpg", jpeg("<script>")))
+    assert (refused.state, refused.attempts, refused.error_code) == (State.PENDING, 1, "invalid_response")
+    assert "something between here and the server refuses refused.jpg (403" in (refused.error_message or "")
+    assert pipeline.admission.state == "ok"
+    assert (await pipeline.take(await pipeline.add("good.jpg"))).state is State.EMBEDDING
+
+
+async def test_a_403_to_the_lookup_as_well_means_signed_out(pipeline: PipelineHarness) -> None:
+    forbidden = reply_with(403, {"message": "Forbidden"})
+    pipeline.sploot.script("check", forbidden)
+    pipeline.sploot.script("upload", forbidden)
+    item = await pipeline.take(await pipeline.add("a.jpg"))
+    assert (item.state, item.attempts, item.error_code) == (State.PENDING, 0, "unauthenticated")
+    assert pipeline.admission.state == "signed_out"
+
+
+async def test_a_firewall_that_refuses_everything_is_called_that_and_costs_no_attempt(
+    pipeline: PipelineHarness,
+) -> None:
+    for route in ("health", "limits", "check", "upload", "assets", "statuses"):
+        pipeline.sploot.always[route] = reply_with(403, b"<html>Access denied</html>", HTML)
+    items = [await pipeline.add(f"{number}.jpg") for number in range(FAILURE_THRESHOLD)]
+    for item_id in items:
+        item = await pipeline.take(item_id)
+        assert (item.state, item.attempts) == (State.PENDING, 0)
+    assert pipeline.admission.state == "unreachable"
+    assert pipeline.admission.detail == "the server, or a firewall in front of it, refuses the request (403)"
+    assert not pipeline.admission.is_signed_out
     pipeline.sploot.always.clear()
     await pipeline.later(RESET_TIMEOUT_S)
     assert (await pipeline.take(items[0])).state is State.EMBEDDING
-    assert pipeline.admission.state == "ok"
 
 
 async def test_a_failing_server_costs_no_item_an_attempt(pipeline: PipelineHarness) -> None:
     pipeline.sploot.always["check"] = reply_with(500, {"error": "Failed to perform preflight check"})
+    pipeline.sploot.always["upload"] = FAILED
     items = [await pipeline.add(f"{number}.jpg") for number in range(5)]
     for item_id in items:
         assert pipeline.admission.breaker.state == "closed"
@@ -166,7 +237,7 @@ async def test_a_failing_server_costs_no_item_an_attempt(pipeline: PipelineHarne
 
 
 async def test_a_failed_upload_and_a_failed_check_are_the_servers_fault(pipeline: PipelineHarness) -> None:
-    pipeline.sploot.script("check", pipeline.sploot.act, reply_with(500, {}))
+    pipeline.sploot.script("check", reply_with(500, {}))
     pipeline.sploot.script("upload", FAILED)
     item = await pipeline.take(await pipeline.add("a.jpg"))
     assert (item.state, item.attempts, item.error_code) == (State.PENDING, 0, "server_unavailable")
@@ -182,6 +253,56 @@ async def test_attempts_on_lost_connections_are_refunded_when_the_breaker_opens(
     assert {(await pipeline.store.item(item_id)).attempts for item_id in items} == {0}
 
 
+async def test_five_files_that_break_the_connection_at_the_head_of_the_queue_stop_no_other_file(
+    pipeline: PipelineHarness,
+) -> None:
+    """The image of the self-test is accepted, so it is the contents that fail: the breaker closes without a delay."""
+    pipeline.sploot.always["upload"] = refuse(pipeline.sploot, b"poison", disconnect)
+    poison = [await pipeline.add(f"poison-{number}.jpg", jpeg(f"poison {number}")) for number in range(5)]
+    for item_id in poison:
+        await pipeline.take(item_id)
+    assert (pipeline.admission.breaker.state, pipeline.admission.state) == ("open", "degraded")
+    assert {(await pipeline.store.item(item_id)).attempts for item_id in poison} == {0}
+    good = await pipeline.add("good.jpg", priority=Priority.URGENT)  # claimed before the others of its shard
+    await pipeline.take(good)  # the self-test
+    assert pipeline.admission.state == "ok"
+    assert (await pipeline.take(good)).state is State.EMBEDDING
+    for _ in range(5):
+        await pipeline.later(100)
+        for item_id in poison:
+            await pipeline.take(item_id)
+    assert {(await pipeline.store.item(item_id)).error_code for item_id in poison} == {"connection_lost"}
+    assert {(await pipeline.store.item(item_id)).state for item_id in poison} == {State.FAILED}
+    assert pipeline.admission.state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("part", "refusal"),
+    [
+        (b"content-type: image/gif", reply_with(400, {"success": False, "error": "File type not supported"})),
+        (b"content-type: image/gif", reply_with(415, b"<html>Unsupported</html>", HTML)),
+        (b'.gif"', reply_with(400, {"error": "Bad file name"})),
+        (b'.gif"', reply_with(403, b"<html>Request blocked</html>", HTML)),
+        (b'.gif"', disconnect),
+    ],
+    ids=["type", "type, as a page", "name", "name, by a firewall", "name, by breaking the connection"],
+)
+async def test_a_content_type_or_a_file_name_that_a_server_refuses_stops_no_other_file(
+    pipeline: PipelineHarness, part: bytes, refusal: Handler
+) -> None:
+    pipeline.sploot.always["upload"] = refuse(pipeline.sploot, part, refusal)
+    for number in range(2 * FAILURE_THRESHOLD):
+        await pipeline.add(f"bad-{number}.gif", b"GIF89a" + jpeg(number) + b";")
+    for number in range(FAILURE_THRESHOLD):
+        await pipeline.add(f"good-{number}.jpg")
+    pipeline.start()
+    await pipeline.until(lambda counts: counts[State.EMBEDDING] == FAILURE_THRESHOLD)
+    while (await pipeline.store.read_queries.counts()).by_state[State.FAILED] < 2 * FAILURE_THRESHOLD:
+        await pipeline.later(100)
+        await pipeline.store.queue.next_due()
+    assert pipeline.admission.state == "ok"
+
+
 async def test_one_file_that_always_loses_its_connection_does_not_open_the_breaker(pipeline: PipelineHarness) -> None:
     pipeline.sploot.always["upload"] = disconnect
     item = await pipeline.store.item(await pipeline.add("a.jpg"))
@@ -193,7 +314,7 @@ async def test_one_file_that_always_loses_its_connection_does_not_open_the_break
 
 
 async def test_half_open_admits_exactly_one_of_all_workers(pipeline: PipelineHarness) -> None:
-    pipeline.sploot.always["check"] = reply_with(500, {})
+    pipeline.sploot.always["check"] = pipeline.sploot.always["upload"] = reply_with(500, {})
     for number in range(60):
         await pipeline.add(f"{number}.jpg")
     pipeline.start()
@@ -252,7 +373,7 @@ async def test_an_upload_rejected_for_an_expired_token_is_sent_again_with_the_ne
         item = await pipeline.take(await pipeline.add("a.jpg"))
         assert (item.state, item.attempts) == (State.EMBEDDING, 0)
         tokens = [request.headers["authorization"] for request in pipeline.sploot.requests]
-        assert tokens == ["Bearer 1", "Bearer 1", "Bearer 1", "Bearer 2"]
+        assert tokens == ["Bearer 1", "Bearer 1", "Bearer 2"]
 
 
 def _until(seconds: float) -> str:
@@ -305,13 +426,20 @@ async def test_503_without_retry_after_is_an_error_and_no_rate_limit(pipeline: P
 
 
 async def test_a_rejected_file_fails_with_the_servers_message(pipeline: PipelineHarness) -> None:
-    pipeline.sploot.script("upload", reply_with(400, {"success": False, "error": "Tags must be 50 characters or less"}))
+    pipeline.sploot.script("upload", reply_with(400, {"success": False, "error": "File appears to be empty"}))
     item = await pipeline.take(await pipeline.add("a.jpg"))
     assert (item.state, item.error_code) == (State.FAILED, "rejected")
-    assert "Tags must be 50 characters or less" in (item.error_message or "")
+    assert "File appears to be empty" in (item.error_message or "")
     requests = pipeline.sploot.count("limits")
     await pipeline.take(await pipeline.add("b.jpg"))
     assert pipeline.sploot.count("limits") == requests + 1  # the limits may have changed
+
+
+async def test_a_rejection_of_the_tags_fails_with_an_error_code_of_its_own(pipeline: PipelineHarness) -> None:
+    pipeline.sploot.script("upload", reply_with(400, {"success": False, "error": "Tags must be 50 characters or less"}))
+    item = await pipeline.take(await pipeline.add("a.jpg", tags=("cat",)))
+    assert (item.state, item.error_code) == (State.FAILED, "tags_rejected")
+    assert "Tags must be 50 characters or less" in (item.error_message or "")
 
 
 async def test_a_413_without_json_is_final(pipeline: PipelineHarness) -> None:
@@ -352,13 +480,13 @@ async def test_uploads_resume_when_an_unreachable_server_is_back(tmp_path: Path)
 
 
 async def test_while_the_local_server_is_down_nothing_is_sent(pipeline: PipelineHarness) -> None:
-    pipeline.admission.server_down("the local server is starting")
+    pipeline.admission.server_starting()
     await pipeline.add("a.jpg")
     pipeline.start()
     for _ in range(50):
         await asyncio.sleep(0)
     assert pipeline.sploot.requests == []
-    assert (pipeline.admission.state, pipeline.admission.detail) == ("unreachable", "the local server is starting")
+    assert (pipeline.admission.state, pipeline.admission.detail) == ("starting", "the local server is starting")
     pipeline.admission.server_up()
     assert (await pipeline.until_through())[State.EMBEDDING] == 1
 

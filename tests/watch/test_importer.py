@@ -117,7 +117,7 @@ async def test_a_file_from_the_future_settles_for_the_whole_time_and_no_longer(s
     assert item.next_at <= time.time() + 2
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.usefixtures("ordinary_permissions")
 async def test_what_may_not_be_read_is_unreadable(harness: WatchHarness, memes: Path) -> None:
     put(memes / "a.png")
     (memes / "a.png").chmod(0)

@@ -7,7 +7,7 @@ from watch_fixtures import LONG_AGO_S, PNG, put
 
 from splootd.core.item import FoundFile
 from splootd.watch.ignore import IgnoreRules
-from splootd.watch.inotify_info import filesystem_type
+from splootd.watch.mounts import NETWORK_FILESYSTEMS, filesystem_type, find_network_folders, parse_mounts
 from splootd.watch.walker import Walker, find_changed_folders, is_still_there
 
 NOW = 2_000_000_000.0
@@ -83,7 +83,7 @@ def test_a_walk_keeps_its_time_limit(tmp_path: Path) -> None:
     assert not walker.is_done
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.usefixtures("ordinary_permissions")
 def test_a_folder_without_permission_is_reported_and_delays_nothing(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0)
     put(tmp_path / "x.png")
@@ -139,11 +139,11 @@ def test_a_change_of_names_shows_in_the_times_of_the_folders(tmp_path: Path) -> 
     os.utime(tmp_path, (LONG_AGO_S, LONG_AGO_S))
     walker = new_walker(tmp_path)
     everything(walker)
-    assert find_changed_folders(walker.folders) == ([], [])
+    assert find_changed_folders(walker.folders, os.fsencode(tmp_path)) == ([], [])
     put(tmp_path / "more" / "y.png")
     (tmp_path / "fewer" / "x.png").unlink()
     (tmp_path / "missing").rename(tmp_path.parent / "elsewhere")
-    changed, missing = find_changed_folders(walker.folders)
+    changed, missing = find_changed_folders(walker.folders, os.fsencode(tmp_path))
     assert set(changed) == {os.fsencode(path) for path in (tmp_path, tmp_path / "more", tmp_path / "fewer")}
     assert missing == [os.fsencode(tmp_path / "missing")]
 
@@ -153,7 +153,7 @@ def test_a_folder_that_has_just_changed_is_scanned_again(tmp_path: Path) -> None
     os.utime(tmp_path, (NOW - 1, NOW - 1))
     walker = new_walker(tmp_path)
     everything(walker)
-    assert find_changed_folders(walker.folders) == ([os.fsencode(tmp_path)], [])
+    assert find_changed_folders(walker.folders, os.fsencode(tmp_path)) == ([os.fsencode(tmp_path)], [])
 
 
 def test_a_hard_link_is_still_there_and_a_moved_file_is_not(tmp_path: Path) -> None:
@@ -187,8 +187,19 @@ broken line
     ],
 )
 def test_the_innermost_and_latest_mount_determines_the_type_of_file_system(folder: bytes, kind: str) -> None:
-    assert filesystem_type(folder, MOUNTS) == kind
+    assert filesystem_type(folder, parse_mounts(MOUNTS)) == kind
+
+
+def test_only_network_file_systems_below_the_root_leave_folders_without_events() -> None:
+    folders = [b"/mnt", b"/mnt/my share", b"/mnt/my share/memes", b"/mnt/my share/local", b"/mnt/ssh"]
+    mounts = parse_mounts(MOUNTS)
+    assert find_network_folders(folders, b"/mnt", mounts) == {b"/mnt/my share", b"/mnt/my share/memes"}
+    assert find_network_folders(folders, b"/mnt/my share", mounts) == set()  # `is_network_filesystem` names the root
+
+
+def test_folders_shared_by_hosts_and_clusters_count_as_network_file_systems() -> None:
+    assert {"virtiofs", "fuse", "prl_fs", "beegfs", "gpfs", "vboxsf", "9p"} <= NETWORK_FILESYSTEMS
 
 
 def test_the_type_of_file_system_is_unknown_without_a_table() -> None:
-    assert filesystem_type(b"/home", b"") == ""
+    assert filesystem_type(b"/home", {}) == ""

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { baseName, escapeInvisible, isolate, parentFolder, percentEncode } from "../../splootd/web/static/filename.js";
+import { baseName, escapeInvisible, isolate, parentFolder, percentEncode } from "../../web/sploot_web/ui/filename.js";
 
 test("control and format characters in a name are escaped", () => {
   assert.equal(escapeInvisible("a\u001b[31mb"), "a\\x1b[31mb");

@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import {
-  formatCount, formatDuration, formatLatency, formatSize, formatTime, stateLabel,
-} from "../../splootd/web/static/format.js";
-import { STATES } from "../../splootd/web/static/protocol.js";
+import { formatCount, formatDuration, formatLatency, formatSize, formatTime } from "../../web/sploot_web/ui/format.js";
+import { STATES, stateLabel } from "../../web/sploot_web/ui/states.js";
 
 test("sizes, durations, latencies and counts have units", () => {
   const sizes = [0, 999, 1000, 14_200_000, 999_960_000];
@@ -14,11 +12,12 @@ test("sizes, durations, latencies and counts have units", () => {
   assert.deepEqual([formatCount(1, "file"), formatCount(2000, "file")], ["1 file", "2,000 files"]);
 });
 
-test("a time of today is a time of day, any other a date", () => {
+test("a time has its date: a word for today and yesterday, no time of day for another year", () => {
   const now = new Date(2026, 4, 9, 18, 0);
-  assert.equal(formatTime(new Date(2026, 4, 9, 7, 5).toISOString(), now), "07:05");
-  assert.equal(formatTime(new Date(2026, 1, 3).toISOString(), now), "02-03");
-  assert.equal(formatTime(new Date(2024, 1, 3).toISOString(), now), "2024-02-03");
+  assert.equal(formatTime(new Date(2026, 4, 9, 7, 5).toISOString(), now), "Today 07:05");
+  assert.equal(formatTime(new Date(2026, 4, 8, 23, 59).toISOString(), now), "Yesterday 23:59");
+  assert.equal(formatTime(new Date(2026, 1, 3).toISOString(), now), "3 Feb 00:00");
+  assert.equal(formatTime(new Date(2024, 1, 3).toISOString(), now), "3 Feb 2024");
 });
 
 test("every state has a label", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { nextIndex } from "../../splootd/web/static/keys.js";
+import { nextIndex } from "../../web/sploot_web/ui/keys.js";
 
 test("navigation keys move through a list and a grid, and not beyond their ends", () => {
   const list = { current: 3, length: 10, page: 4 };

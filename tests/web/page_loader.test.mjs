@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ListWindow } from "../../splootd/web/static/list_window.js";
-import { PageLoader } from "../../splootd/web/static/page_loader.js";
+import { ListWindow } from "../../web/sploot_web/daemon/list_window.js";
+import { PageLoader } from "../../web/sploot_web/daemon/page_loader.js";
 
 /** Load from a fake daemon with the item ids 1 to `total`; `visible` is what the view displays. */
 function loading(total) {
@@ -58,4 +58,14 @@ test("a reply for the previous filter is discarded", async () => {
   await settled();
   assert.equal(window.rows.length, 100);
   assert.equal(window.length, 100);
+});
+
+test("the window covers the ids that belong between its rows, or beyond an end of the list that it has", async () => {
+  const { window, visible, settled } = loading(5000);
+  await settled();
+  assert.deepEqual([5001, 4900, 10].map((id) => window.covers(id)), [true, true, false]);
+  visible.top = 2500;
+  window.setTotal(5000);
+  await settled();
+  assert.deepEqual([5001, 2490, 10].map((id) => window.covers(id)), [false, true, false]);
 });

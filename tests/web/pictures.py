@@ -1,4 +1,4 @@
-"""Take the two screenshots of the web UI for the README: python tests/web/pictures.py docs/pictures."""
+"""Take the screenshots of the web UI for the README and the tutorial: python tests/web/pictures.py docs/pictures."""
 
 import shutil
 import sys
@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
         wait_for_pictures(page)
         page.screenshot(path=folder / "library.png")
         page.emulate_media(color_scheme="light")
-        page.locator("#to-queue").click()
+        page.locator("#to-activity").click()
         (memes / "half-downloaded.png").write_bytes(b"not a picture")
         page.locator(".row[data-state=failed]").wait_for()
         home.ok("pause")
@@ -37,13 +37,13 @@ def main(folder: Path) -> None:
             (memes / name).write_bytes((EXAMPLES / "meme-7-0000.jpg").read_bytes() + name.encode())
             page.locator(".row", has_text=name).wait_for()
         page.locator("#rows-count", has_text="27 items").wait_for()
-        page.screenshot(path=folder / "queue.png")
-    with Image.open(folder / "queue.png") as full:
-        full.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(folder / "queue.png", optimize=True)
+        page.screenshot(path=folder / "activity.png")
+    with Image.open(folder / "activity.png") as full:
+        full.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(folder / "activity.png", optimize=True)
     with Image.open(folder / "library.png") as full:
         full.convert("RGB").save(folder / "library.webp", quality=WEBP_QUALITY, method=6)
     (folder / "library.png").unlink()  # has too many colours for a small PNG
-    for name in ("queue.png", "library.webp"):
+    for name in ("activity.png", "library.webp"):
         size_bytes = (folder / name).stat().st_size
         assert size_bytes < BYTES_MAX, f"{name} has {size_bytes} bytes"
 

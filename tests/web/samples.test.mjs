@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Samples } from "../../splootd/web/static/samples.js";
+import { Samples } from "../../web/sploot_web/daemon/samples.js";
 
 test("a chart keeps a fixed number of samples, on a scale that fits them", () => {
   const samples = new Samples(4);

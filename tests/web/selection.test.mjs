@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Selection } from "../../splootd/web/static/selection.js";
+import { Selection } from "../../web/sploot_web/ui/selection.js";
 
 test("all of a million rows are selected without listing their ids", () => {
   const selection = new Selection();

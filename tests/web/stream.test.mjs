@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Stream } from "../../splootd/web/static/stream.js";
+import { Stream } from "../../web/sploot_web/daemon/stream.js";
 
 const STATUS = {
   daemon: { state: "running", pid: 7 },

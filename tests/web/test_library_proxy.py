@@ -1,102 +1,21 @@
 """The library routes of the web UI: an HTTP client, the daemon's proxy, and a real library server."""
 
 import asyncio
-import contextlib
-import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
-import pytest_asyncio
-import uvicorn
-from control_fixtures import ControlApi, serve_control_api
-from http_probe import LIMIT_S, Browser, Reply
+from control_fixtures import serve_control_api
+from http_probe import Browser
 from pipeline_fixtures import JumpClock
 from scripted_sploot import ScriptedSploot, reply_with
-from sploot_server.app import create_app
-from sploot_server.config import Config as LibraryConfig
-from toy_library import END, FakeEmbedder, picture
+from toy_library import END, picture
+from web_library import LIMITS, NAMES, WebLibrary
 
 from splootd import protocol
-from splootd.control.http_limits import UvicornServer as HttpServer
-from splootd.core.limits import Limits
 from splootd.credentials import Credentials
-from splootd.file_reader import MemoryBudget, read, stat_version
 from splootd.remote.client import SplootClient
 from splootd.remote.responses import Match
-
-LIMITS = Limits(100_000_000, frozenset({"image/jpeg"}))
-NAMES = ("cat on a keyboard", "dog in a bath", "cat in a box")
-
-
-@contextlib.asynccontextmanager
-async def library(folder: Path, socket: Path) -> AsyncIterator[None]:
-    """Run a library server whose fake embedder reads the text of toy pictures."""
-    folder.mkdir()  # noqa: ASYNC240 - a short call in a test
-    async with create_app(LibraryConfig(data=folder, uds=socket), FakeEmbedder()) as app:
-        config = uvicorn.Config(app, uds=str(socket), ws="none", lifespan="off", log_config=None, access_log=False)
-        server = HttpServer(config)
-        serving = asyncio.ensure_future(server.serve())
-        async with asyncio.timeout(LIMIT_S):
-            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-                await asyncio.sleep(0)
-        try:
-            yield
-        finally:
-            server.stop()
-            await serving
-
-
-@dataclass
-class WebLibrary:
-    """A signed-in browser and a library that contains NAMES; `ids` maps names to asset ids."""
-
-    browser: Browser
-    control_api: ControlApi
-    server: SplootClient
-    ids: dict[str, str]
-
-    async def assets(self, query: str = "") -> list[dict[str, Any]]:
-        reply = await self.browser.get(f"/v1/library{query}")
-        assert reply.status == 200, reply.body
-        assets: list[dict[str, Any]] = reply.json["assets"]
-        return assets
-
-    async def get(self, name: str, rest: str = "", **headers: str) -> Reply:
-        return await self.browser.get(f"/v1/library/{self.ids[name]}{rest}", **headers)
-
-    def names(self, assets: list[dict[str, Any]]) -> list[str]:
-        names_by_id = {asset_id: name for name, asset_id in self.ids.items()}
-        return [names_by_id[asset["id"]] for asset in assets]
-
-
-@pytest_asyncio.fixture
-async def web_library(tmp_path: Path) -> AsyncIterator[WebLibrary]:
-    socket = tmp_path / "s"
-    async with library(tmp_path / "library", socket):
-        server = SplootClient(
-            "local", credentials=Credentials(tmp_path / "t", JumpClock()), connections=4, socket=socket
-        )
-        try:
-            async with serve_control_api(tmp_path, server=server) as control_api:
-                ids = {name: await uploaded(server, control_api.folder / f"{name}.jpg", name) for name in NAMES}
-                yield WebLibrary(await Browser.sign_in(control_api.web_ui), control_api, server, ids)
-        finally:
-            await server.close()
-
-
-async def uploaded(server: SplootClient, path: Path, text: str) -> str:
-    path.write_bytes(picture(text) + END)  # noqa: ASYNC240 - a short call in a test
-    raw = os.fsencode(path)
-    async with read(raw, stat_version(raw), budget=MemoryBudget(100_000_000), limits=LIMITS) as content:
-        asset_id = (await server.upload(content)).asset_id
-    async with asyncio.timeout(LIMIT_S):
-        while (await server.embedding_status(asset_id)).status == "pending":  # noqa: ASYNC110 - the library has only a status to poll
-            await asyncio.sleep(0)
-    return asset_id
 
 
 async def test_the_library_is_listed_newest_first_and_page_by_page(web_library: WebLibrary):
@@ -111,8 +30,19 @@ async def test_the_library_is_listed_newest_first_and_page_by_page(web_library: 
     assert web_library.names(await web_library.assets("?sort=oldest")) == list(NAMES)
     asset = reply.json["assets"][0]
     assert set(asset) == {
-        *("id", "name", "mime", "width", "height", "size", "favorite", "tags", "created_at"),
-        *("state", "score", "text", "matched_words", "path", "link", "near_duplicate_count"),
+        *("id", "name", "mime", "width", "height", "size", "favorite", "tags", "templates", "created_at"),
+        *(
+            "state",
+            "score",
+            "text",
+            "matched_words",
+            "reason",
+            "path",
+            "link",
+            "near_duplicate_count",
+            "folder",
+            "deleted_at",
+        ),
     }
     assert (asset["mime"], asset["size"], asset["favorite"], asset["tags"]) == (
         "image/jpeg",
@@ -120,7 +50,9 @@ async def test_the_library_is_listed_newest_first_and_page_by_page(web_library: 
         False,
         [],
     )
-    assert (asset["state"], asset["link"]) == ("ready", None)
+    assert (asset["state"], asset["link"], asset["text"]) == ("ready", None, "cat in a box")
+    one = await web_library.get("cat in a box")
+    assert one.json["asset"] == asset
 
 
 async def test_search_results_are_ordered_by_score(web_library: WebLibrary):
@@ -132,17 +64,78 @@ async def test_search_results_are_ordered_by_score(web_library: WebLibrary):
     assert (await web_library.assets("?text=dog&offset=50")) == []
 
 
+async def test_a_list_is_sorted_and_filtered(web_library: WebLibrary):
+    box, bath, keyboard = "cat in a box", "dog in a bath", "cat on a keyboard"
+    await web_library.browser.change("PATCH", f"/v1/library/{web_library.ids[box]}", {"tags": ["cat"]})
+    copied = await web_library.browser.change("POST", f"/v1/library/{web_library.ids[bath]}/copied")
+    assert copied.status == 200
+    folder = web_library.control_api.folder.name
+    for query, expected in [
+        ("?sort=largest", [keyboard, bath, box]),
+        ("?sort=copied", [bath, box, keyboard]),
+        ("?kind=untagged", [bath, keyboard]),
+        ("?kind=gif", []),
+        ("?kind=no_text", []),
+        (f"?folder={folder}", [box, bath, keyboard]),
+        ("?folder=other", []),
+        ("?before=2020-01-01T00:00:00Z", []),
+        ("?after=2020-01-01T00:00:00Z", [box, bath, keyboard]),
+        ("?text=cat&kind=untagged", [keyboard]),
+        ("?trash=true", []),
+    ]:
+        assert web_library.names(await web_library.assets(query)) == expected, query
+    shuffled = [await web_library.assets(f"?sort=shuffle&seed={seed}") for seed in (5, 5)]
+    assert shuffled[0] == shuffled[1]
+    reply = await web_library.browser.get("/v1/library/folders")
+    assert reply.json == {"folders": [{"name": folder, "count": 3}]}
+
+
+async def test_a_plain_sploot_says_what_it_cannot_do(web_library: WebLibrary):
+    web_library.server.last_limits = LIMITS
+    reply = await web_library.browser.get("/v1/library?sort=oldest&favorite=true")
+    assert (reply.status, set(reply.json["features"].values())) == (200, {False})
+    for query in ("?sort=shuffle", "?kind=gif", "?text=cat&folder=a", "?trash=true", "/folders"):
+        reply = await web_library.browser.get(f"/v1/library{query}")
+        assert (reply.status, reply.json["code"]) == (404, "not_supported"), query
+
+
+async def test_a_search_without_a_match_names_the_nearest(web_library: WebLibrary):
+    reply = await web_library.browser.get("/v1/library?text=dog%20bath")
+    assert (web_library.names(reply.json["assets"])[0], reply.json["nearest"]) == ("dog in a bath", [])
+    reply = await web_library.browser.get("/v1/library?text=xylophone")
+    assert (reply.json["assets"], reply.json["total"], reply.json["has_more"]) == ([], 0, False)
+    assert {asset["id"] for asset in reply.json["nearest"]} <= set(web_library.ids.values())
+
+
+async def test_a_file_of_the_queue_is_shown_in_the_file_manager(
+    web_library: WebLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    calls = tmp_path / "calls"
+    for name, status in (("dbus-send", 1), ("xdg-open", 0)):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\necho {name} "$@" >> {calls}\nexit {status}\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    name = "cat in a box"
+    path = await web_library.queue(name)
+    for other in ("dog in a bath", None):  # in the library, but not in the queue; in neither
+        asset_id = web_library.ids[other] if other else "unknown"
+        reply = await web_library.browser.change("POST", f"/v1/library/{asset_id}/reveal")
+        assert (reply.status, reply.json["code"]) == (404, "no_file")
+    assert (await web_library.browser.change("POST", f"/v1/library/{web_library.ids[name]}/reveal")).status == 200
+    [selected, opened] = calls.read_text().splitlines()
+    assert "org.freedesktop.FileManager1.ShowItems" in selected
+    assert f"array:string:file://{quote(str(path))} string:" in selected
+    assert opened == f"xdg-open {path.parent}"
+    path.unlink()
+    reply = await web_library.browser.change("POST", f"/v1/library/{web_library.ids[name]}/reveal")
+    assert (reply.status, "no longer there" in reply.json["title"]) == (404, True)
+
+
 async def test_an_asset_has_the_name_of_its_local_file(web_library: WebLibrary):
-    parts, name = web_library.control_api.context, "cat in a box"
-    await web_library.browser.change(
-        "POST", "/v1/add", {"paths": [str(web_library.control_api.folder / f"{name}.jpg")]}
-    )
-    (item,) = await parts.read_queries.items(limit=10)
-    leased = await parts.queue.claim(item.shard, now=parts.clock.now(), chance=0.0)
-    assert leased is not None
-    assert await parts.queue.accept(
-        leased, asset_id=web_library.ids[name], sha256=bytes(32), duplicate=False, embedded=True, now=parts.clock.now()
-    )
+    name = "cat in a box"
+    await web_library.queue(name)
     assets = {asset["id"]: asset for asset in await web_library.assets()}
     local, other = assets[web_library.ids[name]], assets[web_library.ids["dog in a bath"]]
     assert (local["name"], local["path"]) == (f"{name}.jpg", str(web_library.control_api.folder / f"{name}.jpg"))
@@ -159,11 +152,27 @@ async def test_tags_and_favourites_are_saved_and_filter_the_list(web_library: We
     assert {tag["name"] for tag in reply.json["asset"]["tags"]} == {"wet", "dog"}
     tags = {tag["name"]: tag for tag in (await web_library.browser.get("/v1/library/tags")).json["tags"]}
     assert {name: tag["count"] for name, tag in tags.items()} == {"wet": 1, "dog": 1}
-    for query in ("?favorite=true", f"?tag={tags['wet']['id']}", f"?text=cat&tag={tags['wet']['id']}"):
+    for query in ("?favorite=true", f"?tag={tags['wet']['id']}", f"?text=bath&tag={tags['wet']['id']}"):
         assert web_library.names(await web_library.assets(query)) == ["dog in a bath"], query
-    assert web_library.names(await web_library.assets("?text=cat&favorite=true")) == ["dog in a bath"]
+    assert web_library.names(await web_library.assets("?text=bath&favorite=true")) == ["dog in a bath"]
     reply = await web_library.browser.change("PATCH", f"/v1/library/{asset_id}", {"tags": []})
     assert (reply.json["asset"]["favorite"], reply.json["asset"]["tags"]) == (True, [])
+
+
+async def test_a_named_template_names_all_that_share_it_and_filters_the_list(web_library: WebLibrary):
+    path = f"/v1/library/{web_library.ids['cat on a keyboard']}/template"
+    reply = await web_library.browser.change("PUT", path, {"name": "Busy Cat"})
+    assert (reply.status, reply.json["asset"]["templates"]) == (200, ["Busy Cat"])
+    async with asyncio.timeout(30):
+        while len(await web_library.assets("?template=busy%20cat")) < 2:  # the library compares them meanwhile
+            pass
+    cats = ["cat in a box", "cat on a keyboard"]
+    assert web_library.names(await web_library.assets("?template=Busy%20Cat")) == cats
+    assert sorted(web_library.names(await web_library.assets("?text=cat&template=busy%20cat"))) == cats
+    assert (await web_library.browser.get("/v1/library")).json["features"]["templates"] is True
+    for body in (b"{}", b"[]", b'{"name": " "}', b'{"name": "' + b"x" * 201 + b'"}'):
+        reply = await web_library.browser.change("PUT", path, body)
+        assert (reply.status, reply.json["code"]) == (400, "malformed"), body
 
 
 async def test_an_invalid_change_is_rejected(web_library: WebLibrary):

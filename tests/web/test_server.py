@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import sploot_web
 from control_fixtures import ControlApi, serve_control_api
 from http_probe import LIMIT_S, Browser, parse_response
 from pipeline_fixtures import JumpClock
@@ -21,7 +22,6 @@ from splootd import protocol
 from splootd.control import http_limits
 from splootd.errors import RequestError
 from splootd.web import server as web_server
-from splootd.web import static_files
 from splootd.web.browser_upload import PART_PREFIX
 from splootd.web.server import WebServer, bind_port
 from splootd.web.session import SessionState
@@ -83,7 +83,7 @@ async def test_a_login_url_is_valid_for_a_minute(tmp_path: Path, monkeypatch: py
 
 async def test_requests_without_a_session_get_only_a_hint(control_api: ControlApi):
     browser = await unauthenticated_browser(control_api)
-    for path in ("/", "/static/app.js", "/v1/status", "/v1/events", "/v1/library", "/nowhere", "/loginx"):
+    for path in ("/", "/static/daemon/app.js", "/v1/status", "/v1/events", "/v1/library", "/nowhere", "/loginx"):
         reply = await browser.get(path)
         assert (reply.status, reply.json["code"], reply.json["hint"]) == (401, "no_session", "sploot ui"), path
         reply = await browser.get(path, Accept="text/html,*/*")
@@ -320,7 +320,11 @@ async def test_every_response_has_the_security_headers(browser: Browser):
     ]
     for reply in replies:
         policy = reply.headers["content-security-policy"]
-        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+        sources = (
+            "script-src 'self'; style-src 'self'",
+            "style-src 'sha256-",
+        )  # the second is of the page before a login
+        assert policy.startswith(tuple(f"default-src 'none'; {each}" for each in sources))
         assert "frame-ancestors 'none'" in policy
         assert not {"unsafe-inline", "unsafe-eval", "http:", "https:", "*"} & set(policy.replace("'", "").split())
         assert reply.headers["x-content-type-options"] == "nosniff"
@@ -348,6 +352,8 @@ async def test_requests_have_the_same_replies_as_on_the_socket(control_api: Cont
 
 async def test_shutdown_login_and_backup_are_not_available(control_api: ControlApi, browser: Browser):
     hidden = {"/v1/shutdown", "/v1/login", "/v1/logout", "/v1/backup", "/v1/ui", "/v1/metrics"}
+    hidden |= {"/v1/assets", "/v1/share", "/v1/share-links", "/v1/save-image"}
+    hidden |= {"/v1/templates", "/v1/templates/learn", "/v1/templates/name", "/v1/templates/remove"}
     assert {kind.path for kind in protocol.REQUESTS} - {kind.path for kind in web_server.ALLOWED_REQUESTS} == hidden
     for path in hidden:
         assert (await browser.change("POST", path)).status == 404
@@ -355,15 +361,15 @@ async def test_shutdown_login_and_backup_are_not_available(control_api: ControlA
 
 
 async def test_only_static_files_are_served(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    static = tmp_path / "static"
-    static.mkdir()
-    (static / "index.html").write_text("<!doctype html>")
-    (static / "app.js").write_text("1")
-    (static / "secret.txt").write_text("no")
-    (static / "below.js").mkdir()
+    daemon = tmp_path / "web" / "daemon"
+    daemon.mkdir(parents=True)
+    (daemon / "index.html").write_text("<!doctype html>")
+    (daemon / "app.js").write_text("1")
+    (daemon / "secret.txt").write_text("no")
+    (daemon / "below.js").mkdir()
     (tmp_path / "outside.js").write_text("no")
-    monkeypatch.setattr(static_files, "STATIC_DIR", static)
-    index, script = await browser.get("/"), await browser.get("/static/app.js")
+    monkeypatch.setattr(sploot_web, "ROOT", tmp_path / "web")
+    index, script = await browser.get("/"), await browser.get("/static/daemon/app.js")
     assert (index.status, index.headers["content-type"], index.body) == (
         200,
         "text/html; charset=utf-8",
@@ -371,19 +377,23 @@ async def test_only_static_files_are_served(browser: Browser, tmp_path: Path, mo
     )
     assert index.headers["set-cookie"].startswith(f"sploot_ui_{browser.port}=")
     assert (script.headers["content-type"], script.body) == ("text/javascript; charset=utf-8", b"1")
-    cached = await browser.get("/static/app.js", If_None_Match=script.headers["etag"])
+    cached = await browser.get("/static/daemon/app.js", If_None_Match=script.headers["etag"])
     assert (cached.status, cached.body) == (304, b"")
-    (static / "app.js").write_text("2")
-    assert (await browser.get("/static/app.js", If_None_Match=script.headers["etag"])).body == b"2"
+    (daemon / "app.js").write_text("2")
+    assert (await browser.get("/static/daemon/app.js", If_None_Match=script.headers["etag"])).body == b"2"
     for name in (
-        "secret.txt",
-        "below.js",
+        "daemon/secret.txt",
+        "daemon/below.js",
+        "daemon/nowhere.js",
         "..%2Foutside.js",
         "../outside.js",
+        "daemon/../../outside.js",
         "%2e%2e/outside.js",
-        ".js",
-        "APP.js",
-        "a%00.js",
+        "daemon/%2e%2e/%2e%2e/outside.js",
+        "app.js",
+        "daemon/.js",
+        "daemon/APP.js",
+        "daemon/a%00.js",
         "",
     ):
         assert (await browser.get(f"/static/{name}")).status == 404, name

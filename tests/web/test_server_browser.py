@@ -30,8 +30,8 @@ ATTACKS = """async (origin) => {
       events.onopen = () => { events.close(); resolve(); };
       events.onerror = () => { events.close(); reject(new Error('no events')); };
     }),
-    image: () => loaded('img', origin + '/static/icon.svg'),
-    script: () => loaded('script', origin + '/static/app.js'),
+    image: () => loaded('img', origin + '/static/ui/icon.svg'),
+    script: () => loaded('script', origin + '/static/daemon/app.js'),
   };
   const loaded = (kind, src) => new Promise((resolve, reject) => {
     const element = document.createElement(kind);
@@ -121,7 +121,7 @@ def test_dns_rebinding_is_rejected(home: Home, chromium: Browser):
         assert reply.status == 421
     assert context.cookies() == []
     assert page.goto(url) is not None, "the login URL was not used up"
-    assert page.url == f"http://127.0.0.1:{port}/"
+    page.wait_for_url(f"http://127.0.0.1:{port}/#library")
     context.close()
 
 

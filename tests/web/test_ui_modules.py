@@ -8,13 +8,19 @@ from pathlib import Path
 
 import pytest
 from packages_of_npm import npm_package
+from sploot_web import ROOT
 
-import splootd
 from splootd import protocol
 
 HERE = Path(__file__).parent
-STATIC = Path(splootd.__file__).parent / "web" / "static"
-MODULES = sorted(STATIC.glob("*.js"))
+FILES = sorted(file for file in ROOT.rglob("*") if file.suffix in (".html", ".css", ".js", ".svg"))
+MODULES = [file for file in FILES if file.suffix == ".js"]
+IMPORTED_FOLDERS = {
+    "ui": {"ui"},
+    "library": {"library", "ui"},
+    "daemon": {"daemon", "library", "ui"},
+    "server": {"server", "library", "ui"},
+}
 LINES_MAX = 400
 OPTIONS = [
     "--noEmit",
@@ -61,10 +67,18 @@ def test_a_module_is_not_too_long(module: Path):
     assert len(module.read_text("utf-8").splitlines()) <= LINES_MAX
 
 
-@pytest.mark.parametrize("file", sorted(STATIC.iterdir()), ids=lambda file: file.name)
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
+def test_a_module_imports_from_its_own_folder_and_those_below(module: Path):
+    targets = re.findall(r"""(?:from |import\()"(\.[^"]+)""", module.read_text("utf-8"))
+    folders = {(module.parent / target).resolve().relative_to(ROOT).parts[0] for target in targets}
+    assert folders <= IMPORTED_FOLDERS[module.parent.name]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_no_file_loads_from_other_hosts_or_contains_inline_code(file: Path):
     text = file.read_text("utf-8")
-    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
+    # Addresses in `.example` are text: no such host can exist (RFC 2606).
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg|\w+\.example\b)", text)
     assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
     if file.suffix == ".html":
         assert not re.search(r"\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|<style", text)
@@ -72,7 +86,7 @@ def test_no_file_loads_from_other_hosts_or_contains_inline_code(file: Path):
 
 def test_the_fields_declared_in_javascript_exist_in_the_protocol():
     """Compare the JSDoc types in protocol.js with the dataclasses of `splootd.protocol`."""
-    text = (STATIC / "protocol.js").read_text("utf-8")
+    text = (ROOT / "daemon" / "protocol.js").read_text("utf-8")
     declared = re.findall(r"@typedef \{object\} (\w+)\n((?: \* @property .*\n)+)", text)
     assert len(declared) > 15
     for name, properties in declared:

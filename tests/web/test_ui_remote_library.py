@@ -78,7 +78,7 @@ def test_the_library_of_a_remote_server_is_shown_through_the_daemon(
     page.locator("#favorites").click()
     page.locator("#search").fill("something funny")
     expect(page.locator("#tiles-count")).to_contain_text("match")
-    page.locator("#to-dashboard").click()
+    page.locator("#to-settings").click()
     expect(page.locator("#server")).to_contain_text(sploot[0])
 
     hosts = {urlsplit(request.url).netloc for request in requests}

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { remainingS, TransferRates } from "../../splootd/web/static/transfer_rates.js";
+import { remainingS, TransferRates } from "../../web/sploot_web/daemon/transfer_rates.js";
 
 test("the rate of a transfer is measured over the last seconds", () => {
   const rates = new TransferRates();

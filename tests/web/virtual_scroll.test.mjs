@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { EXTENT_PX_MAX, VirtualScroll } from "../../splootd/web/static/virtual_scroll.js";
+import { EXTENT_PX_MAX, VirtualScroll } from "../../web/sploot_web/ui/virtual_scroll.js";
 
 const ROW_PX = 36;
 const VIEW_PX = 700;

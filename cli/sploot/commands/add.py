@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sploot.client import Client
-    from sploot.typer_options import Annotated, Argument, JsonOption, Option
+    from sploot.typer_options import Annotated, Argument, JsonOption, Option, complete_priority
 
 PATHS_PER_REQUEST_MAX = 1_000  # ADD_PATHS_MAX of the protocol, which is not imported here
 REQUEST_BYTES_MAX = 8_000_000  # below the daemon's limit even if every path has the maximum length
 ESCAPED_BYTES_PER_BYTE = 6  # JSON in ASCII: a byte outside ASCII may be sent as `\udcNN`
 
-SILENT_OUTCOMES = frozenset({"queued", "changed", "renamed", "requeued", "known", "folder", "file"})
+SILENT_OUTCOMES = frozenset({"queued", "changed", "renamed", "requeued", "known", "tagged", "folder", "file"})
 """Outcomes of a path that are only counted. Any other is printed."""
 
 
@@ -32,8 +32,11 @@ def add(
     paths: Annotated[list[str] | None, Argument(metavar="PATH...", help="Files and folders.")] = None,
     *,
     once: Annotated[bool, Option("--once", help="Import folders without watching them.")] = False,
-    priority: Annotated[str, Option(help="urgent, normal or background.")] = "normal",
-    tag: Annotated[list[str] | None, Option(help="Tag in the library; may be given several times.")] = None,
+    priority: Annotated[
+        str,
+        Option(metavar="urgent|normal|background", autocompletion=complete_priority, help="What is uploaded first."),
+    ] = "normal",
+    tag: Annotated[list[str] | None, Option(metavar="TAG", help="Tag in the library; can be repeated.")] = None,
     paths_from: Annotated[
         str | None, Option("--from", metavar="FILE", help="Read paths from FILE, one per line; - is standard input.")
     ] = None,
@@ -48,7 +51,7 @@ def add(
         ),
     ] = "keep",
     wait: Annotated[bool, Option("--wait", help="Wait until all files are finished.")] = False,
-    timeout: Annotated[float | None, Option(min=0, help="Maximum number of seconds for --wait.")] = None,
+    timeout: Annotated[float | None, Option(min=0, metavar="SECONDS", help="Longest time for --wait.")] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Queue files; import folders and keep watching them."""
@@ -63,7 +66,7 @@ def add(
     total, code = _send_in_batches(
         client,
         _all_paths(paths or (), paths_from, by_null=null),
-        {**options, "after_upload": parse_action(after_upload)},
+        {**options, "after_upload": parse_action(after_upload), "server": os.environ.get("SPLOOT_SERVER") or None},
         as_json=as_json,
     )
     if as_json and not wait:
@@ -75,7 +78,8 @@ def add(
     if wait and total["import_id"] is not None:
         from sploot.commands.add_wait import wait_for_import  # imports the protocol
 
-        return max(code, wait_for_import(client, total["import_id"], timeout_s=timeout, as_json=as_json))
+        code = max(code, exit_codes.NOT_FOUND if total["counts"].get("removed") else exit_codes.DONE)
+        return max(code, wait_for_import(total["import_id"], timeout_s=timeout, as_json=as_json))
     return code
 
 

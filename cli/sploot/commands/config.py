@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from sploot import exit_codes
 from sploot.daemon_connect import restart_if_running
-from sploot.terminal import print_json, print_stderr
-from splootd.config import CONFIG_KEYS, Config, Paths, get_key, parse_value, read_toml
+from sploot.formatting import escape_unprintable, fold
+from sploot.server_change import confirm_server_change, describe_server_mismatch
+from sploot.terminal import get_columns, get_style, print_json, print_stderr
+from splootd.config import (
+    CONFIG_KEYS,
+    ENVIRONMENT_VARIABLES,
+    Config,
+    Paths,
+    get_key,
+    parse_value,
+    read_toml,
+    write_value,
+)
 from splootd.errors import ConfigError, RequestError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sploot.typer_options import JsonOption
+    from sploot.typer_options import JsonOption, KeyArgument
 
-ENVIRONMENT_VARIABLES = {"server": "SPLOOT_SERVER", "log_level": "SPLOOT_LOG_LEVEL"}
+INDENT = 4
 
 
-def get_value(key: str, *, as_json: JsonOption = False) -> int:
+def get_value(key: KeyArgument, *, as_json: JsonOption = False) -> int:
     """Print the value of one key."""
     with _as_usage_error():
         get_key(key, "the command line")
@@ -46,10 +53,16 @@ def list_values(*, as_json: JsonOption = False) -> int:
     if as_json:
         print_json(rows)
         return exit_codes.DONE
-    width = max(map(len, CONFIG_KEYS))
+    style, columns = get_style(), get_columns()
     for row in rows:
         key = CONFIG_KEYS[row["key"]]
-        print(f"{row['key']:<{width}} {row['value']!s:<12} {row['source']:<24} {key.description}: {key.allowed}")
+        value = style.bold(escape_unprintable(str(row["value"]))) if row["value"] != "" else "(empty)"
+        source = "" if row["source"] == "default" else f"   from the {row['source']}"
+        print("\n".join(fold(f"{row['key']} = {value}{source}", columns, indent=INDENT)))
+        about = f"{'':{INDENT}}{key.description}; allowed: {key.allowed}"
+        print("\n".join(fold(about, columns, indent=INDENT)))
+    if mismatch := describe_server_mismatch(_paths()):
+        print_stderr(f"note: {mismatch}")
     return exit_codes.DONE
 
 
@@ -59,45 +72,22 @@ def print_path() -> int:
     return exit_codes.DONE
 
 
-def set_value(key: str, value: str) -> int:
+def set_value(key: KeyArgument, value: str) -> int:
     """Change one key and restart a running daemon."""
     paths = _paths()
     with _as_usage_error():
         parsed = parse_value(key, value)
     read_toml(paths.config_file)  # an invalid file is not overwritten: the user must repair it first
+    if key == "server" and not confirm_server_change(paths, parsed):
+        print("Nothing was changed.")
+        return exit_codes.NOT_FOUND
     write_value(paths.config_file, key, parsed)
-    print(f"{key} is now {parsed}.")
+    print(f"{key} is now {'empty' if parsed == '' else parsed}.")
     if os.environ.get(ENVIRONMENT_VARIABLES.get(key, "")):
         print_stderr(f"note: the environment variable {ENVIRONMENT_VARIABLES[key]} overrides it")
     if restart_if_running(paths):
         print_stderr("The daemon restarted with the new setting.")
     return exit_codes.DONE
-
-
-def write_value(file: Path, name: str, value: Any) -> None:
-    """Set one key in `file` and keep all other lines, comments included; ConfigError if that is impossible."""
-    try:
-        # rename() would replace a symbolic link, for example into a dotfiles repository, by a plain file.
-        file = file.resolve()
-        text = set_key_in_toml(file.read_text() if file.exists() else "", name, value)
-        # The edit works on lines, so a key in a table or inside a multi-line string defeats it: parse before replacing.
-        if tomllib.loads(text).get(name) != value:
-            raise ConfigError(f"`{name}` cannot be changed automatically in {file}", "edit the file")
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = file.with_name(f"{file.name}.new")
-        temporary.write_text(text)
-        temporary.replace(file)
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be written: {error.strerror}", "check the permissions") from error
-    except ValueError as error:
-        raise ConfigError(f"{file} cannot hold `{name}` = {value!r}: {error}", "edit the file") from error
-
-
-def set_key_in_toml(text: str, name: str, value: Any) -> str:
-    """Return the TOML `text` with one key set. TOML's basic strings and numbers are written like those of JSON."""
-    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"
-    text, replacements = re.subn(rf"(?m)^[ \t]*{name}[ \t]*=.*$", lambda _: line, text, count=1)
-    return text if replacements else f"{line}\n{text}"  # before any table: a key after one would belong to it
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from sploot.commands.service import get_service_state
 from sploot.daemon_connect import open_client
 from sploot.formatting import escape_unprintable
 from sploot.render import Style
+from sploot.server_change import describe_server_mismatch
 from sploot.service.backend import get_backend
 from sploot.service.unit_files import get_user_name
 from sploot.terminal import get_style, print_json, print_stderr
@@ -36,6 +38,7 @@ def doctor(
     bundle: Annotated[
         str | None, Option(metavar="FILE", help="Write FILE for a bug report, without secrets and file names.")
     ] = None,
+    verbose: Annotated[bool, Option("--verbose", "-v", help="Print what is well, too.")] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Check for problems and print the command that fixes each."""
@@ -43,7 +46,7 @@ def doctor(
     if as_json:
         print_json(encode(found))
     else:
-        print("\n".join(render_findings(found, get_style())))
+        print("\n".join(render_findings(found, get_style(), verbose=verbose)))
     if bundle is not None:
         from sploot.support_bundle import write_bundle
 
@@ -63,15 +66,24 @@ def collect_findings(*, self_test: bool, thorough: bool) -> Findings:
         daemon_findings += client.request(SelfTest(), Findings).findings if self_test else ()
     except SplootError as error:
         daemon_findings.append(Finding("daemon", "error", error.title, error.hint))
+    if mismatch := describe_server_mismatch(paths):
+        daemon_findings.append(Finding("server", "error", mismatch, "unset SPLOOT_SERVER"))
     return Findings((*local_findings, *daemon_findings))
 
 
-def render_findings(found: Findings, style: Style) -> Iterator[str]:
+def render_findings(found: Findings, style: Style, *, verbose: bool) -> Iterator[str]:
+    """Render what is not well, each with its command, and how many checks there were; with `verbose` all of them."""
     paints = {"ok": style.good, "warning": style.warn, "error": style.bad}
+    passed = [each for each in found.findings if each.state == "ok"]
     for each in found.findings:
-        yield f"{paints[each.state](f'{each.state:<7}')} {each.check:<13} {escape_unprintable(each.message)}"
-        if each.command:
-            yield f"{'':21} -> {style.bold(escape_unprintable(each.command))}"
+        if verbose or each.state != "ok":
+            yield f"{paints[each.state](f'{each.state:<7}')} {each.check:<13} {escape_unprintable(each.message)}"
+            if each.command:
+                yield f"{'':21} -> {style.bold(escape_unprintable(each.command))}"
+    if len(passed) == len(found.findings):
+        yield f"All {len(passed)} checks passed."
+    else:
+        yield f"{len(passed)} of {len(found.findings)} checks passed."
 
 
 def _check_configuration(paths: Paths) -> Iterator[Finding]:
@@ -99,10 +111,22 @@ def _check_directories(paths: Paths) -> Iterator[Finding]:
             )
         elif stat.st_mode & mask:
             yield Finding("directories", "error", f"{path} is accessible to other users", f"chmod go= {path}")
+    yield from _check_config_writers(paths.config_file)
     # A socket address holds about 100 bytes (sun_path), so `app_dirs` uses a short folder when the home is deep.
     length = len(os.fsencode(paths.socket))
     message = f"the path {paths.socket} has {length} of at most {SOCKET_PATH_BYTES_MAX} bytes"
     yield Finding("socket", "ok", message)
+
+
+def _check_config_writers(config_file: Path) -> Iterator[Finding]:
+    """Warn if other users can change the configuration: its `token_command` runs as this user."""
+    folder = config_file.parent
+    with contextlib.suppress(OSError):  # nothing to protect yet
+        is_open = folder.stat().st_mode & 0o011  # otherwise no other user reaches the file
+        for path in (folder, config_file) if is_open else (folder,):
+            if path.stat().st_mode & 0o022:
+                message = f"other users can write to {path}, and so set a command that the daemon runs"
+                yield Finding("directories", "warning", message, f"chmod go-w {path}")
 
 
 def _check_service() -> Iterator[Finding]:

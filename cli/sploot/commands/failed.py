@@ -9,21 +9,22 @@ from splootd.protocol import ListItems
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sploot.typer_options import JsonOption
+    from sploot.typer_options import JsonLinesOption, JsonOption
 
 FAILED_SHOWN_MAX = 100
 
 
-def failed(*, as_json: JsonOption = False) -> int:
-    """List failed files, each with its error."""
-    if as_json:
-        return list_items(state="failed", limit=NO_LIMIT, as_json=True)
+def failed(*, as_json: JsonOption = False, as_json_lines: JsonLinesOption = False) -> int:
+    """List failed files, each with its error and its remedy."""
+    if as_json or as_json_lines:
+        return list_items(state="failed", limit=NO_LIMIT, as_json=as_json, as_json_lines=as_json_lines)
     failed_items = list(stream_items(ListItems(state="failed", limit=FAILED_SHOWN_MAX)))
     for line in render.render_failed(failed_items, get_style()):
         print(line)
     if failed_items:
-        print_stderr("After fixing a file, retry it with: sploot retry ID, or retry all with: sploot retry --all")
-        print_stderr("To remove a file from the queue: sploot forget ID")
+        print_stderr(
+            "Once the causes are mended: sploot retry --all. To remove a file from the queue: sploot forget ID"
+        )
     else:
         print_stderr("No failed files.")
     return exit_codes.DONE

@@ -12,7 +12,7 @@ from splootd.protocol import Folders, GetFolders, RemoveFolder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sploot.typer_options import Annotated, Argument, JsonOption
+    from sploot.typer_options import Annotated, Argument, JsonOption, complete_folder
 
 
 def folders(*, as_json: JsonOption = False) -> int:
@@ -24,7 +24,7 @@ def folders(*, as_json: JsonOption = False) -> int:
     return exit_codes.DONE
 
 
-def remove_folder(path: Annotated[str, Argument(metavar="PATH")]) -> int:
+def remove_folder(path: Annotated[str, Argument(metavar="PATH", autocompletion=complete_folder)]) -> int:
     """Stop watching a folder; its queued files stay queued."""
     return request_and_print(RemoveFolder(absolute(path)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 
@@ -19,7 +19,15 @@ from splootd.protocol import ItemRow, ListItems
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sploot.typer_options import Annotated, JsonOption, Option
+    from sploot.typer_options import (
+        Annotated,
+        JsonLinesOption,
+        JsonOption,
+        Option,
+        complete_error_code,
+        complete_folder,
+        complete_state,
+    )
 
 NO_LIMIT = (1 << 63) - 1
 
@@ -51,23 +59,43 @@ def stream_items(request: ListItems) -> Iterator[ItemRow]:
     return (decode(ItemRow, json.loads(line)) for line in stream_json_lines(request))
 
 
+def print_json_rows(rows: Iterable[str], *, as_lines: bool) -> None:
+    """Print encoded rows as they arrive: one per line, or as one array."""
+    if as_lines:
+        for row in rows:
+            print(row)
+        return
+    print("[", end="")
+    for nth, row in enumerate(rows):
+        print(",\n " if nth else "", row, sep="", end="")
+    print("]")
+
+
 def list_items(
     *,
     state: Annotated[
-        str | None, Option(help="Only this state: pending, uploading, embedding, ready, failed, missing or skipped.")
+        str | None,
+        Option(
+            metavar="STATE",
+            autocompletion=complete_state,
+            help="Only this state: pending, uploading, embedding, ready, failed, missing or skipped.",
+        ),
     ] = None,
-    folder: Annotated[str | None, Option(help="Only files of this watched folder.")] = None,
+    folder: Annotated[
+        str | None, Option(metavar="PATH", autocompletion=complete_folder, help="Only files of this watched folder.")
+    ] = None,
     error_code: Annotated[
-        str | None, Option("--error", metavar="CODE", help="Only files that failed with this error code.")
+        str | None,
+        Option("--error", metavar="CODE", autocompletion=complete_error_code, help="Only files with this error code."),
     ] = None,
     limit: Annotated[int, Option(min=1, help="Maximum number of items.")] = 100,
     as_json: JsonOption = False,
+    as_json_lines: JsonLinesOption = False,
 ) -> int:
     """List items, newest first."""
     request = ListItems(state, absolute(folder) if folder is not None else None, error_code, None, limit)
-    if as_json:
-        for line in stream_json_lines(request):
-            print(line)
+    if as_json or as_json_lines:
+        print_json_rows(stream_json_lines(request), as_lines=as_json_lines)
     else:
         style = get_style()
         for row in stream_items(request):

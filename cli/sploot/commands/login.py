@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-from sploot.commands.change_request import request_and_print
+from sploot import exit_codes
+from sploot.daemon_connect import open_client, restart_if_running
+from sploot.terminal import print_stderr
+from splootd.config import Paths
 from splootd.errors import RequestError
-from splootd.protocol import Login
+from splootd.protocol import Login, MessageReply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +26,7 @@ def login(
 ) -> int:
     """Store a token for the server."""
     if token_command:
-        return request_and_print(Login(token_command=token_command))
+        return _sign_in(Login(token_command=token_command))
     if not token_stdin and not sys.stdin.isatty():
         raise RequestError(
             "no_token",
@@ -32,7 +36,16 @@ def login(
     from getpass import getpass
 
     token = sys.stdin.readline(TOKEN_CHARS_MAX) if token_stdin else getpass("Token (not shown): ")
-    return request_and_print(Login(token=token.strip()))
+    return _sign_in(Login(token=token.strip()))
+
+
+def _sign_in(request: Login) -> int:
+    """Send `request`, and restart the daemon if it opens the queue of another account."""
+    reply = open_client().request(request, MessageReply)
+    print(reply.message)
+    if reply.restart and restart_if_running(Paths.from_environ(os.environ)):
+        print_stderr("The daemon restarted with the queue of this account.")
+    return exit_codes.DONE
 
 
 COMMANDS = {"login": login}

@@ -18,7 +18,7 @@ from splootd.errors import RequestError, SplootError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sploot.typer_options import Annotated, Option
+    from sploot.typer_options import Annotated, Option, complete_level
 
 TAIL_LINES = 200  # printed before the new ones
 POLL_INTERVAL_S = 0.5
@@ -29,7 +29,9 @@ _HEADER_KEYS = ("timestamp", "level", "event", "part", "exception")
 def logs(
     *,
     follow: Annotated[bool, Option("--follow", "-f", help="Print new lines until interrupted.")] = False,
-    level: Annotated[str, Option(help="Lowest level: debug, info, warning, error or fatal.")] = "debug",
+    level: Annotated[
+        str, Option(metavar="debug|info|warning|error|fatal", autocompletion=complete_level, help="Lowest level.")
+    ] = "debug",
 ) -> int:
     """Print the daemon's log."""
     if level not in LOG_LEVELS:

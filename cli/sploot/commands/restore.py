@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 def restore(file: Annotated[str, Argument(metavar="FILE")]) -> int:
     """Replace the queue and the ledger with a backup. The current ones are kept beside it."""
     paths = Paths.from_environ(os.environ)
+    if not os.access(absolute(file), os.R_OK):
+        missing = "cannot be read" if os.path.lexists(absolute(file)) else "does not exist"
+        raise RequestError("not_found", f"{file} {missing}", "give a file that `sploot backup` has written")
     # `splootd --restore` checks and stages the backup, not the running daemon, so that this works when the daemon
     # cannot start. The daemon applies it at its next start.
     completed = subprocess.run(  # noqa: S603 - our own program

@@ -7,14 +7,20 @@ from splootd.protocol import Retry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sploot.typer_options import Annotated, Argument, JsonOption, Option
+    from sploot.typer_options import Annotated, Argument, JsonOption, Option, complete_error_code
 
 
 def retry(
     ids: Annotated[list[int] | None, Argument(metavar="ID...")] = None,
     *,
     error_code: Annotated[
-        str | None, Option("--error", metavar="CODE", help="Retry all that failed with this error code.")
+        str | None,
+        Option(
+            "--error",
+            metavar="CODE",
+            autocompletion=complete_error_code,
+            help="Retry all that ended with this error code.",
+        ),
     ] = None,
     retry_all: Annotated[bool, Option("--all", help="Retry all failed files.")] = False,
     as_json: JsonOption = False,

@@ -26,6 +26,8 @@ def install() -> int:
     paths.create()
     for name in backend.ignored_variables(os.environ):
         print_stderr(f"note: the service ignores {name}; use sploot config set or sploot login instead")
+    for name in backend.ignored_network_variables(os.environ):
+        print_stderr(f"note: the service does not inherit {name} from this shell; set it for the whole session")
     backend.write_files(service)
     daemon_process.stop(paths)  # a daemon started by a command; the service starts its own
     service.load()

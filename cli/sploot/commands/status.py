@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 from sploot import exit_codes, render
 from sploot.daemon_connect import open_client
-from sploot.terminal import get_style, print_json
+from sploot.terminal import get_columns, get_style, print_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def status(
     if as_json:
         print_json(data)
     else:
-        print("\n".join(render.render_status(status_from_json(data), get_style())))
+        print("\n".join(render.render_status(status_from_json(data), get_style(), get_columns())))
     return status_exit_code(status_from_json(data)) if exit_code else exit_codes.DONE
 
 

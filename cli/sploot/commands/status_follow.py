@@ -11,7 +11,7 @@ from sploot.client import Client
 from sploot.connection import ConnectionLostError, NoDaemonError
 from sploot.daemon_connect import open_client
 from sploot.daemon_process import get_running_pid, wait_for_restart
-from sploot.terminal import get_style, print_json, supports_ansi
+from sploot.terminal import get_columns, get_style, print_json, supports_ansi
 from splootd.codec import encode
 from splootd.config import Paths
 from splootd.protocol import GetEvents, GetStatus, Status
@@ -54,5 +54,5 @@ def _print_status(status: Status, *, as_json: bool) -> None:
     if as_json:
         print_json(encode(status))
     else:
-        print("\n".join(render.render_status(status, get_style())))
+        print("\n".join(render.render_status(status, get_style(), get_columns())))
     sys.stdout.flush()

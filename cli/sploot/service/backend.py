@@ -13,6 +13,7 @@ from splootd import __version__
 from splootd.errors import SplootError
 
 FILE_BYTES_MAX = 100_000
+NETWORK_VARIABLES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"})
 
 
 class ServiceBackend(Protocol):
@@ -109,3 +110,8 @@ def _read_file(file: Path) -> str:
 def ignored_variables(environ: Mapping[str, str]) -> list[str]:
     """Return the variables that commands obey and the service ignores: it does not inherit this environment."""
     return [name for name in ("SPLOOT_SERVER", "SPLOOT_TOKEN", "SPLOOT_LOG_LEVEL") if environ.get(name)]
+
+
+def ignored_network_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return the proxy and certificate variables of this shell. A service sees those of the session only."""
+    return [name for name in environ if name.lower() in NETWORK_VARIABLES and environ[name]]

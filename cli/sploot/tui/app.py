@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from sploot import render
+from sploot.desktop import open_location
 from sploot.formatting import format_count
 from sploot.render import Style
 from sploot.tui import render as tui_render
@@ -69,7 +70,8 @@ class TopApp(App[None]):
         Binding("slash", "search"),
         Binding("s", "cycle_state(1)"),
         Binding("S", "cycle_state(-1)"),
-        Binding("o", "next_folder"),
+        Binding("o", "open"),
+        Binding("n", "next_folder"),
         Binding("escape", "clear_filter"),
         Binding("enter", "why"),
         Binding("r", "retry"),
@@ -170,7 +172,8 @@ class TopApp(App[None]):
             head[0] = style.bad(tui_render.truncate(f"offline: {self._offline_message}", width))
         if self._status or self._offline_message:
             self._set_part("head", *head)
-        self._set_part("sending", tui_render.render_rule("Uploading", str(len(self._transfers) or ""), style, width))
+        pace = tui_render.render_pace(len(self._transfers), self._status)
+        self._set_part("sending", tui_render.render_rule("Uploading", pace, style, width))
         height = max(1, self._parts["transfers"].size.height)
         self._set_part("transfers", *tui_render.render_transfers(self._transfers, style, width, height))
         self._draw_title()
@@ -260,6 +263,16 @@ class TopApp(App[None]):
             explanation := await self._request(protocol.GetExplanation(str(row.id)), protocol.Explanation)
         ):
             self.push_screen(HelpDialog("Why", render.render_explanation(explanation, self._style)))
+
+    @work
+    async def action_open(self) -> None:
+        """Open the file of the selected row with the user's program for it."""
+        if (row := self._table.selected_row) is None:
+            return
+        try:
+            await asyncio.to_thread(open_location, row.path)
+        except SplootError as error:
+            self._show_error(error)
 
     @work
     async def action_retry(self) -> None:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from sploot.client import Client
-from sploot.connection import Connection, ConnectionLostError, Event, NoDaemonError, connect_if_running
-from sploot.daemon_connect import connect_or_start
+from sploot.connection import Connection, ConnectionLostError, Event, NoDaemonError
+from sploot.daemon_connect import connect_if_any, connect_or_start
 from splootd.codec import decode
 from splootd.config import Paths
 from splootd.errors import SplootError
@@ -121,7 +121,7 @@ class DaemonLink:
 
     def _connect_if_running(self) -> Connection:
         """Connect without starting the daemon: only the event thread starts it."""
-        connection = connect_if_running(self._paths.socket)
+        connection = connect_if_any(self._paths)
         if connection is None:
             raise NoDaemonError("the daemon is not running", "sploot daemon start")
         return connection
@@ -168,7 +168,7 @@ class DaemonLink:
     def _wait_for_daemon(self) -> None:
         while not self._is_closed.wait(RECONNECT_INTERVAL_S):
             try:
-                connection = connect_if_running(self._paths.socket)
+                connection = connect_if_any(self._paths)
             except SplootError:
                 continue
             if connection is not None:

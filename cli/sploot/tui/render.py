@@ -26,7 +26,8 @@ KEY_HINTS = (
     "m metrics",
     "q quit",
     "enter why",
-    "o folder",
+    "o open",
+    "n folder",
     "escape all",
 )
 HELP_LINES = (
@@ -35,7 +36,8 @@ HELP_LINES = (
     "enter                 why: the state of the file, its attempts, what happens next",
     "/                     find files by words in their names",
     "s  S                  show the next or previous state: Waiting, Uploading, ...",
-    "o                     show the next watched folder",
+    "o                     open the file",
+    "n                     show the next watched folder",
     "escape                show all files again",
     "r                     retry: put a failed file back at the front of the queue",
     "b                     bump: move a file to the front of the queue",
@@ -70,13 +72,11 @@ def render_header(status: Status, style: Style, width: int) -> list[str]:
     """Render the state of daemon and server, the counts, the activity and the first required action."""
     daemon, server = status.daemon, status.server
     name = "local server" if server.is_local else escape_unprintable(server.url)
+    state = render.SERVER_STATE_TEXTS.get(server.state, server.state.replace("_", " "))
     parts = [
         ("sploot", style.bold),
         (daemon.state, style.good if daemon.state == "running" else style.warn),
-        (f"{name} {server.state.replace('_', ' ')}", style.good if server.state == "ok" else style.warn),
-        (f"breaker {server.breaker.replace('_', ' ')}", str if server.breaker == "closed" else style.warn),
-        (f"updates by {server.push}", str),
-        (format_size(daemon.rss_bytes), str),
+        (f"{name}: {state}", style.good if server.state == "ok" else style.warn),
     ]
     lines = [_join_parts(parts, width), *_wrap_counts(status, style, width), _render_activity(status, style, width)]
     if status.actions_required:
@@ -131,6 +131,12 @@ def _render_activity(status: Status, style: Style, width: int) -> str:
             f"all files are uploaded; {format_count(status.items['embedding'], 'file')} still being processed", width
         )
     return style.dim(truncate("no files waiting", width))
+
+
+def render_pace(transfer_count: int, status: Status | None) -> str:
+    """Render how many uploads run, and how many files are finished per second, if any are."""
+    pace = f"{status.rates.items_per_s:.1f} files/s" if status and status.rates.items_per_s else ""
+    return "  ".join(part for part in (str(transfer_count or ""), pace) if part)
 
 
 def render_transfers(transfers: Sequence[Transfer], style: Style, width: int, height: int) -> list[str]:

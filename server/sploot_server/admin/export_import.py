@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sploot_server.domain.entities import AssetWithText, InvalidInput, LibraryError, NewAsset
+from sploot_server.domain.entities import Asset, InvalidInput, LibraryError, NewAsset
 from sploot_server.library.service import Library
 
 FORMAT, VERSION = "sploot-library", 1
@@ -63,13 +63,13 @@ async def export_library(library: Library, folder: Path) -> int:
     filenames, count = FilenameAllocator(), 0
     with (folder / PARTIAL_INDEX).open("w", encoding="utf-8") as index:
         index.write(f'{{"format": "{FORMAT}", "version": {VERSION}, "assets": [')
-        async for content in library.iter_assets():
-            if content.is_deleted:
+        async for asset in library.iter_assets():
+            if asset.deleted_at_ms is not None:
                 continue
-            name = filenames.allocate(content.asset.filename, content.asset.checksum)
-            async with library.local_file(content.asset) as original:
-                await asyncio.to_thread(_copy_original, original, folder / ORIGINALS / name, content.asset.checksum)
-            index.write(("," if count else "") + "\n" + json.dumps(_asset_to_record(content, name), ensure_ascii=False))
+            name = filenames.allocate(asset.filename, asset.checksum)
+            async with library.local_file(asset) as original:
+                await asyncio.to_thread(_copy_original, original, folder / ORIGINALS / name, asset.checksum)
+            index.write(("," if count else "") + "\n" + json.dumps(_asset_to_record(asset, name), ensure_ascii=False))
             count += 1
         index.write("\n]}\n")
         index.flush()
@@ -115,6 +115,7 @@ class LibraryImporter:
                     id=record["id"],
                     checksum=record["checksum"],
                     filename=record["filename"],
+                    folder=record["folder"],
                     mime=record["mime"],
                     size_bytes=sink.size_bytes,
                     tags=record["tags"],
@@ -151,13 +152,13 @@ def _hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _asset_to_record(content: AssetWithText, name: str) -> Mapping[str, Any]:
-    asset = content.asset
+def _asset_to_record(asset: Asset, name: str) -> Mapping[str, Any]:
     return {
         "file": name,
         "id": asset.id,
         "checksum": asset.checksum,
         "filename": asset.filename,
+        "folder": asset.folder,
         "mime": asset.mime,
         "size": asset.size_bytes,
         "width": asset.width,
@@ -166,7 +167,7 @@ def _asset_to_record(content: AssetWithText, name: str) -> Mapping[str, Any]:
         "tags": [tag.name for tag in asset.tags],
         "createdAtMs": asset.created_at_ms,
         "updatedAtMs": asset.updated_at_ms,
-        "embedding": {"status": asset.embedding.state.value, "model": asset.embedding.model, "text": content.text},
+        "embedding": {"status": asset.embedding.state.value, "model": asset.embedding.model, "text": asset.text or ""},
     }
 
 
@@ -199,6 +200,7 @@ def _validate_record(record: Any) -> Mapping[str, Any]:
         "id": lambda value: isinstance(value, str) and ID.fullmatch(value),
         "checksum": lambda value: isinstance(value, str) and CHECKSUM.fullmatch(value),
         "filename": lambda value: isinstance(value, str),
+        "folder": lambda value: isinstance(value, str),
         "mime": lambda value: isinstance(value, str),
         "favorite": lambda value: isinstance(value, bool),
         "tags": lambda value: isinstance(value, list) and all(isinstance(tag, str) for tag in value),

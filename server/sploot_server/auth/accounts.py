@@ -22,6 +22,16 @@ class User:
     id: str
     name: str
     created_at_ms: int
+    quota_bytes: int | None = None  # None: no limit
+
+
+@dataclass(frozen=True, slots=True)
+class UserUsage:
+    """What a user stores, deleted assets included: they take space until they are removed permanently."""
+
+    user: User
+    asset_count: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +75,26 @@ class AccountStore:
         rows = await self._database.fetch("SELECT * FROM users WHERE folded_name = $1", name.casefold())
         return _user_from_row(rows[0]) if rows else None
 
+    async def get_user_name(self, user_id: str) -> str:
+        """Return the name of a user; '' if the user was removed."""
+        rows = await self._database.fetch("SELECT name FROM users WHERE id = $1", user_id)
+        return str(rows[0]["name"]) if rows else ""
+
     async def list_users(self) -> Sequence[User]:
         """Return all users, ordered by name."""
         return [_user_from_row(row) for row in await self._database.fetch("SELECT * FROM users ORDER BY folded_name")]
+
+    async def list_usage(self) -> Sequence[UserUsage]:
+        """Return what each user stores, ordered by name, with one statement."""
+        rows = await self._database.fetch(
+            "SELECT u.*, count(a.row) AS assets, CAST(coalesce(sum(a.size_bytes), 0) AS bigint) AS bytes "
+            "FROM users u LEFT JOIN assets a ON a.owner = u.id GROUP BY u.id ORDER BY u.folded_name"
+        )
+        return [UserUsage(_user_from_row(row), row["assets"], row["bytes"]) for row in rows]
+
+    async def set_quota(self, user_id: str, quota_bytes: int | None) -> None:
+        """Limit the bytes that a user may store; None removes the limit."""
+        await self._database.execute("UPDATE users SET quota_bytes = $2 WHERE id = $1", values=(user_id, quota_bytes))
 
     async def remove_user(self, user_id: str) -> None:
         """Remove a user and their tokens, but not their assets."""
@@ -110,9 +137,8 @@ class AccountStore:
         rows = await self._database.fetch("SELECT * FROM tokens ORDER BY created_at, id")
         return [_token_from_row(row) for row in rows]
 
-    async def has_tokens(self) -> bool:
-        """Return True if any token exists, valid or not."""
-        return bool(await self._database.fetch("SELECT 1 FROM tokens LIMIT 1"))
+    async def has_users(self) -> bool:
+        return bool(await self._database.fetch("SELECT 1 FROM users LIMIT 1"))
 
     async def revoke_token(self, token_id: str, *, now_ms: int) -> bool:
         """Revoke a token; keep the time of an earlier revocation. Return False if the token does not exist."""
@@ -126,7 +152,7 @@ class AccountStore:
 
 def _user_from_row(row: Row) -> User:
     """Convert a row of `users`."""
-    return User(row["id"], row["name"], row["created_at"])
+    return User(row["id"], row["name"], row["created_at"], row["quota_bytes"])
 
 
 def _token_from_row(row: Row) -> Token:

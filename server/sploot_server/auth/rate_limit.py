@@ -1,8 +1,7 @@
 """Rate limit on unknown tokens, per client network and per token id.
 
 Only a possible guess counts: an unknown token that was not seen before. A program that repeats one wrong token, or
-sends a revoked one, receives 401 without a delay. A token that succeeded from a network is never delayed there, even if
-other clients of that network, or other attempts with its id, are.
+sends a revoked one, receives 401 without a delay. A token that exists is never delayed: it is looked up first.
 """
 
 import ipaddress
@@ -15,7 +14,7 @@ V = TypeVar("V")
 
 BURST_MAX = 10  # failures before the limit applies
 REFILL_INTERVAL_S = 6.0  # one more failure is allowed after this time
-ENTRIES_MAX = 10_000  # limit of each table: networks and ids, failed tokens, succeeded tokens
+ENTRIES_MAX = 10_000  # limit of each table: networks and ids, failed tokens
 
 
 class TokenRateLimiter:
@@ -28,32 +27,27 @@ class TokenRateLimiter:
         self._clock = clock
         self._refilled_at: LRUDict[str, float] = LRUDict()
         self._failed: LRUDict[bytes, None] = LRUDict()
-        self._succeeded: LRUDict[tuple[str, bytes], None] = LRUDict()
 
     @property
     def entry_count(self) -> int:
-        return len(self._refilled_at) + len(self._failed) + len(self._succeeded)
+        return len(self._refilled_at) + len(self._failed)
 
-    def retry_after_s(self, address: str, token_id: str, digest: bytes) -> float:
-        """Return the seconds until this token may be tried from this address; 0.0 for immediately."""
-        network = client_network(address)
-        if digest in self._failed or (network, digest) in self._succeeded:
-            return 0.0
-        spare_s = (BURST_MAX - 1) * REFILL_INTERVAL_S
-        refilled_at = max(self._refilled_at.get(key, 0.0) for key in _keys(network, token_id))
-        return max(0.0, refilled_at - spare_s - self._clock())
+    def record_failure(self, address: str, token_id: str, digest: bytes) -> float:
+        """Record an unknown token, unless it must wait; return the seconds until then, 0.0 for a token that counts.
 
-    def record_failure(self, address: str, token_id: str, digest: bytes) -> None:
-        """Record an unknown token; a repeated one counts once."""
+        A repeated token counts once.
+        """
         if digest in self._failed:
-            return
+            return 0.0
+        keys = _keys(client_network(address), token_id)
+        now = self._clock()
+        wait_s = max(self._refilled_at.get(key, 0.0) for key in keys) - (BURST_MAX - 1) * REFILL_INTERVAL_S - now
+        if wait_s > 0:
+            return wait_s
         self._failed.put(digest, None)
-        for key in _keys(client_network(address), token_id):
-            self._refilled_at.put(key, max(self._refilled_at.get(key, 0.0), self._clock()) + REFILL_INTERVAL_S)
-
-    def record_success(self, address: str, digest: bytes) -> None:
-        """Record a token that exists, valid or not."""
-        self._succeeded.put((client_network(address), digest), None)
+        for key in keys:
+            self._refilled_at.put(key, max(self._refilled_at.get(key, 0.0), now) + REFILL_INTERVAL_S)
+        return 0.0
 
 
 def _keys(network: str, token_id: str) -> list[str]:

@@ -11,8 +11,9 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
+from typing import Protocol
 
-from sploot_server.auth.accounts import AccountError, Scope, Token
+from sploot_server.auth.accounts import AccountError, Scope
 
 PREFIX = "sploot_"
 ID_DIGITS = 10
@@ -20,6 +21,13 @@ SECRET_DIGITS = 50  # base 36: 36 ** 50 > 2 ** 256
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 TOKEN_PATTERN = re.compile(rf"{PREFIX}([0-9a-z]{{{ID_DIGITS}}})_[0-9a-z]{{{SECRET_DIGITS}}}")
 BEARER_PREFIX = re.compile(r"bearer[ ]+", re.IGNORECASE)
+
+
+class HasDigest(Protocol):
+    """A stored token, session or invitation."""
+
+    @property
+    def digest(self) -> bytes: ...
 
 
 def mint_token() -> tuple[str, str]:
@@ -39,7 +47,7 @@ def parse_token_id(token: str) -> str | None:
     return match[1] if match else None
 
 
-def matches_digest(token: Token, digest: bytes) -> bool:
+def matches_digest(token: HasDigest, digest: bytes) -> bool:
     """Compare digests in constant time: an early exit would reveal the length of the matching prefix."""
     return hmac.compare_digest(token.digest, digest)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sploot_server.domain.near_duplicates import Look
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingModel:
@@ -31,7 +33,10 @@ class ImageAnalysis:
     `text` holds the recognized text, one line per line in the image; '' if the image contains none. `text_vector` is
     little-endian float32 of the model's dimension; None if there is no text or no text encoder. `width` and `height`
     are the displayed size in pixels; None if the image was not decoded. `image_vector` embeds the image itself; None
-    without an image encoder. `dhash` identifies near-duplicates: see `near_duplicates.py`.
+    without an image encoder. `dhash`, `colours` and `aspect_ratio` identify near-duplicates: see `near_duplicates.py`.
+    `thumbnail` is the WebP file that the wall shows, made of the same pixels; None if the image was not decoded.
+    `hubness` is the similarity that any query has to the text.
+    `features` identify the template and doubtful near-duplicates: see `template_features.py`.
     """
 
     text: str
@@ -40,14 +45,28 @@ class ImageAnalysis:
     height: int | None
     image_vector: bytes | None = None
     dhash: bytes | None = None
+    colours: bytes = b""
+    thumbnail: bytes | None = None
+    hubness: float = 0.0
+    features: bytes = b""
+    aspect_ratio: float = 0.0
+
+    @property
+    def look(self) -> Look | None:
+        """Return what is compared with other images; None if the image was not decoded."""
+        return None if self.dhash is None else Look(self.dhash, self.colours, self.aspect_ratio, self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """The vectors of a query or an asset, in the text space and in the image space; None without such an encoder."""
+    """The vectors of a query or an asset, in the text space and in the image space; None without such an encoder.
+
+    `background` is the similarity that a query has to any text.
+    """
 
     text: bytes | None
     image: bytes | None
+    background: float = 0.0
 
 
 class UnreadableImage(Exception):
@@ -72,11 +91,17 @@ class EmbedderUnavailable(Exception):
 class Embedder(Protocol):
     """Analyzes up to `threads` images concurrently and embeds queries. An idle embedder holds no memory."""
 
-    model: EmbeddingModel
-    threads: int
+    @property
+    def model(self) -> EmbeddingModel: ...
+
+    @property
+    def threads(self) -> int: ...
 
     async def analyze_image(self, path: Path) -> ImageAnalysis:
         """Analyze one image. Raises UnreadableImage, WorkerCrashed or EmbedderUnavailable; others are transient."""
+
+    async def describe_picture(self, path: Path) -> tuple[bytes, bytes]:
+        """Return the features of a picture and of its mirror image. Raises as `analyze_image` does."""
 
     async def embed_query(self, text: str) -> Vectors:
         """Embed a query; inner products with the vectors of an analysis are cosines. Raises EmbedderUnavailable."""

@@ -1,7 +1,7 @@
 """Domain values and errors of the library: frozen dataclasses, independent of HTTP, SQL and files."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -47,6 +47,24 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """A well-known picture that many memes share."""
+
+    id: str
+    name: str
+    keywords: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSummary:
+    """A template, and the numbers of its pictures and of the assets that show it."""
+
+    template: Template
+    picture_count: int
+    asset_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class TagCount:
     """A tag and the number of assets that carry it."""
 
@@ -62,6 +80,7 @@ class Asset:
     id: str
     checksum: str
     filename: str
+    folder: str  # the name of the folder that held the file; '' if unknown
     mime: str
     size_bytes: int
     width: int | None
@@ -71,6 +90,9 @@ class Asset:
     updated_at_ms: int
     embedding: Embedding
     tags: Sequence[Tag] = ()
+    text: str | None = None  # recognized in the image, '' if it contains none; None until it has been read
+    deleted_at_ms: int | None = None
+    templates: Sequence[Template] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +105,10 @@ class NewAsset:
     mime: str
     size_bytes: int
     tags: Sequence[str]
+    folder: str = ""
     favorite: bool = False
     created_at_ms: int | None = None  # None: the current time
     updated_at_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AssetWithText:
-    """An asset and its recognized text. `row` increases as assets are added."""
-
-    row: int
-    asset: Asset
-    text: str
-    is_deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +121,47 @@ class AddResult:
 
 @dataclass(frozen=True, slots=True)
 class AssetPage:
+    """One page of `total` assets; `near_duplicate_counts` has the numbers of their live near-duplicates by id."""
+
     assets: Sequence[Asset]
+    total: int
+    near_duplicate_counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class AssetChange:
+    """A change to many assets; None and empty lists change nothing."""
+
+    favorite: bool | None = None
+    add_tags: Sequence[str] = ()
+    remove_tags: Sequence[str] = ()
+
+    @property
+    def changes_tags(self) -> bool:
+        """Whether any tag is added or removed."""
+        return bool(self.add_tags or self.remove_tags)
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateGroup:
+    """Live assets that look the same, the best first, and their number, which may exceed those listed."""
+
+    assets: Sequence[Asset]
+    asset_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateGroupPage:
+    groups: Sequence[DuplicateGroup]
     total: int
 
 
 @dataclass(frozen=True, slots=True)
-class AssetQuery:
-    """A filter, a sort order and a page of live assets."""
+class FolderCount:
+    """The name of a folder that held files, and the number of live assets from it."""
 
-    limit: int = 50
-    offset: int = 0
-    sort_by: str = "createdAt"
-    descending: bool = True
-    favorite: bool | None = None
-    tag_id: str | None = None
-    mime: str | None = None
-    created_from_ms: int | None = None
-    created_before_ms: int | None = None  # exclusive
+    name: str
+    asset_count: int
 
 
 class LibraryError(Exception):
@@ -143,12 +180,30 @@ class ContentMismatch(LibraryError):
     """A file to be uploaded by path does not match its declared size or checksum."""
 
 
+class OutOfSpace(LibraryError):
+    """The quota of the owner or the disk of the library has no room for the content.
+
+    `limit` is the limit that refuses it, `quota` or `disk_reserve`.
+    """
+
+    def __init__(self, limit: str, message: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
 class BodyTimeout(LibraryError):
     """The request body arrived too slowly."""
 
 
 class BackendUnavailable(LibraryError):
     """The database or blob store is unreachable; a change without a response may not have been stored."""
+
+
+class OriginalMissing(LibraryError):
+    """The blob store lacks an original that the database lists."""
+
+    def __init__(self) -> None:
+        super().__init__("The original of this asset is missing from the library's store; tell the operator")
 
 
 class NoThumbnail(LibraryError):

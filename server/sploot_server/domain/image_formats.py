@@ -4,7 +4,10 @@ import re
 from importlib.util import find_spec
 from pathlib import PurePath
 
+from sploot_server.domain.sniff import EXTENSIONS
+
 HEIF_TYPES = frozenset({"image/heic", "image/heif"})
+HAS_AVIF = find_spec("PIL") is not None and find_spec("PIL._avif") is not None
 HAS_HEIF = find_spec("pi_heif") is not None  # the extra `heif`
 GENERATED_NAME = re.compile(r"[0-9a-f]{8,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 WORD_SEPARATORS = re.compile(r"[\s_.+-]+")
@@ -12,7 +15,12 @@ WORD_SEPARATORS = re.compile(r"[\s_.+-]+")
 
 def is_readable(mime: str) -> bool:
     """Return whether files of this type can be decoded. Videos cannot."""
-    return mime.startswith("image/") and (mime not in HEIF_TYPES or HAS_HEIF)
+    return mime.startswith("image/") and (mime not in HEIF_TYPES or HAS_HEIF) and (mime != "image/avif" or HAS_AVIF)
+
+
+def readable_types() -> tuple[str, ...]:
+    """Return the types that can be decoded: those that a library accepts by default."""
+    return tuple(mime for mime in EXTENSIONS if is_readable(mime))
 
 
 def pillow_formats() -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 import functools
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sploot_server.domain.stop_words import STOP_WORDS
 
 FUZZY_MATCH_SCORE = 0.8  # the score of a word that matches with edits
 FUZZY_CHARS_MIN = 4  # shorter words must match exactly
 TWO_EDITS_CHARS_MIN = 8
+FRAGMENT_CHARS_MAX = 2
 OCCURRENCES_MAX = 64  # of one piece of a word, compared in one text
 
 
@@ -27,10 +28,25 @@ def normalize(text: str) -> str:
     return "".join(filter(str.isalnum, fold_text(text)))
 
 
+def searchable_text(text: str, names: Iterable[str]) -> str:
+    """Return the normalized text of an asset and its names, one a line: no word matches across two of them."""
+    lines = map(normalize, (text, *names))
+    return "\n".join(line for line in lines if line)
+
+
+def split_words(text: str) -> list[str]:
+    """Return the distinct folded words of a text."""
+    return list(dict.fromkeys(re.findall(r"[^\W_]+", fold_text(re.sub(r"['\u2019]", "", text)))))
+
+
 def content_words(query: str) -> list[str]:
-    """Return the distinct folded words of a query without stop words; all words if only stop words remain."""
-    words = list(dict.fromkeys(re.findall(r"[^\W_]+", fold_text(re.sub(r"['\u2019]", "", query)))))
-    return [word for word in words if word not in STOP_WORDS] or words
+    """Return the distinct folded words of a query, without stop words and fragments unless nothing else remains.
+
+    A fragment of one or two letters occurs in every other text whose spaces are removed.
+    """
+    words = split_words(query)
+    meant = [word for word in words if word not in STOP_WORDS]
+    return [word for word in meant if len(word) > FRAGMENT_CHARS_MAX or not word.isascii()] or meant or words
 
 
 def trigrams(words: Sequence[str]) -> list[str]:

@@ -1,67 +1,79 @@
-"""ASGI middleware that limits concurrent requests, rejects foreign web pages and answers unexpected errors."""
+"""ASGI middleware that limits the requests in progress: those of one owner, and all.
 
+It runs behind the authentication: only a request whose token is good holds a place.
+"""
+
+from collections import Counter
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sploot_server.http.errors import describe_error, error_response
+from sploot_server.http.authentication import ADMIN_PATHS, PUBLIC_PATHS, SHARE_PREFIX, is_page_request
+from sploot_server.http.errors import error_response, mark_limit
+from sploot_server.http.request_body import discard_body
+
+UNLIMITED_PATHS = PUBLIC_PATHS | ADMIN_PATHS
+"""Probes and metrics: a busy server must still be told from a broken one."""
+RETRY_SOON = {"retry-after": "1"}
+HAS_PLACE = "has_place"
+"""Key of `scope["state"]`, true while the request holds a place: see `connection_limits.py`."""
 
 
 class AdmissionMiddleware:
-    """Admits at most `requests_max` concurrent requests, and none from web pages of other origins.
+    """Admits at most `requests_max` concurrent requests, and `requests_per_owner_max` of one owner.
 
-    A page of any site can post a form to a loopback port without a CORS preflight; browsers then send `Origin`.
-    WebSockets and the requests to `streaming_paths` stay open, so they have their own limits and are not counted.
+    Visitors of share links count as one owner. The owner '', of a library without accounts, may use all places.
+    WebSockets and the requests to `streaming_paths` stay open, so they have their own limits and are not counted. Nor
+    are the files of the page: a stranger who asks for them holds no place.
     """
 
-    def __init__(self, app: ASGIApp, *, requests_max: int, streaming_paths: frozenset[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, requests_max: int, requests_per_owner_max: int, streaming_paths: frozenset[str]
+    ) -> None:
         self._app = app
         self._requests_max = requests_max
+        self._requests_per_owner_max = requests_per_owner_max
         self._streaming_paths = streaming_paths
-        self._active_requests = 0
+        self._active_requests: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = self._rejection(Headers(scope=scope))
-        if response is None and (scope["type"] == "websocket" or scope["path"] in self._streaming_paths):
+        if scope["type"] == "websocket" or scope["path"] in UNLIMITED_PATHS or is_page_request(scope):
             await self._app(scope, receive, send)
-        elif response is None:
-            response = await self._run(scope, receive, send)
+            return
+        owner = _owner_of(scope)
+        is_counted = scope["path"] not in self._streaming_paths
+        response = self._rejection(scope, owner) if is_counted else None
         if response is not None:
+            if not await discard_body(Request(scope, receive)):
+                response.headers["connection"] = "close"
             await response(scope, receive, send)
-
-    async def _run(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
-        """Run the request. Return an error response if it failed before its response started."""
-        response_started = False
-
-        async def tracking_send(message: Message) -> None:
-            nonlocal response_started
-            response_started = True
-            await send(message)
-
-        self._active_requests += 1
+            return
+        state = scope.setdefault("state", {})
+        state[HAS_PLACE] = True
+        self._active_requests[owner] += is_counted
         try:
-            await self._app(scope, receive, tracking_send)
-        except Exception as error:
-            error_message, status = describe_error(error, scope)
-            if response_started:
-                raise  # the status line is sent; uvicorn closes the connection, so the client sees a truncated body
-            # The rest of the request body is unread. On a kept connection it would be parsed as the next request.
-            return error_response(error_message, status, {"connection": "close"})
+            await self._app(scope, receive, send)
         finally:
-            self._active_requests -= 1
+            self._active_requests[owner] -= is_counted
+            self._active_requests += Counter()  # forgets the owners without requests
+            state[HAS_PLACE] = False
+
+    def _rejection(self, scope: Scope, owner: str) -> Response | None:
+        if self._active_requests.total() >= self._requests_max:
+            mark_limit(scope, "requests")
+            message = "The server is busy; retry in one second"
+            return error_response(message, HTTPStatus.SERVICE_UNAVAILABLE, RETRY_SOON)
+        if owner and self._active_requests[owner] >= self._requests_per_owner_max:
+            mark_limit(scope, "requests_per_owner")
+            message = f"More than {self._requests_per_owner_max} requests at once; retry in one second"
+            return error_response(message, HTTPStatus.TOO_MANY_REQUESTS, RETRY_SOON)
         return None
 
-    def _rejection(self, headers: Headers) -> Response | None:
-        host = headers.get("host", "")
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            return error_response(
-                "Requests from other websites are not allowed", HTTPStatus.FORBIDDEN, {"connection": "close"}
-            )
-        if self._active_requests >= self._requests_max:
-            busy = {"connection": "close", "retry-after": "1"}
-            return error_response("The server is busy; retry in one second", HTTPStatus.SERVICE_UNAVAILABLE, busy)
-        return None
+
+def _owner_of(scope: Scope) -> str:
+    if scope["path"].startswith(SHARE_PREFIX):
+        return SHARE_PREFIX
+    owner: str = scope.get("state", {}).get("owner", "")
+    return owner

@@ -26,6 +26,8 @@ from sploot_server.domain.entities import (
     LibraryError,
     NotFound,
     NoThumbnail,
+    OriginalMissing,
+    OutOfSpace,
     TooLarge,
 )
 from sploot_server.http.request_body import discard_body
@@ -34,13 +36,17 @@ STATUS_BY_ERROR: Mapping[type[LibraryError], HTTPStatus] = {
     InvalidInput: HTTPStatus.BAD_REQUEST,
     NotFound: HTTPStatus.NOT_FOUND,
     NoThumbnail: HTTPStatus.NOT_FOUND,
+    OriginalMissing: HTTPStatus.NOT_FOUND,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    OutOfSpace: HTTPStatus.INSUFFICIENT_STORAGE,
     ContentMismatch: HTTPStatus.PRECONDITION_FAILED,
     BodyTimeout: HTTPStatus.REQUEST_TIMEOUT,
     BackendUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 logger = structlog.get_logger()
 
+LIMIT = "limit"
+"""Key of `scope["state"]`: the name of the limit that refused the request, for the metrics."""
 RETRY_AFTER_S = 2  # default of Retry-After
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 
@@ -51,9 +57,15 @@ def error_response(message: str, status: int, headers: Mapping[str, str] | None 
     return JSONResponse({"success": False, "error": message}, status, {**retry_after, **(headers or {})})
 
 
+def mark_limit(scope: Scope, limit: str) -> None:
+    """Let the metrics count a request as refused by one of `measurements.LIMITS`."""
+    scope.setdefault("state", {})[LIMIT] = limit
+
+
 async def on_library_error(request: Request, error: Exception) -> Response:
     """Answer an error of the library with its status."""
     assert isinstance(error, LibraryError)
+    _mark_out_of_space(error, request.scope)
     discarded = not isinstance(error, BodyTimeout) and await discard_body(request)
     return error_response(str(error), STATUS_BY_ERROR[type(error)], None if discarded else {"connection": "close"})
 
@@ -79,11 +91,17 @@ EXCEPTION_HANDLERS: Mapping[Any, Any] = {
 def describe_error(error: Exception, scope: Scope) -> tuple[str, HTTPStatus]:
     """Return the message and status for an exception of a request; log it unless it is a LibraryError."""
     if isinstance(error, LibraryError):
+        _mark_out_of_space(error, scope)
         return str(error), STATUS_BY_ERROR[type(error)]
     logger.error("request failed", method=scope["method"], path=scope["path"], exc_info=error)
     if _is_disk_full(error):
         return "The disk of the library is full; the file was not stored", HTTPStatus.INSUFFICIENT_STORAGE
     return "Internal server error; see the log of the server", HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _mark_out_of_space(error: LibraryError, scope: Scope) -> None:
+    if isinstance(error, OutOfSpace):
+        mark_limit(scope, error.limit)
 
 
 def _is_disk_full(error: Exception) -> bool:

@@ -1,10 +1,11 @@
 """Push parser for multipart/form-data (RFC 7578): each part is written to its sink as it arrives, without spooling.
 
-It reads the two fields that Sploot has, `file` and `tags`, and skips others. The number and size of part headers and
-the size of `tags` are limited, because they are held in memory; the caller limits the size of the whole body.
+It reads the two fields that Sploot has, `file` and `tags`, and `originalName`, and skips others. The number and size of
+part headers and the size of these fields are limited, because they are held in memory; the caller limits the size of
+the whole body.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -12,9 +13,10 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from sploot_server.domain.entities import InvalidInput
 from sploot_server.http.request_body import parse_json
 
-TAGS_BYTES_MAX = 16 * 1024
+FIELD_BYTES_MAX = 16 * 1024
 HEADER_COUNT_MAX = 16
 HEADER_BYTES_MAX = 4 * 1024
+FIELD_LABELS = {b"tags": "The tags are", b"originalName": "The original name is"}
 MALFORMED = "The upload is not valid multipart/form-data"
 
 Sink = Callable[[bytes], None]
@@ -106,31 +108,28 @@ class UploadForm(MultipartForm):
         super().__init__(content_type)
         self.filename: str | None = None
         self._sink = sink
-        self._tags: TagsField | None = None
+        self._fields: dict[bytes, bytearray] = {}
 
     @property
     def tags(self) -> bytes | None:
-        return None if self._tags is None else self._tags.data
+        return _get_tags(self._fields)
 
     def finish(self) -> str:
         """Return the file name at the end of the body. Raise InvalidInput if the form is truncated or has no file."""
         self.end()
         if self.filename is None:
             raise InvalidInput("No file provided")
-        return self.filename
+        return _decode_name(self._fields) or self.filename
 
     def _open_sink(self, name: bytes, filename: str | None) -> Sink | None:
         if name == b"file" and self.filename is None:
             self.filename = filename or ""
             return self._sink
-        if name == b"tags" and filename is None and self._tags is None:
-            self._tags = TagsField()
-            return self._tags.add
-        return None
+        return _open_field(self._fields, name) if filename is None and name not in self._fields else None
 
 
 class BundleForm(MultipartForm):
-    """Form with any number of files, each preceded by its own optional tags.
+    """Form with any number of files, each preceded by its own optional tags and original name.
 
     `open_file_sink` is called at the start of each file, with its name and the `tags` before it, and returns its sink.
     """
@@ -138,28 +137,35 @@ class BundleForm(MultipartForm):
     def __init__(self, content_type: str, open_file_sink: Callable[[str, bytes | None], Sink]) -> None:
         super().__init__(content_type)
         self._open_file_sink = open_file_sink
-        self._tags: TagsField | None = None
+        self._fields: dict[bytes, bytearray] = {}  # those before the next file
 
     def _open_sink(self, name: bytes, filename: str | None) -> Sink | None:
         if name == b"file":
-            tags, self._tags = self._tags, None
-            return self._open_file_sink(filename or "", None if tags is None else tags.data)
-        if name == b"tags" and filename is None:
-            self._tags = TagsField()
-            return self._tags.add
+            fields, self._fields = self._fields, {}
+            return self._open_file_sink(_decode_name(fields) or filename or "", _get_tags(fields))
+        return _open_field(self._fields, name) if filename is None else None
+
+
+def _open_field(fields: dict[bytes, bytearray], name: bytes) -> Sink | None:
+    """Return a sink that stores a field of a file under its name; it raises InvalidInput beyond the limit."""
+    if name not in FIELD_LABELS:
         return None
+    data = fields[name] = bytearray()
+
+    def add(piece: bytes) -> None:
+        data.extend(piece)
+        if len(data) > FIELD_BYTES_MAX:
+            raise InvalidInput(f"{FIELD_LABELS[name]} larger than {FIELD_BYTES_MAX // 1024} KB.")
+
+    return add
 
 
-class TagsField:
-    """Collects the bytes of a `tags` field. Raises InvalidInput beyond the limit."""
+def _get_tags(fields: Mapping[bytes, bytearray]) -> bytes | None:
+    return bytes(fields[b"tags"]) if b"tags" in fields else None
 
-    def __init__(self) -> None:
-        self.data = b""
 
-    def add(self, data: bytes) -> None:
-        self.data += data
-        if len(self.data) > TAGS_BYTES_MAX:
-            raise InvalidInput(f"The tags are larger than {TAGS_BYTES_MAX // 1024} KB.")
+def _decode_name(fields: Mapping[bytes, bytearray]) -> str:
+    return fields.get(b"originalName", b"").decode("utf-8", "replace")
 
 
 def parse_tags(field: bytes | None) -> list[str] | None:

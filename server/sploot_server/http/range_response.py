@@ -11,6 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 from sploot_server.domain.entities import Asset
 
+# A backslash or quote needs an escape, and some clients decode `%41` in a quoted string (RFC 6266, appendix D).
+UNSAFE_IN_QUOTES = re.compile(r'[^ -~]|["%\\]')
 RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.IGNORECASE)
 
 
@@ -101,9 +103,14 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
 
 
 def content_disposition(filename: str) -> str:
-    """Return a Content-Disposition with the file name; non-ASCII names use `filename*` (RFC 6266, section 4.3)."""
-    quoted = quote(filename, safe="")
-    return f'inline; filename="{filename}"' if quoted == filename else f"inline; filename*=utf-8''{quoted}"
+    """Return a Content-Disposition with the file name (RFC 6266).
+
+    A name that a quoted string cannot carry to every client is sent as `filename*` (RFC 8187), after a replacement in
+    ASCII (RFC 6266, appendix D).
+    """
+    plain = UNSAFE_IN_QUOTES.sub("_", filename)
+    extended = "" if plain == filename else f"; filename*=UTF-8''{quote(filename, safe='')}"
+    return f'inline; filename="{plain}"{extended}'
 
 
 async def _empty() -> AsyncIterator[bytes]:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sploot_server.domain.entities import Asset, Embedding, EmbeddingState, Tag, TagCount
+from sploot_server.domain.entities import Asset, Embedding, EmbeddingState, Tag, TagCount, Template, TemplateSummary
 from sploot_server.library.search import Match
 
 UNKNOWN_MODEL = "unknown"  # Sploot's model name for a failed embedding
@@ -51,12 +51,16 @@ def checked_asset_to_json(asset: Asset, url: str) -> dict[str, Any]:
 
 
 def asset_to_json(asset: Asset, url: str) -> dict[str, Any]:
-    """Return the asset of GET /api/assets and /api/assets/{id}; `checksum` and `embeddingStatus` extend Sploot's."""
+    """Return the asset of GET /api/assets and /api/assets/{id}.
+
+    `checksum`, `folder`, `embeddingStatus`, `text` and `deletedAt` extend Sploot's.
+    """
     return {
         "id": asset.id,
         "blobUrl": url,
         "pathname": asset.filename,
         "filename": asset.filename,
+        "folder": asset.folder,
         "mime": asset.mime,
         "size": asset.size_bytes,
         "width": asset.width,
@@ -68,7 +72,15 @@ def asset_to_json(asset: Asset, url: str) -> dict[str, Any]:
         "embeddingStatus": asset.embedding.state.value,
         "embedding": embedding_to_json(asset),
         "tags": [tag_to_json(each) for each in asset.tags],
+        "text": asset.text,
+        "deletedAt": format_optional_time(asset.deleted_at_ms),
+        "templates": [template_to_json(each) for each in asset.templates],
     }
+
+
+def listed_asset_to_json(asset: Asset, url: str, near_duplicate_count: int) -> dict[str, Any]:
+    """Return an asset of GET /api/assets; `nearDuplicateCount` extends Sploot's."""
+    return {**asset_to_json(asset, url), "nearDuplicateCount": near_duplicate_count}
 
 
 def match_to_json(match: Match, url: str, *, below_threshold: bool) -> dict[str, Any]:
@@ -79,6 +91,7 @@ def match_to_json(match: Match, url: str, *, below_threshold: bool) -> dict[str,
         "blobUrl": url,
         "pathname": asset.filename,
         "filename": asset.filename,
+        "folder": asset.folder,
         "mime": asset.mime,
         "width": asset.width,
         "height": asset.height,
@@ -91,14 +104,16 @@ def match_to_json(match: Match, url: str, *, below_threshold: bool) -> dict[str,
         "relevance": round(match.similarity * 100),
         "belowThreshold": below_threshold,
         "tags": [tag_to_json(each) for each in asset.tags],
+        "templates": [template_to_json(each) for each in asset.templates],
         "checksum": asset.checksum,
-        "matchedText": match.text,
+        "matchedText": asset.text or "",
         "nearDuplicates": list(match.near_duplicates),
         "why": {
             "meaning": None if match.text_similarity is None else round(match.text_similarity, 4),
             "picture": None if match.image_similarity is None else round(match.image_similarity, 4),
             "coverage": round(match.coverage, 4),
             "words": list(match.matched_words),
+            "template": match.template,
         },
     }
 
@@ -129,6 +144,19 @@ def embedding_status_to_json(embedding: Embedding | None) -> dict[str, Any]:
     if embedding.error_message is not None:
         body["error"] = embedding.error_message
     return body
+
+
+def template_to_json(each: Template) -> dict[str, Any]:
+    return {"id": each.id, "name": each.name}
+
+
+def template_summary_to_json(each: TemplateSummary) -> dict[str, Any]:
+    return {
+        **template_to_json(each.template),
+        "keywords": list(each.template.keywords),
+        "pictureCount": each.picture_count,
+        "assetCount": each.asset_count,
+    }
 
 
 def tag_to_json(each: Tag) -> dict[str, Any]:

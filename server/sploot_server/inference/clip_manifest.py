@@ -1,15 +1,13 @@
 """The manifest of a CLIP model: a folder with a user's ONNX export of an image and text encoder.
 
-    manifest.json    describes the other files: see `ClipManifest`
-    visual.onnx      images to vectors
-    textual.onnx     texts to vectors, in the same space
-    tokenizer.json   in the format of the library `tokenizers`
+manifest.json    describes the other files: see `ClipManifest`
+visual.onnx      images to vectors
+textual.onnx     texts to vectors, in the same space
+tokenizer.json   in the format of the library `tokenizers`
 
-    {"name": "mobileclip-s0", "dim": 512, "normalise": true, "cosines": [0.1, 0.35],
-     "image": {"size": [224, 224], "mean": [0, 0, 0], "std": [1, 1, 1], "input": "pixel_values", "output": "embeds"},
-     "text": {"context": 77, "pad": 0, "input": "input_ids", "mask": null, "output": "embeds"}}
-
-The server never downloads models.
+{"name": "mobileclip-s0", "dim": 512, "normalise": true, "cosines": [0.1, 0.35],
+ "image": {"size": [224, 224], "mean": [0, 0, 0], "std": [1, 1, 1], "input": "pixel_values", "output": "embeds"},
+ "text": {"context": 77, "pad": 0, "input": "input_ids", "mask": null, "output": "embeds"}}
 """
 
 import hashlib

@@ -1,9 +1,13 @@
 """The worker process: `python -m sploot_server.inference.worker_main`. Serves JSON-line requests on standard input.
 
     {"id": 1, "analyze": "/path"}      ->  {"id": 1, "text": "...", "width": 1, "height": 1,
-                                            "text_vector": B, "image_vector": B, "dhash": B}     B: base64, or null
-    {"id": 2, "embed_query": "text"}   ->  {"id": 2, "text": B, "image": B}
-    {"id": 3, "thumbnail": "/path", "target": "/path", "side_px": 256}   ->  {"id": 3}
+                                            "text_vector": B, "hubness": 0.1, "image_vector": B,
+                                            "dhash": B, "colours": B, "aspect_ratio": 1.3, "thumbnail": B,
+                                            "features": B}
+    B is base64, or null
+    {"id": 2, "embed_query": "text"}   ->  {"id": 2, "text": B, "background": 0.1, "image": B}
+    {"id": 5, "describe": "/path"}     ->  {"id": 5, "features": B, "mirrored": B}
+    {"id": 3, "thumbnail": "/path", "targets": {"256": "/path"}}   ->  {"id": 3}
     any failed request                 ->  {"id": 4, "unreadable": "sentence"}  or  {"id": 4, "error": "text"}
 
 The first line of output is {"ready": true}. The process opens no database and exits at the end of its input.
@@ -22,6 +26,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sploot_server.domain.embedding import ImageAnalysis, UnreadableImage
+from sploot_server.inference.worker_memory import Turns, is_out_of_memory, limit_memory
 
 NICENESS = 10
 OOM_SCORE_ADJ = "500"  # if memory runs out, the kernel kills this process before the server
@@ -40,24 +45,27 @@ def main() -> None:
         _lower_priority()
     with contextlib.suppress(BrokenPipeError):  # the server has exited
         handler = (
-            _render_thumbnail if arguments.thumbnails else Encoders(arguments.model, images=arguments.images).handle
+            _render_thumbnails if arguments.thumbnails else Encoders(arguments.model, images=arguments.images).handle
         )
-        RequestServer(responses, handler).serve(sys.stdin, arguments.threads)
+        RequestServer(responses, handler, arguments.threads).serve(sys.stdin)
     os._exit(0)  # not sys.exit: it would wait for threads that may still analyze an image
 
 
 class RequestServer:
     """Processes requests on several threads and writes the responses in the order of completion."""
 
-    def __init__(self, responses: TextIO, handler: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    def __init__(self, responses: TextIO, handler: Callable[[dict[str, Any]], dict[str, Any]], threads: int) -> None:
         self._responses = responses
         self._handler = handler
+        self._threads = threads
+        self._turns = Turns(threads)
+        self._memory_bytes = limit_memory(threads)
         self._lock = threading.Lock()
 
-    def serve(self, requests: TextIO, threads: int) -> None:
+    def serve(self, requests: TextIO) -> None:
         # Unbounded: the server limits the number of requests it waits for.
         request_queue: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        for _ in range(threads):
+        for _ in range(self._threads):
             threading.Thread(target=self._process_requests, args=(request_queue,), daemon=True).start()
         self._send({"ready": True})
         for line in requests:
@@ -66,13 +74,36 @@ class RequestServer:
     def _process_requests(self, requests: "queue.SimpleQueue[dict[str, Any]]") -> None:
         while True:
             request = requests.get()
-            try:
-                response = self._handler(request)
-            except UnreadableImage as error:
-                response = {"unreadable": str(error)}
-            except Exception as error:  # noqa: BLE001 - reported to the server, which decides about a retry
-                response = {"error": f"{type(error).__name__}: {error}"}
-            self._send({"id": request["id"], **response})
+            self._send({"id": request["id"], **self._respond(request)})
+
+    def _respond(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Handle a request; again without others if it failed for good, because those may have used up the memory.
+
+        Not every decoder says that it lacks memory.
+        """
+        try:
+            with self._turns.shared():
+                return self._handle(request)
+        except (MemoryError, UnreadableImage):
+            pass
+        try:
+            with self._turns.alone():
+                return self._handle(request)
+        except UnreadableImage as error:
+            return {"unreadable": str(error)}
+        except MemoryError:
+            limit = self._memory_bytes // 1_000_000
+            return {"unreadable": f"The image takes more memory than the {limit} MB that it may use."}
+
+    def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._handler(request)
+        except (MemoryError, UnreadableImage):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise MemoryError from error
+            return {"error": f"{type(error).__name__}: {error}"}
 
     def _send(self, response: dict[str, Any]) -> None:
         with self._lock:
@@ -99,19 +130,24 @@ class Encoders:
         match request:
             case {"analyze": str(path)} if self._image_analyzer is not None:
                 return _analysis_to_json(self._image_analyzer.analyze(Path(path)))
+            case {"describe": str(path)} if self._image_analyzer is not None:
+                features, mirrored = self._image_analyzer.describe(Path(path))
+                return {"features": _encode_base64(features), "mirrored": _encode_base64(mirrored)}
             case {"embed_query": str(text)} if self._image_analyzer is None:
-                text_vector = self._text_encoder.query(text) if self._text_encoder else None
+                query = self._text_encoder.query(text) if self._text_encoder else None
                 return {
-                    "text": _encode_base64(text_vector),
+                    "text": _encode_base64(query.vector if query else None),
+                    "background": query.background if query else 0.0,
                     "image": _encode_base64(self._clip_text_encoder.embed(text) if self._clip_text_encoder else None),
                 }
         raise ValueError("This worker does not support the request.")
 
 
-def _render_thumbnail(request: dict[str, Any]) -> dict[str, Any]:
-    from sploot_server.inference.render_thumbnail import render_thumbnail  # noqa: PLC0415 - only the thumbnail worker needs it
+def _render_thumbnails(request: dict[str, Any]) -> dict[str, Any]:
+    from sploot_server.inference.render_thumbnail import render_thumbnails  # noqa: PLC0415 - only the thumbnail worker needs it
 
-    render_thumbnail(Path(request["thumbnail"]), Path(request["target"]), request["side_px"])
+    targets = {int(side_px): Path(target) for side_px, target in request["targets"].items()}
+    render_thumbnails(Path(request["thumbnail"]), targets)
     return {}
 
 
@@ -121,7 +157,7 @@ def _load_text_encoder() -> Any:
         from sploot_server.inference.text_encoder import TextEncoder  # noqa: PLC0415 - optional
 
         return TextEncoder()
-    except (ImportError, OSError, RuntimeError) as error:
+    except (ImportError, OSError, ValueError) as error:
         sys.stderr.write(f"no text encoder: {error}\n")
         return None
 
@@ -138,8 +174,13 @@ def _analysis_to_json(analysis: ImageAnalysis) -> dict[str, Any]:
         "width": analysis.width,
         "height": analysis.height,
         "text_vector": _encode_base64(analysis.text_vector),
+        "hubness": analysis.hubness,
         "image_vector": _encode_base64(analysis.image_vector),
         "dhash": _encode_base64(analysis.dhash),
+        "colours": _encode_base64(analysis.colours),
+        "thumbnail": _encode_base64(analysis.thumbnail),
+        "features": _encode_base64(analysis.features),
+        "aspect_ratio": analysis.aspect_ratio,
     }
 
 

@@ -22,18 +22,19 @@ from sploot_server.domain.embedding import (
     WorkerCrashed,
 )
 from sploot_server.inference.clip_manifest import ClipManifest
-from sploot_server.inference.installed_encoders import DIM, ENCODER_REVISION, list_installed_encoders
+from sploot_server.inference.installed_encoders import DIMS, ENCODER_REVISION, list_installed_encoders
 
 RESPONSE_BYTES_MAX = 1024 * 1024
 START_S_MAX = 60.0
 ANALYZE_S_MAX = 60.0  # per image; the median is a tenth of a second
 QUERY_S_MAX = 10.0
+QUERY_THREADS = 2  # a short query does not wait for a long one
 
 # Several images at once use the cores better than several threads per image. By default, glibc creates up to eight
 # malloc arenas per core, and freed memory stays in each of them.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
-OCR_MODEL = "pp-ocrv6-small"
+OCR_MODEL = "pp-ocrv6-tiny-small"
 
 logger = structlog.get_logger()
 
@@ -51,14 +52,10 @@ class WorkerEmbedder:
         self.model = _embedding_model(None if model is None else ClipManifest.read(model))
         model_arguments = [] if model is None else ["--model", str(model)]
         self._image_worker = WorkerSupervisor(["--images", "--threads", str(threads), *model_arguments], idle_s)
-        self._query_worker = WorkerSupervisor(model_arguments, idle_s)
+        self._query_worker = WorkerSupervisor(["--threads", str(QUERY_THREADS), *model_arguments], idle_s)
 
     async def analyze_image(self, path: Path) -> ImageAnalysis:
-        response = await self._image_worker.send_request({"analyze": str(path)}, ANALYZE_S_MAX)
-        if "unreadable" in response:
-            raise UnreadableImage(response["unreadable"])
-        if "error" in response:
-            raise RuntimeError(response["error"])
+        response = await self._ask_image_worker({"analyze": str(path)})
         return ImageAnalysis(
             response["text"],
             _decode_base64(response["text_vector"]),
@@ -66,7 +63,24 @@ class WorkerEmbedder:
             response["height"],
             _decode_base64(response["image_vector"]),
             _decode_base64(response["dhash"]),
+            base64.b64decode(response["colours"]),
+            _decode_base64(response["thumbnail"]),
+            response["hubness"],
+            base64.b64decode(response["features"]),
+            response["aspect_ratio"],
         )
+
+    async def describe_picture(self, path: Path) -> tuple[bytes, bytes]:
+        response = await self._ask_image_worker({"describe": str(path)})
+        return base64.b64decode(response["features"]), base64.b64decode(response["mirrored"])
+
+    async def _ask_image_worker(self, request: dict[str, Any]) -> dict[str, Any]:
+        response = await self._image_worker.send_request(request, ANALYZE_S_MAX)
+        if "unreadable" in response:
+            raise UnreadableImage(response["unreadable"])
+        if "error" in response:
+            raise RuntimeError(response["error"])
+        return response
 
     async def embed_query(self, text: str) -> Vectors:
         if self.model.dim == self.model.image_dim == 0:
@@ -77,7 +91,7 @@ class WorkerEmbedder:
             raise EmbedderUnavailable(str(error)) from error
         if "error" in response:
             raise EmbedderUnavailable(response["error"])
-        return Vectors(_decode_base64(response["text"]), _decode_base64(response["image"]))
+        return Vectors(_decode_base64(response["text"]), _decode_base64(response["image"]), response["background"])
 
     async def close(self) -> None:
         await asyncio.gather(self._image_worker.stop(), self._query_worker.stop())
@@ -85,11 +99,12 @@ class WorkerEmbedder:
 
 def _embedding_model(clip: ClipManifest | None) -> EmbeddingModel:
     text_encoders = list_installed_encoders()
+    dim = sum(DIMS[each] for each in text_encoders)
     name = "/".join([OCR_MODEL, *text_encoders, f"r{ENCODER_REVISION}"])
     if clip is None:
-        return EmbeddingModel(name, DIM * len(text_encoders))
+        return EmbeddingModel(name, dim)
     named = f"{name}/{clip.name}-{clip.revision}"
-    return EmbeddingModel(named, DIM * len(text_encoders), clip.dim, clip.cosine_range)
+    return EmbeddingModel(named, dim, clip.dim, clip.cosine_range)
 
 
 def _decode_base64(encoded: str | None) -> bytes | None:

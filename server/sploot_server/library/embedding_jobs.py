@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from sploot_server.domain.embedding import Embedder, EmbedderUnavailable, ImageAnalysis, UnreadableImage, WorkerCrashed
-from sploot_server.domain.entities import BackendUnavailable
+from sploot_server.domain.entities import BackendUnavailable, OriginalMissing
 from sploot_server.domain.image_formats import filename_words, is_readable
+from sploot_server.library.staged_analyses import StagedAnalyses
+from sploot_server.library.template_matcher import TemplateMatcher
+from sploot_server.library.thumbnails import Thumbnails
 from sploot_server.pubsub.broker import Broker
 from sploot_server.storage.blobs.files import BlobStore
 from sploot_server.storage.interfaces import Job, JobStore
@@ -26,16 +29,34 @@ class EmbeddingQueue:
     """Processes embedding jobs; `wake_workers` signals new ones to the workers of all processes."""
 
     def __init__(
-        self, jobs: JobStore, blobs: BlobStore, embedder: Embedder, broker: Broker, now_ms: Callable[[], int]
+        self,
+        jobs: JobStore,
+        blobs: BlobStore,
+        embedder: Embedder,
+        broker: Broker,
+        now_ms: Callable[[], int],
+        *,
+        thumbnails: Thumbnails | None = None,
+        staged: StagedAnalyses | None = None,
+        matcher: TemplateMatcher | None = None,
     ) -> None:
+        """Keep the thumbnails of analyzed images in `thumbnails`, if this process serves them.
+
+        An analysis in `staged` by the embedder's model is used instead of a new one. `matcher` compares the analyzed
+        images with the templates.
+        """
         self._jobs = jobs
         self._blobs = blobs
         self._embedder = embedder
         self._broker = broker
         self._now_ms = now_ms
+        self._thumbnails = thumbnails
+        self._matcher = matcher
         self._wake_signal = asyncio.Event()
         self._failures_in_a_row = 0
         self._slots = asyncio.Semaphore(embedder.threads)
+        self._claim_lock = asyncio.Lock()
+        self._staged = staged
 
     def wake_workers(self) -> None:
         self._broker.publish_job_added()
@@ -51,6 +72,13 @@ class EmbeddingQueue:
                         await changed.wait()
                         changed.clear()
 
+    async def change_model(self, replace: Callable[[], Awaitable[None]]) -> None:
+        """Let `replace` change the embedder's model between two claims, and queue what became stale."""
+        async with self._claim_lock:
+            await replace()
+            await self._jobs.release_stale(self._embedder.model, now_ms=self._now_ms())
+        self.wake_workers()
+
     async def run(self) -> None:
         """Process jobs until cancelled; requeue first what an earlier process or a failure left in processing."""
         with self._broker.on_job_added(self._wake_signal.set):
@@ -64,8 +92,12 @@ class EmbeddingQueue:
                     # Cleared before the claim: a job added during the claim sets it again and is not overlooked.
                     self._wake_signal.clear()
                     worked = await self.run_once()
+                    if self._matcher is not None:
+                        worked += await self._matcher.run_once()
                     self._failures_in_a_row = 0
                     if not worked:
+                        if self._staged is not None:
+                            await asyncio.to_thread(self._staged.discard, self._embedder.model)
                         await self._wait_for_work()
             except (EmbedderUnavailable, BackendUnavailable) as error:
                 logger.warning("embeddings interrupted", error=str(error))
@@ -76,6 +108,10 @@ class EmbeddingQueue:
 
     async def run_once(self) -> int:
         """Process one claim of due jobs and return their number. Raises EmbedderUnavailable or the store's errors."""
+        async with self._claim_lock:
+            return await self._run_claim()
+
+    async def _run_claim(self) -> int:
         jobs = await self._jobs.claim(self._embedder.threads * JOBS_PER_THREAD, now_ms=self._now_ms())
         results = await asyncio.gather(*map(self._process_job, jobs), return_exceptions=True)
         for result in results:
@@ -92,7 +128,7 @@ class EmbeddingQueue:
         async with self._slots:
             try:
                 analysis = await self._analyze(job)
-            except UnreadableImage as error:
+            except (UnreadableImage, OriginalMissing) as error:
                 await self._fail_permanently(job, str(error))
             except (EmbedderUnavailable, BackendUnavailable):
                 raise  # not caused by this image: `_run_loop` backs off
@@ -103,6 +139,8 @@ class EmbeddingQueue:
             except Exception as error:  # noqa: BLE001 - an unexpected error concerns this image only
                 await self._retry_or_fail(job, f"The image could not be analyzed: {error}")
             else:
+                if self._thumbnails is not None and analysis.thumbnail is not None:
+                    await self._thumbnails.keep(job.asset_id, analysis.thumbnail)
                 await self._jobs.complete(job, analysis, self._embedder.model, now_ms=self._now_ms())
                 self._broker.publish_completion(job.asset_id)
         return None
@@ -110,6 +148,10 @@ class EmbeddingQueue:
     async def _analyze(self, job: Job) -> ImageAnalysis:
         """Analyze an image; for files that cannot be decoded, embed the words of the file name instead."""
         if is_readable(job.mime):
+            if self._staged and (
+                staged := await asyncio.to_thread(self._staged.get, job.checksum, self._embedder.model)
+            ):
+                return staged
             async with self._blobs.local_file(job.checksum) as path:
                 return await self._embedder.analyze_image(path)
         name = filename_words(job.filename)

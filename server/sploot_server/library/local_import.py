@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from sploot_server.domain.entities import AddResult, ContentMismatch, InvalidInput, NewAsset, new_id
+from sploot_server.domain.file_names import split_file_name
 from sploot_server.domain.sniff import SNIFF_BYTES
-from sploot_server.library.service import Library, clean_filename, clean_tags
+from sploot_server.library.service import Library, clean_tags
 from sploot_server.storage.blobs.files import FileBlobs
 
 A = TypeVar("A")
@@ -119,7 +120,8 @@ class UploadByPath:
         if file.size_bytes == 0:
             raise InvalidInput("File appears to be empty")
         library.check_size(file.size_bytes)
-        name, tags = clean_filename(file.filename), clean_tags(file.tags)
+        folder, name = split_file_name(file.filename)
+        tags = clean_tags(file.tags)
         with contextlib.ExitStack() as undo:
             source = _open_regular_file(file)
             undo.callback(os.close, source)
@@ -132,7 +134,8 @@ class UploadByPath:
                 if _copy_and_hash(source, target, file.size_bytes, buffer) != file.checksum:
                     raise ContentMismatch("The content of the file does not match the declared checksum")
                 undo_copy.pop_all()
-        return _CopiedFile(temporary, target, NewAsset(new_id(), file.checksum, name, mime, file.size_bytes, tags))
+        new = NewAsset(new_id(), file.checksum, name, mime, file.size_bytes, tags, folder=folder)
+        return _CopiedFile(temporary, target, new)
 
     async def _run_in_threads(self, work: Callable[[Sequence[A]], R], items: Sequence[A], thread_count: int) -> list[R]:
         """Run `work` in several threads, each on a part of the items."""

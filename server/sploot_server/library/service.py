@@ -4,20 +4,20 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
 from sploot_server.config import Config
+from sploot_server.domain.asset_query import AssetQuery
 from sploot_server.domain.entities import (
     AddResult,
     Asset,
     AssetPage,
-    AssetQuery,
-    AssetWithText,
     Embedding,
     EmbeddingState,
+    FolderCount,
     InvalidInput,
     NewAsset,
     NotFound,
@@ -26,8 +26,10 @@ from sploot_server.domain.entities import (
     TooLarge,
     new_id,
 )
+from sploot_server.domain.file_names import UNPRINTABLE, split_file_name
 from sploot_server.domain.sniff import sniff
 from sploot_server.library.embedding_jobs import EmbeddingQueue
+from sploot_server.library.quotas import Quotas, check_disk_space
 from sploot_server.library.thumbnails import Thumbnails
 from sploot_server.pubsub.broker import Broker
 from sploot_server.storage.assets import AssetStore
@@ -39,7 +41,6 @@ GENERATE_S_MAX = 10.0  # then the response reports that the job is in the queue
 PAGE_ASSETS_MAX = 500
 TAGS_MAX = 20
 TAG_CHARS_MAX = 50
-FILENAME_CHARS_MAX = 255
 LOCK_COUNT = 256  # one per first byte of the checksum
 TYPE_NAMES = {
     "image/jpeg": "JPEG",
@@ -55,7 +56,6 @@ TYPE_NAMES = {
 }
 
 UNSAFE_TAG = re.compile(r"[<>]|&lt;|&gt;|javascript:|on\w+=", re.IGNORECASE)
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Library:
@@ -81,10 +81,11 @@ class Library:
         self._queue = queue
         self._broker = broker
         self._thumbnails = thumbnails
+        self._quotas = Quotas()
         self._locks = [asyncio.Lock() for _ in range(LOCK_COUNT)]
 
     def for_owner(self, owner: str) -> "Library":
-        """Return the same library, scoped to this owner; the locks are shared."""
+        """Return the same library, scoped to this owner; the locks and the quotas are shared."""
         scoped = copy(self)
         scoped._assets = self._assets.for_owner(owner)  # noqa: SLF001 - an object of this class
         return scoped
@@ -101,6 +102,16 @@ class Library:
                 f"File is too large ({_format_megabytes(size_bytes)}). Maximum size is {_format_megabytes(limit)}"
             )
 
+    async def check_disk_space(self, size_bytes: int) -> None:
+        """Raise OutOfSpace if an upload of this size would use the disk reserve of the server."""
+        if reserve := self._config.disk_reserve:
+            folders = [each for each in (self._config.data, self._config.upload_dir) if each is not None]
+            await asyncio.to_thread(check_disk_space, folders, size_bytes, reserve_bytes=reserve)
+
+    def reserve_quota(self, size_bytes: int, *, unfinished_bytes: int) -> AbstractAsyncContextManager[None]:
+        """Reserve room for an upload in the quota of the owner for the block. Raise OutOfSpace if there is none."""
+        return self._quotas.reserve(self._assets, size_bytes, unfinished_bytes=unfinished_bytes)
+
     def detect_type(self, head: bytes) -> str:
         """Return the type of a file that starts with `head`. Raises InvalidInput if the type is not accepted."""
         mime = sniff(head)
@@ -109,38 +120,48 @@ class Library:
         return mime
 
     async def add(self, upload: UploadSink, *, filename: str, tags: Sequence[str]) -> AddResult:
-        """Add an upload; on return the bytes and the row are durable. Raises InvalidInput or TooLarge."""
+        """Add an upload; on return the bytes and the row are durable. Raises InvalidInput, TooLarge or OutOfSpace."""
         mime = self._detect_upload_type(upload)
-        name, tags = clean_filename(filename), clean_tags(tags)
-        return await self._store(upload, NewAsset(new_id(), upload.checksum, name, mime, upload.size_bytes, tags))
+        folder, name = split_file_name(filename)
+        new = NewAsset(new_id(), upload.checksum, name, mime, upload.size_bytes, clean_tags(tags), folder=folder)
+        return await self._store(upload, new)
 
     async def import_asset(self, upload: UploadSink, exported: NewAsset) -> AddResult:
-        """Add an exported asset, under its old id if that is free. Raises InvalidInput or TooLarge."""
+        """Add an exported asset, under its old id if that is free. Raises like `add`."""
         # An export may have more tags than one request may send.
         parts = [exported.tags[start : start + TAGS_MAX] for start in range(0, len(exported.tags), TAGS_MAX)]
         new = replace(
             exported,
             mime=self._detect_upload_type(upload),
-            filename=clean_filename(exported.filename),
+            filename=split_file_name(exported.filename)[1],
+            folder=split_file_name(f"{exported.folder}/")[0],
             tags=[tag for part in parts for tag in clean_tags(part)],
         )
         return await self._store(upload, new)
 
     async def _store(self, upload: UploadSink, new: NewAsset) -> AddResult:
-        async with self._content_lock(new.checksum), self._assets.content_lock(new.checksum):
+        async with self.lock_content(new.checksum):
             found = await self._assets.find_by_checksum(new.checksum)
             if found is not None and not new.tags:
                 return AddResult(found, created=False)
-            if found is None:
-                await (
-                    upload.commit()
-                )  # bytes before row: a crash in between leaves a blob without a row, no row without
-            added = await self._assets.add(new, now_ms=now_ms())
+            if found is not None:
+                added = await self._assets.add(new, now_ms=now_ms())
+            else:
+                async with self._quotas.reserve(self._assets, new.size_bytes, checksum=new.checksum):
+                    # Bytes before row: a crash in between leaves a blob without a row, no row without.
+                    await upload.commit()
+                    added = await self._assets.add(new, now_ms=now_ms())
         if added.created:
             self._queue.wake_workers()
         if added.created and added.asset.id != new.id:  # restored
             self._broker.publish(added.asset.id)
         return added
+
+    @asynccontextmanager
+    async def lock_content(self, checksum: str) -> AsyncIterator[None]:
+        """Exclude all processes from adding and purging this content within the block."""
+        async with self._locks[int(checksum[:2], 16)], self._assets.content_lock(checksum):
+            yield
 
     async def add_all(
         self, new: Sequence[NewAsset], commit_blobs: Callable[[], Awaitable[None]]
@@ -166,8 +187,8 @@ class Library:
         """Return the live assets with these contents by checksum, which must be lower-case."""
         return await self._assets.find_by_checksums(checksums)
 
-    async def get(self, asset_id: str) -> Asset:
-        asset = await self._assets.get(asset_id)
+    async def get(self, asset_id: str, *, with_deleted: bool = False) -> Asset:
+        asset = await self._assets.get(asset_id, with_deleted=with_deleted)
         if asset is None:
             raise NotFound
         return asset
@@ -180,9 +201,9 @@ class Library:
         """Provide a local file with an original for the block."""
         return self._blobs.local_file(asset.checksum)
 
-    async def get_thumbnail(self, asset: Asset, side_px: int) -> Path:
-        """Return a thumbnail as a WebP file. Raises NoThumbnail or BackendUnavailable."""
-        return await self._thumbnails.get(asset, self.local_file(asset), side_px)
+    async def get_thumbnail(self, asset: Asset, side_px: int, *, owner: str) -> bytes:
+        """Return a thumbnail as WebP, in the turn of `owner`. Raises NoThumbnail or BackendUnavailable."""
+        return await self._thumbnails.get(asset, self.local_file(asset), side_px, owner=owner)
 
     async def list(self, query: AssetQuery) -> AssetPage:
         return await self._assets.list(query)
@@ -201,18 +222,28 @@ class Library:
         self._broker.publish(asset_id)
         return now
 
-    async def purge(self, asset_id: str) -> None:
-        """Remove an asset permanently, and its bytes if no other owner has them."""
+    async def purge(self, asset_id: str, *, deleted_before_ms: int | None = None) -> None:
+        """Remove an asset permanently, and its bytes if no other owner has them.
+
+        With `deleted_before_ms` it must have been deleted before that time. Raises NotFound.
+        """
         checksum = await self._assets.get_checksum(asset_id)
         if checksum is None:
             raise NotFound
-        async with self._content_lock(checksum), self._assets.content_lock(checksum):
-            if await self._assets.purge(asset_id) is None:
+        async with self.lock_content(checksum):
+            if await self._assets.purge(asset_id, deleted_before_ms=deleted_before_ms) is None:
                 raise NotFound
             if not await self._assets.is_referenced(checksum):
                 await self._blobs.remove(checksum)
-                await self._thumbnails.remove(checksum)
+            await self._thumbnails.remove(asset_id)
         self._broker.publish(asset_id)
+
+    async def mark_copied(self, asset_id: str) -> None:
+        if not await self._assets.mark_copied(asset_id, now_ms=now_ms()):
+            raise NotFound
+
+    async def list_folders(self) -> Sequence[FolderCount]:
+        return await self._assets.list_folders()
 
     async def list_tags(self) -> Sequence[TagCount]:
         return await self._assets.list_tags()
@@ -228,13 +259,13 @@ class Library:
         """Return the embeddings of the live assets among `asset_ids`."""
         return await self._assets.get_embeddings(asset_ids)
 
-    async def iter_assets(self) -> AsyncIterator[AssetWithText]:
+    async def iter_assets(self) -> AsyncIterator[Asset]:
         """Iterate over all assets in the order of their addition, deleted ones included."""
         row = 0
         while page := await self._assets.list_after(row, PAGE_ASSETS_MAX):
-            for asset in page:
+            for _, asset in page:
                 yield asset
-            row = page[-1].row
+            row = page[-1][0]
 
     async def get_owned_embeddings(self, asset_ids: Sequence[str]) -> Mapping[str, OwnedEmbedding]:
         """Return the existing assets among `asset_ids`, of all owners, deleted ones included."""
@@ -259,9 +290,6 @@ class Library:
             name: result if isinstance(result, Exception) else None
             for name, result in zip(checks, results, strict=True)
         }
-
-    def _content_lock(self, checksum: str) -> asyncio.Lock:
-        return self._locks[int(checksum[:2], 16)]
 
     def _detect_upload_type(self, upload: UploadSink) -> str:
         if upload.size_bytes == 0:
@@ -290,12 +318,6 @@ def clean_tags(tags: Sequence[str]) -> list[str]:
             raise InvalidInput("Invalid tag format")
         cleaned.setdefault(tag.casefold(), tag)
     return list(cleaned.values())
-
-
-def clean_filename(name: str) -> str:
-    """Return the last component of the client's file name. It is for display only: no path is built from it."""
-    base = UNPRINTABLE.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])
-    return base[-FILENAME_CHARS_MAX:] or "untitled"
 
 
 def _format_megabytes(size_bytes: int) -> str:

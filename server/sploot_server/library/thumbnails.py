@@ -1,74 +1,116 @@
-"""Thumbnail cache, filled on first request: `thumbnails/ab/<sha256>-256`.
+"""Thumbnail cache: `thumbnails/yz/<asset id>-256`. Filled by the analysis of an image, and on first request.
 
-Thumbnails can be rendered again, so nothing here is fsynced. A worker process renders them, because decoders may crash.
+The cache is keyed by asset, not by content: otherwise the time of a response would tell a user that another one has the
+same file. Thumbnails can be rendered again, so nothing here is fsynced. A worker process renders them, because decoders
+may crash.
 """
 
 import asyncio
+import contextlib
 import secrets
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from sploot_server.domain.embedding import EmbedderUnavailable, UnreadableImage, WorkerCrashed
 from sploot_server.domain.entities import Asset, BackendUnavailable, NoThumbnail
 from sploot_server.domain.image_formats import is_readable
+from sploot_server.domain.image_sizes import WALL_PX
 from sploot_server.inference.worker_pool import WorkerSupervisor
+from sploot_server.library.turns import OwnerTurns
 
 SHARED_PX = 2048  # the size that share links show
 SIDES_PX = (64, 128, 256, 512, 1024, SHARED_PX)  # bounds the number of files per asset
-WORKER_THREADS = 2
+WORKERS = 2  # processes: threads of one would delay each other
 RENDER_S_MAX = 20.0
 
 
 class Thumbnails:
-    """The thumbnail cache in one folder."""
+    """The thumbnail cache in one folder. Sizes of one asset that wait for their turn are rendered from one decode."""
 
     def __init__(self, folder: Path, *, idle_s: float) -> None:
         self._folder = folder
-        self._worker = WorkerSupervisor(["--thumbnails", "--threads", str(WORKER_THREADS)], idle_s)
-        self._render_slots = asyncio.Semaphore(WORKER_THREADS)
+        self._workers = [WorkerSupervisor(["--thumbnails"], idle_s) for _ in range(WORKERS)]
+        self._idle_workers = list(self._workers)  # as many as there are free places
+        self._turns = OwnerTurns(WORKERS)
+        self._requested: dict[str, set[int]] = {}  # sizes by asset, until their rendering starts
+        self._locks: dict[str, asyncio.Lock] = {}
 
-    async def get(self, asset: Asset, original: AbstractAsyncContextManager[Path], side_px: int) -> Path:
+    async def get(
+        self, asset: Asset, original: AbstractAsyncContextManager[Path], side_px: int, *, owner: str
+    ) -> bytes:
         """Return the thumbnail of `asset`, about `side_px` on its longer side; render it if it is not cached.
 
         Raises NoThumbnail if the asset cannot have one, BackendUnavailable if rendering fails at the moment.
         """
         if not is_readable(asset.mime):
             raise NoThumbnail
-        target = self._path_for(asset.checksum, nearest_size(side_px))
-        if await asyncio.to_thread(target.exists):
-            return target
-        async with self._render_slots, original as file:
-            await self._render(file, target, nearest_size(side_px))
-        return target
+        side_px = nearest_size(side_px)
+        target = self._path_for(asset.id, side_px)
+        with contextlib.suppress(FileNotFoundError):
+            return await asyncio.to_thread(target.read_bytes)  # one call in a thread: a wall asks for fifty of them
+        self._requested.setdefault(asset.id, set()).add(side_px)
+        lock = self._locks.setdefault(asset.id, asyncio.Lock())
+        try:
+            async with lock, self._turns.turn(owner):
+                if not await asyncio.to_thread(target.exists):
+                    sizes = self._requested.pop(asset.id, set()) | {side_px}
+                    async with original as file:
+                        await self._render(file, {each: self._path_for(asset.id, each) for each in sizes})
+        finally:
+            if not lock.locked():
+                self._locks.pop(asset.id, None)
+                self._requested.pop(asset.id, None)
+        return await asyncio.to_thread(target.read_bytes)
 
-    async def remove(self, checksum: str) -> None:
+    async def keep(self, asset_id: str, thumbnail: bytes) -> None:
+        """Keep the thumbnail that the analysis of an image has made, of WALL_PX on its longer side."""
+        target = self._path_for(asset_id, WALL_PX)
+        temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}")
+
+        def write() -> None:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary.write_bytes(thumbnail)
+            temporary.replace(target)
+
+        with contextlib.suppress(OSError):  # such as a full disk: it is rendered when it is requested
+            await asyncio.to_thread(write)
+
+    async def remove(self, asset_id: str) -> None:
         """Remove all sizes of a thumbnail."""
         for side_px in SIDES_PX:
-            await asyncio.to_thread(self._path_for(checksum, side_px).unlink, missing_ok=True)
+            await asyncio.to_thread(self._path_for(asset_id, side_px).unlink, missing_ok=True)
 
     async def close(self) -> None:
-        await self._worker.stop()
+        await asyncio.gather(*(each.stop() for each in self._workers))
 
-    async def _render(self, original: Path, target: Path, side_px: int) -> None:
-        await asyncio.to_thread(target.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
-        temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}")
+    async def _render(self, original: Path, targets: Mapping[int, Path]) -> None:
+        """Render a thumbnail of each size in `targets`."""
+        temporaries = {
+            side_px: target.with_name(f"{target.name}.{secrets.token_hex(8)}") for side_px, target in targets.items()
+        }
+        worker = self._idle_workers.pop()
         try:
-            request = {"thumbnail": str(original), "target": str(temporary), "side_px": side_px}
-            response = await self._worker.send_request(request, RENDER_S_MAX)
+            await asyncio.to_thread(next(iter(targets.values())).parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+            named = {str(side_px): str(temporary) for side_px, temporary in temporaries.items()}
+            response = await worker.send_request({"thumbnail": str(original), "targets": named}, RENDER_S_MAX)
             if "unreadable" in response:
                 raise NoThumbnail
             if "error" in response:
                 raise BackendUnavailable(f"The thumbnail could not be rendered: {response['error']}")
-            await asyncio.to_thread(temporary.replace, target)
+            for side_px, target in targets.items():
+                await asyncio.to_thread(temporaries[side_px].replace, target)
         except (UnreadableImage, WorkerCrashed) as error:
             raise NoThumbnail from error
         except EmbedderUnavailable as error:
             raise BackendUnavailable(str(error)) from error
         finally:
-            await asyncio.to_thread(temporary.unlink, missing_ok=True)
+            self._idle_workers.append(worker)
+            for temporary in temporaries.values():
+                await asyncio.to_thread(temporary.unlink, missing_ok=True)
 
-    def _path_for(self, checksum: str, side_px: int) -> Path:
-        return self._folder / checksum[:2] / f"{checksum}-{side_px}"
+    def _path_for(self, asset_id: str, side_px: int) -> Path:
+        return self._folder / asset_id[-2:] / f"{asset_id}-{side_px}"
 
 
 def nearest_size(side_px: int) -> int:

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from sploot_server.config import ConfigError
 from sploot_server.domain.entities import BackendUnavailable
+from sploot_server.measurements import Measurements
 from sploot_server.pubsub.broker import Event, EventKind
 
 CHANNEL = "sploot:events"
@@ -24,14 +25,17 @@ PING_INTERVAL_S = 15.0  # after this silence the relay pings to detect a broken 
 class RedisRelayConnection:
     """Relay connection that ignores its own events, which Redis also delivers to their sender."""
 
-    def __init__(self, redis: Redis, pubsub: PubSub, deliver: Callable[[Event], None]) -> None:
+    def __init__(
+        self, redis: Redis, pubsub: PubSub, deliver: Callable[[Event], None], measurements: Measurements
+    ) -> None:
+        self._measurements = measurements
         self._redis = redis
         self._pubsub = pubsub
         self._deliver = deliver
         self._sender_id = secrets.token_hex(8)
 
     async def send(self, event: Event) -> None:
-        with map_redis_errors():
+        with map_redis_errors(), self._measurements.timed("redis", "publish"):
             await await_cancellable(self._redis.publish(CHANNEL, f"{self._sender_id} {event.kind} {event.asset_id}"))
 
     async def receive(self) -> None:
@@ -52,7 +56,9 @@ class RedisRelayConnection:
 
 
 @contextlib.asynccontextmanager
-async def connect_redis(url: str, deliver: Callable[[Event], None]) -> AsyncIterator[RedisRelayConnection]:
+async def connect_redis(
+    url: str, deliver: Callable[[Event], None], *, measurements: Measurements | None = None
+) -> AsyncIterator[RedisRelayConnection]:
     """Open a relay connection to the Redis at `url`. Raise BackendUnavailable."""
     redis = create_redis_client(url)
     try:
@@ -60,7 +66,7 @@ async def connect_redis(url: str, deliver: Callable[[Event], None]) -> AsyncIter
             pubsub = redis.pubsub()
             await await_cancellable(pubsub.subscribe(CHANNEL))
         try:
-            yield RedisRelayConnection(redis, pubsub, deliver)
+            yield RedisRelayConnection(redis, pubsub, deliver, measurements or Measurements())
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]  # as the library has it
     finally:

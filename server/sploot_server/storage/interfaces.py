@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sploot_server.domain.asset_query import AssetFilter
 from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis, Vectors
 from sploot_server.domain.entities import Asset, Embedding
 
@@ -18,6 +19,14 @@ class OwnedEmbedding:
 
     owner: str
     embedding: Embedding | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The bytes that an owner may store, and those that the owner does store, deleted assets included."""
+
+    limit_bytes: int
+    used_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +66,11 @@ class JobStore(Protocol):
     async def count_by_state(self) -> Mapping[str, int]:
         """Return the number of embeddings per state."""
 
+    async def count_workers(self) -> int:
+        """Return the number of processes that run these jobs."""
+
     async def requeue(self, asset_id: str, *, now_ms: int) -> bool:
         """Make the job urgent and reset its attempts; False if no live asset has this id or its embedding is ready."""
-
-
-@dataclass(frozen=True, slots=True)
-class AssetFilter:
-    """Restricts a search to some of an owner's assets; None means no restriction."""
-
-    owner: str = ""
-    favorite: bool | None = None
-    tag_id: str | None = None
-    mime: str | None = None
-    created_from_ms: int | None = None
-    created_before_ms: int | None = None  # exclusive
-
-    @property
-    def is_unrestricted(self) -> bool:
-        """Return whether the filter matches all assets of the owner."""
-        return self == AssetFilter(self.owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +98,22 @@ class PreparedSearch:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An asset that may match; a similarity is the cosine of its vector and the query's, None if either is missing."""
+    """An asset that may match; a similarity is the cosine of its vector and the query's, None if either is missing.
+
+    `hubness` is the text similarity that any query has to it.
+    """
 
     text: AssetText
     text_similarity: float | None
     image_similarity: float | None
+    hubness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """A matching asset, its text as recognized, and the ids of its live near-duplicates of the same owner."""
+    """A matching asset, and the ids of its live near-duplicates of the same owner."""
 
     asset: Asset
-    text: str
     near_duplicates: Sequence[str]
 
 

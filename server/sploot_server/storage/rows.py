@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sploot_server.domain.entities import Asset, Embedding, EmbeddingState, Tag
+from sploot_server.domain.entities import Asset, Embedding, EmbeddingState, Tag, Template
+from sploot_server.domain.image_formats import filename_words
+from sploot_server.domain.text_match import searchable_text
+
+SELECT_WORDS = "SELECT * FROM asset_details WHERE row = $1 AND text IS NOT NULL"
 
 
 class Row(Protocol):
@@ -28,6 +32,7 @@ def asset_from_row(row: Row) -> Asset:
         id=row["id"],
         checksum=row["checksum"],
         filename=row["filename"],
+        folder=row["folder"],
         mime=row["mime"],
         size_bytes=row["size_bytes"],
         width=row["width"],
@@ -37,7 +42,25 @@ def asset_from_row(row: Row) -> Asset:
         updated_at_ms=row["updated_at"],
         embedding=embedding_from_row(row),
         tags=[Tag(*line.split(" ", 1)) for line in (row["tags"] or "").split("\n") if line],
+        text=row["text"],
+        deleted_at_ms=row["deleted_at"],
+        templates=[_parse_template(line) for line in (row["templates"] or "").split("\n") if line],
     )
+
+
+def words_from_row(row: Row) -> str:
+    """Return the normalized words by which a search finds an asset, from a row of `asset_details`."""
+    asset = asset_from_row(row)
+    names = [filename_words(asset.filename), asset.folder, *(tag.name for tag in asset.tags)]
+    return searchable_text(
+        row["text"], [*names, *(word for each in asset.templates for word in (each.name, *each.keywords))]
+    )
+
+
+def _parse_template(line: str) -> Template:
+    template_id, names = line.split(" ", 1)
+    name, *keywords = names.split("\t")
+    return Template(template_id, name, keywords)
 
 
 def embedding_from_row(row: Row) -> Embedding:

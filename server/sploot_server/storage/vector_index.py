@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sploot_server.inference.installed_encoders import E5_WEIGHT
+from sploot_server.inference.installed_encoders import USE_WEIGHT
 
 Rows = npt.NDArray[np.int64]
 SignBits = npt.NDArray[np.uint64]
@@ -69,16 +69,16 @@ class BinaryVectorIndex:
 def cosine_similarities(query: bytes, vectors: Sequence[bytes | None]) -> list[float | None]:
     """Return the cosine of the query with each vector; None for missing ones.
 
-    A text vector concatenates the vectors of two models and has length 1; if only e5 knows the text, it has length
-    1 / sqrt(E5_WEIGHT), so that e5's part counts for both. If that is true of both sides, their inner product counts it
-    twice and must be divided by the product of their squared lengths, times E5_WEIGHT.
+    A text vector concatenates the vectors of two models and has length 1; if only USE knows the text, it has length
+    1 / sqrt(USE_WEIGHT), so that USE's part counts for both. If that is true of both sides, their inner product counts
+    it twice and must be divided by the product of their squared lengths, times USE_WEIGHT.
     """
     query_vector = _unpack_floats(query)
     present = [vector for vector in vectors if vector is not None]
     # Not `@`: for so few numbers BLAS spends more time on starting its threads than it saves.
     matrix = _unpack_floats(b"".join(present)).reshape(len(present), len(query_vector))
     squares = np.einsum("ij,ij->i", matrix, matrix) * np.einsum("j,j->", query_vector, query_vector)
-    products = iter((np.einsum("ij,j->i", matrix, query_vector) / np.maximum(1, squares * E5_WEIGHT)).tolist())
+    products = iter((np.einsum("ij,j->i", matrix, query_vector) / np.maximum(1, squares * USE_WEIGHT)).tolist())
     return [None if vector is None else next(products) for vector in vectors]
 
 

@@ -1,9 +1,15 @@
 -- The first schema. Times are seconds since the epoch (UTC); paths are the bytes the system gave; tags are JSON arrays.
 
+-- Each account of a server has items and a ledger of its own: what one account has is in no other's library.
 CREATE TABLE servers (
-  id   INTEGER PRIMARY KEY,
-  url  TEXT NOT NULL UNIQUE
+  id          INTEGER PRIMARY KEY,
+  url         TEXT NOT NULL,
+  account     TEXT,                          -- the user id in its tokens; NULL until a token names it
+  is_current  INTEGER NOT NULL DEFAULT 1,    -- 1 for the account that signed in last
+  CONSTRAINT servers_is_current_boolean CHECK (is_current IN (0, 1)),
+  CONSTRAINT servers_account_unique UNIQUE (url, account)
 ) STRICT;
+CREATE UNIQUE INDEX servers_current ON servers (url) WHERE is_current = 1;
 
 CREATE TABLE folders (
   id            INTEGER PRIMARY KEY AUTOINCREMENT, -- SQLite never reuses an id: items outlive their folder
@@ -15,8 +21,6 @@ CREATE TABLE folders (
   added_at      REAL NOT NULL,
   scanned_at    REAL,
   last_new_at   REAL,                       -- a trigger maintains this column
-  items         INTEGER NOT NULL DEFAULT 0  -- a trigger maintains this column
-    CONSTRAINT folders_items_not_negative CHECK (items >= 0),
   after_upload  BLOB                        -- 'trash', or 'move:' and a folder; NULL keeps the file where it is
 ) STRICT;
 
@@ -69,15 +73,18 @@ CREATE TABLE items (
   error_code     TEXT,
   error_message  TEXT,
   folder_id      INTEGER REFERENCES folders (id),
-  import_id      INTEGER,                    -- no foreign key: pruning deletes finished imports and keeps their items
+  import_id      INTEGER,                    -- the import that queued it; no foreign key: pruning keeps the items
   tags           TEXT NOT NULL,
   force          INTEGER NOT NULL,
   after_upload   BLOB,                       -- NULL again when the action is done or cancelled
+  embedding_requested INTEGER NOT NULL DEFAULT 1, -- 0: the server has the content, but may never have begun on it
+  attempted      INTEGER NOT NULL DEFAULT 0, -- 1 from the first claim on: its content may have been sent
   CONSTRAINT items_state_valid
     CHECK (state IN ('pending', 'uploading', 'embedding', 'ready', 'failed', 'missing', 'skipped')),
   CONSTRAINT items_priority_valid CHECK (priority IN (0, 1, 2)),
   CONSTRAINT items_shard_in_range CHECK (shard BETWEEN 0 AND 15),
-  CONSTRAINT items_flags_boolean CHECK (latest IN (0, 1) AND duplicate IN (0, 1) AND force IN (0, 1)),
+  CONSTRAINT items_flags_boolean CHECK (latest IN (0, 1) AND duplicate IN (0, 1) AND force IN (0, 1)
+    AND embedding_requested IN (0, 1) AND attempted IN (0, 1)),
   CONSTRAINT items_path_not_empty CHECK (length(path) > 0),
   CONSTRAINT items_size_not_negative CHECK (size >= 0),
   CONSTRAINT items_attempts_not_negative CHECK (attempts >= 0),
@@ -122,6 +129,13 @@ CREATE INDEX items_by_added_at ON items (added_at);
 CREATE INDEX items_by_state_and_priority ON items (state, priority);
 CREATE INDEX items_by_priority ON items (priority);
 
+-- The unfinished items that an import named, and that another import or a watched folder had queued before.
+CREATE TABLE import_items (
+  import_id  INTEGER NOT NULL REFERENCES imports (id) ON DELETE CASCADE,
+  item_id    INTEGER NOT NULL REFERENCES items (id),
+  PRIMARY KEY (import_id, item_id)
+) STRICT, WITHOUT ROWID;
+
 -- The ledger records the contents that each server has, or had.
 CREATE TABLE ledger (
   server_id     INTEGER NOT NULL REFERENCES servers (id),
@@ -162,6 +176,13 @@ CREATE TABLE item_counts (
   n          INTEGER NOT NULL CONSTRAINT item_counts_n_not_negative CHECK (n >= 0),
   bytes      INTEGER NOT NULL CONSTRAINT item_counts_bytes_not_negative CHECK (bytes >= 0),
   PRIMARY KEY (server_id, state, priority, duplicate, delayed)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE folder_counts (
+  server_id  INTEGER NOT NULL,
+  folder_id  INTEGER NOT NULL REFERENCES folders (id) ON DELETE CASCADE,
+  n          INTEGER NOT NULL CONSTRAINT folder_counts_n_not_negative CHECK (n >= 0),
+  PRIMARY KEY (folder_id, server_id)
 ) STRICT, WITHOUT ROWID;
 
 -- This table stores the responses to commands by their Idempotency-Key.
@@ -278,17 +299,19 @@ BEGIN
   ON CONFLICT DO UPDATE SET n = n + 1, bytes = bytes + excluded.bytes;
 END;
 
-CREATE TRIGGER folders_on_insert AFTER INSERT ON items
+CREATE TRIGGER folder_counts_on_insert AFTER INSERT ON items
 WHEN NEW.folder_id IS NOT NULL
 BEGIN
-  UPDATE folders SET items = items + 1, last_new_at = NEW.added_at WHERE id = NEW.folder_id;
+  UPDATE folders SET last_new_at = NEW.added_at WHERE id = NEW.folder_id;
+  INSERT INTO folder_counts VALUES (NEW.server_id, NEW.folder_id, 1) ON CONFLICT DO UPDATE SET n = n + 1;
 END;
 
-CREATE TRIGGER folders_on_update AFTER UPDATE OF folder_id ON items
+CREATE TRIGGER folder_counts_on_update AFTER UPDATE OF folder_id ON items
 WHEN NEW.folder_id IS NOT OLD.folder_id
 BEGIN
-  UPDATE folders SET items = items - 1 WHERE id = OLD.folder_id;
-  UPDATE folders SET items = items + 1 WHERE id = NEW.folder_id;
+  UPDATE folder_counts SET n = n - 1 WHERE server_id = OLD.server_id AND folder_id = OLD.folder_id;
+  INSERT INTO folder_counts SELECT NEW.server_id, NEW.folder_id, 1 WHERE NEW.folder_id IS NOT NULL
+  ON CONFLICT DO UPDATE SET n = n + 1;
 END;
 
 -- This trigger keeps the history of an item that retries for weeks from filling the disk.

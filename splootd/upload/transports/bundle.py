@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from splootd.errors import ServerError
 from splootd.remote.responses import StoredAsset
-from splootd.remote.upload_body import FormPart
+from splootd.remote.upload_body import FormPart, ProgressCallback
 from splootd.upload.choose_transport import FORM_OVERHEAD_BYTES_MAX
 from splootd.upload.transports.shared_request import SharedRequestTransport
 
@@ -21,8 +21,10 @@ class BundleTransport(SharedRequestTransport):
         """Use bundles again: the server has reported its limits anew."""
         self._failures, self.is_disabled = 0, False
 
-    async def _request(self, files: Sequence[FormPart]) -> Sequence[StoredAsset | ServerError]:
-        return await self._client.upload_bundle(files)
+    async def _request(
+        self, files: Sequence[FormPart], on_progress: ProgressCallback
+    ) -> Sequence[StoredAsset | ServerError]:
+        return await self._client.upload_bundle(files, on_progress=on_progress)
 
     def _disable_after_failures(self) -> None:
         self.is_disabled = self._failures >= BUNDLE_FAILURES_MAX

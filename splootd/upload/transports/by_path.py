@@ -9,7 +9,7 @@ from splootd.errors import ServerError
 from splootd.metrics import MetricsCollector
 from splootd.remote.client import SplootClient
 from splootd.remote.responses import StoredAsset
-from splootd.remote.upload_body import FormPart
+from splootd.remote.upload_body import FormPart, ProgressCallback
 from splootd.upload.admission import AdmissionController
 from splootd.upload.transports.shared_request import SharedRequestTransport
 from splootd.upload.transports.transport import SharedRequestFailed
@@ -58,7 +58,7 @@ class PathTransport(SharedRequestTransport):
         if part:
             yield part
 
-    async def _request(self, files: Sequence[FormPart]) -> Sequence[StoredAsset | ServerError]:
+    async def _request(self, files: Sequence[FormPart], _: ProgressCallback) -> Sequence[StoredAsset | ServerError]:
         if not self.files_max:  # disabled after the failures of earlier requests
             raise SharedRequestFailed(ServerError("uploads by path failed before"))
         return await self._client.upload_by_path(files)

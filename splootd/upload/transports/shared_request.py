@@ -9,7 +9,7 @@ from splootd.errors import ServerError
 from splootd.metrics import MetricsCollector
 from splootd.remote.client import SplootClient
 from splootd.remote.responses import StoredAsset
-from splootd.remote.upload_body import FormPart
+from splootd.remote.upload_body import FormPart, ProgressCallback
 from splootd.upload.admission import AdmissionController
 from splootd.upload.request_batcher import RequestBatcher
 from splootd.upload.transports.transport import (
@@ -63,17 +63,21 @@ class SharedRequestTransport(abc.ABC):
 
     async def _send_groups(self, groups: Sequence[_Group]) -> Sequence[_Results]:
         jobs = [job for group in groups for job in group]
-        with contextlib.ExitStack() as transfers:
-            files: list[FormPart] = []
-            for job in jobs:
-                transfer = transfers.enter_context(start_transfer(self._metrics, job, shares_request=bool(files)))
-                files.append(FormPart(job.content, job.tags, transfer.record_progress))
+        with contextlib.ExitStack() as entered:
+            in_flight = [
+                entered.enter_context(start_transfer(self._metrics, job, shares_request=index > 0))
+                for index, job in enumerate(jobs)
+            ]
+            files = [FormPart(job.content, job.tags) for job in jobs]
             try:
-                responses = await self._request(files)
+                responses = await self._request(files, lambda index, sent: in_flight[index].record_progress(sent))
             except UNKNOWN_OUTCOME_ERRORS as error:
                 self._failures += 1
                 self._disable_after_failures()
                 raise SharedRequestFailed(error) from error
+            for transfer, response in zip(in_flight, responses, strict=True):
+                if isinstance(response, StoredAsset):
+                    transfer.record_progress(transfer.size)
         self._failures = 0
         results = iter([_to_result(job, response) for job, response in zip(jobs, responses, strict=True)])
         return [list(itertools.islice(results, len(group))) for group in groups]
@@ -89,7 +93,9 @@ class SharedRequestTransport(abc.ABC):
         return len(waiting)
 
     @abc.abstractmethod
-    async def _request(self, files: Sequence[FormPart]) -> Sequence[StoredAsset | ServerError]:
+    async def _request(
+        self, files: Sequence[FormPart], on_progress: ProgressCallback
+    ) -> Sequence[StoredAsset | ServerError]:
         """Send one request and return the response for each file."""
 
     @abc.abstractmethod

@@ -16,12 +16,17 @@ file must not be sent again before a lookup by hash."""
 
 @dataclass(frozen=True, slots=True)
 class UploadResult:
-    """A content that is now in the library, with the number of bytes sent for it."""
+    """A content that is now in the library, with the number of bytes sent for it.
+
+    Sploot begins on the embedding after its response to an upload, but not if the client has gone by then: of a content
+    that was found without an embedding, it was perhaps never requested.
+    """
 
     asset_id: str
     is_duplicate: bool
     sent_bytes: int
     has_embedding: bool = False
+    is_embedding_requested: bool = True
 
 
 class SharedRequestFailed(Exception):

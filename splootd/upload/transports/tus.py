@@ -157,7 +157,7 @@ class TusClient:
     async def _create_upload(self, content: Content, path: str, tags: Sequence[str]) -> str:
         """Create an upload on the server, store its URL in the ledger and return it."""
         metadata = {
-            "filename": display_name(content.path),
+            "filename": content.original_name if self._client.sends_names else content.name,
             "filetype": content.mime,
             "checksum": content.sha256.hex(),
             **({"tags": json.dumps(list(tags))} if tags else {}),

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sploot_server.domain.entities import InvalidInput
-from sploot_server.http.errors import error_response
+from sploot_server.http.errors import error_response, mark_limit
 from sploot_server.http.push.subscriptions import (
     Subscriber,
     SubscriberDropped,
@@ -66,6 +66,7 @@ class PushRoutes:
                     session.receive_messages(), session.send_updates(), _watch_token(socket, subscriber)
                 )
         except TooManySubscribers:  # not accepted yet, so the client gets an HTTP status instead of a close code
+            mark_limit(socket.scope, "subscribers")
             await socket.send_denial_response(
                 error_response(TOO_MANY_SUBSCRIBERS, HTTPStatus.SERVICE_UNAVAILABLE, {"retry-after": "5"})
             )
@@ -169,6 +170,7 @@ class _EventStream(Response):
                     _watch_token(HTTPConnection(scope), subscriber),
                 )
         except TooManySubscribers as error:
+            mark_limit(scope, "subscribers")
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY_SUBSCRIBERS, {"retry-after": "5"}) from error
 
     async def _send_updates(self, subscriber: Subscriber, send: Send) -> None:

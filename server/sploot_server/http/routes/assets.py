@@ -1,21 +1,24 @@
 """Routes to list, get, edit and delete assets, and for tags."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from sploot_server.domain.entities import AssetQuery, InvalidInput
+from sploot_server.domain.asset_query import SEED_MAX, AssetQuery, AssetSort
+from sploot_server.domain.entities import InvalidInput
 from sploot_server.http import serializers
 from sploot_server.http.request_body import read_json
 from sploot_server.http.routes.params import (
     PAGE_MAX,
     get_owner,
     original_url,
+    parse_choice,
+    parse_filter,
     parse_object,
     parse_strings,
-    parse_time_ms,
     parse_whole_number,
 )
 from sploot_server.library.service import Library
@@ -34,13 +37,18 @@ class AssetRoutes:
             Route("/api/assets/{id}", self.edit, methods=["PATCH"]),
             Route("/api/assets/{id}", self.delete, methods=["DELETE"]),
             Route("/api/assets/{id}/tags", self.add_tags, methods=["POST"]),
+            Route("/api/assets/{id}/copied", self.mark_copied, methods=["POST"]),
             Route("/api/tags", self.tags, methods=["GET"]),
+            Route("/api/folders", self.folders, methods=["GET"]),
         ]
 
     async def list(self, request: Request) -> Response:
         query = _parse_asset_query(request.query_params)
         page = await self._library.for_owner(get_owner(request)).list(query)
-        assets = [serializers.asset_to_json(asset, original_url(request, asset)) for asset in page.assets]
+        assets = [
+            serializers.listed_asset_to_json(each, original_url(request, each), page.near_duplicate_counts[each.id])
+            for each in page.assets
+        ]
         pagination = {
             "total": page.total,
             "limit": query.limit,
@@ -80,27 +88,34 @@ class AssetRoutes:
         added = await library.add_tags(request.path_params["id"], names=names, tag_ids=tag_ids)
         return JSONResponse({"success": True, "addedTags": [serializers.tag_to_json(each) for each in added]})
 
+    async def mark_copied(self, request: Request) -> Response:
+        """Record that the asset was taken out to be used: `sortBy=copiedAt` lists it first."""
+        await self._library.for_owner(get_owner(request)).mark_copied(request.path_params["id"])
+        return JSONResponse({"message": "Asset marked as copied"})
+
+    async def folders(self, request: Request) -> Response:
+        folders = await self._library.for_owner(get_owner(request)).list_folders()
+        return JSONResponse({"folders": [{"name": each.name, "assetCount": each.asset_count} for each in folders]})
+
     async def tags(self, request: Request) -> Response:
         tags = await self._library.for_owner(get_owner(request)).list_tags()
         return JSONResponse({"success": True, "tags": [serializers.tag_count_to_json(each) for each in tags]})
 
 
 def _parse_asset_query(parameters: Mapping[str, str]) -> AssetQuery:
-    """Parse the query of a list. `mime`, `createdAfter` (inclusive) and `createdBefore` extend Sploot's API."""
-    sort_by = parameters.get("sortBy", "createdAt")
-    if sort_by not in ("createdAt", "updatedAt"):
-        raise InvalidInput("sortBy must be createdAt or updatedAt")
+    """Parse the query of a list. Every filter but `favorite` and `tagId` extends Sploot's API."""
     order = parameters.get("sortOrder", "desc")
     if order not in ("asc", "desc"):
         raise InvalidInput("sortOrder must be asc or desc")
     return AssetQuery(
+        filter=replace(
+            parse_filter(parameters),
+            favorite=None if "favorite" not in parameters else parameters["favorite"] == "true",
+            is_deleted=parameters.get("trash") == "true",
+        ),
+        sort=parse_choice(parameters.get("sortBy", "createdAt"), AssetSort, "sortBy"),
+        descending=order == "desc",
+        seed=min(parse_whole_number(parameters, "seed", 0), SEED_MAX),
         limit=min(parse_whole_number(parameters, "limit", 50), PAGE_MAX),
         offset=parse_whole_number(parameters, "offset", 0),
-        sort_by=sort_by,
-        descending=order == "desc",
-        favorite=None if "favorite" not in parameters else parameters["favorite"] == "true",
-        tag_id=parameters.get("tagId"),
-        mime=parameters.get("mime"),
-        created_from_ms=parse_time_ms(parameters, "createdAfter"),
-        created_before_ms=parse_time_ms(parameters, "createdBefore"),
     )

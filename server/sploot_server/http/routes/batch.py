@@ -71,6 +71,7 @@ class BatchRoutes:
         response. Nothing is stored of a truncated bundle.
         """
         library = self._library.for_owner(get_owner(request))
+        await library.check_disk_space(BUNDLE_BYTES_MAX)
         files = await _read_bundle(request)
         results = await asyncio.gather(*(_store_file(request, library, each) for each in files))
         return JSONResponse({"success": True, "results": results})

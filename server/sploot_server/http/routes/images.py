@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sploot_server.domain.entities import Asset
@@ -19,6 +19,7 @@ IMAGE_HEADERS = {
     # If a browser takes an uploaded file for HTML, its scripts must not run with the origin of this server.
     "content-security-policy": "sandbox; default-src 'none'",
     "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",  # no page of another website shows or measures them
 }
 
 
@@ -37,8 +38,9 @@ class ImageRoutes:
     async def thumbnail(self, request: Request) -> Response:
         size = parse_whole_number(request.query_params, "size", DEFAULT_SIDE_PX)
         library = self._library.for_owner(get_owner(request))
-        asset = await library.get(request.path_params["id"])
-        return await thumbnail_response(request, library, asset, size, IMAGE_HEADERS)
+        asset = await library.get(request.path_params["id"], with_deleted=True)  # the trash shows thumbnails
+        headers = {**IMAGE_HEADERS, "etag": f'"{asset.id}-{nearest_size(size)}"'}
+        return await thumbnail_response(request, library, asset, size, headers, owner=get_owner(request))
 
     async def original(self, request: Request) -> Response:
         library = self._library.for_owner(get_owner(request))
@@ -47,11 +49,13 @@ class ImageRoutes:
 
 
 async def thumbnail_response(
-    request: Request, library: Library, asset: Asset, side_px: int, headers: Mapping[str, str]
+    request: Request, library: Library, asset: Asset, side_px: int, headers: Mapping[str, str], *, owner: str
 ) -> Response:
-    """Return a thumbnail of the nearest size, or 304 without rendering it if the client has it."""
-    etag = f'"{asset.checksum}-{nearest_size(side_px)}"'
-    tagged = {**headers, "etag": etag}
-    if is_not_modified(etag, request.headers):
-        return Response(status_code=304, headers=tagged)
-    return FileResponse(await library.get_thumbnail(asset, side_px), headers=tagged, media_type="image/webp")
+    """Return a thumbnail of the nearest size, or 304 without rendering it if the client has it.
+
+    `headers` must contain its `etag`.
+    """
+    if is_not_modified(headers["etag"], request.headers):
+        return Response(status_code=304, headers=headers)
+    thumbnail = await library.get_thumbnail(asset, side_px, owner=owner)
+    return Response(thumbnail, headers=headers, media_type="image/webp")

@@ -3,14 +3,18 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from starlette.requests import HTTPConnection, Request
 
+from sploot_server.domain.asset_query import AssetFilter, AssetKind
 from sploot_server.domain.entities import Asset, InvalidInput
 
 CHECKSUM = re.compile(r"[0-9a-fA-F]{64}")
 PAGE_MAX = 1000
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def get_owner(request: HTTPConnection) -> str:
@@ -55,6 +59,31 @@ def parse_whole_number(parameters: Mapping[str, str], name: str, default: int) -
     if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise InvalidInput(f"{name} must be a whole number, 0 or more")
     return int(text)
+
+
+def parse_choice(value: Any, choices: type[Choice], name: str) -> Choice:
+    """Return the member of `choices` with this value. Raise InvalidInput."""
+    try:
+        return choices(value)
+    except ValueError:
+        raise InvalidInput(f"{name} must be one of {', '.join(choices)}") from None
+
+
+def parse_filter(values: Mapping[str, Any]) -> AssetFilter:
+    """Return the filter that a list and a search share. Raise InvalidInput."""
+    for name in ("tagId", "mime", "folder", "template"):
+        if not isinstance(values.get(name), str | None):
+            raise InvalidInput(f"{name} must be a string")
+    kind = values.get("kind")
+    return AssetFilter(
+        tag_id=values.get("tagId"),
+        mime=values.get("mime"),
+        kind=None if kind is None else parse_choice(kind, AssetKind, "kind"),
+        folder=values.get("folder"),
+        template=None if values.get("template") is None else values["template"].casefold(),
+        created_from_ms=parse_time_ms(values, "createdAfter"),
+        created_before_ms=parse_time_ms(values, "createdBefore"),
+    )
 
 
 def parse_time_ms(values: Mapping[str, Any], name: str) -> int | None:

@@ -11,9 +11,11 @@ from starlette.routing import BaseRoute, Route
 
 from sploot_server.domain.entities import InvalidInput, NotFound
 from sploot_server.domain.image_formats import is_readable
+from sploot_server.http import serializers
 from sploot_server.http.authentication import SHARE_PREFIX
 from sploot_server.http.routes.images import IMAGE_HEADERS, thumbnail_response
-from sploot_server.http.routes.params import get_owner
+from sploot_server.http.routes.params import PAGE_MAX, get_owner, original_url, parse_whole_number
+from sploot_server.http.routes.share_page import ended_page, share_page
 from sploot_server.library.service import Library, now_ms
 from sploot_server.library.thumbnails import SHARED_PX
 from sploot_server.storage.shares import ShareStore
@@ -22,6 +24,7 @@ SLUG_BYTES = 16  # of randomness; the slug is the only protection of a shared im
 SHARED_IMAGE_HEADERS = {
     **IMAGE_HEADERS,
     "cache-control": "public, max-age=60",  # short, so that caches forget a revoked link soon
+    "cross-origin-resource-policy": "cross-origin",
     "x-robots-tag": "noindex",
 }
 
@@ -35,21 +38,43 @@ class ShareRoutes:
 
     def routes(self) -> list[BaseRoute]:
         return [
+            Route("/api/shares", self.list, methods=["GET"]),
             Route("/api/assets/{id}/share", self.share, methods=["POST"]),
             Route("/api/assets/{id}/share", self.unshare, methods=["DELETE"]),
             Route(f"{SHARE_PREFIX}{{slug}}", self.show, methods=["GET"]),
+            Route(f"{SHARE_PREFIX}{{slug}}/picture", self.picture, methods=["GET"]),
         ]
 
+    async def list(self, request: Request) -> Response:
+        """List the share links of the user, newest first."""
+        query = request.query_params
+        limit, offset = min(parse_whole_number(query, "limit", 50), PAGE_MAX), parse_whole_number(query, "offset", 0)
+        links = await self._shares.list_links(get_owner(request), now_ms=now_ms(), limit=limit + 1, offset=offset)
+        shares = [
+            {
+                "shareUrl": _share_url(request, link.slug),
+                "createdAt": serializers.format_time(link.created_at_ms),
+                "asset": serializers.asset_to_json(link.asset, original_url(request, link.asset)),
+            }
+            for link in links[:limit]
+        ]
+        return JSONResponse({"shares": shares, "hasMore": len(links) > limit})
+
     async def share(self, request: Request) -> Response:
-        """Create a share link, or return the existing one."""
+        return JSONResponse({"shareUrl": await self.create(request)})
+
+    async def create(self, request: Request, expires_at_ms: int | None = None) -> str:
+        """Create a share link, or change the end of the existing one; return its URL."""
         asset = await self._library.for_owner(get_owner(request)).get(request.path_params["id"])
         if not is_readable(asset.mime):
             raise InvalidInput("This file type cannot be shared: the server cannot decode it")
         new_slug = secrets.token_urlsafe(SLUG_BYTES)
-        slug = await self._shares.create_link(asset.id, get_owner(request), new_slug, now_ms=now_ms())
+        slug = await self._shares.create_link(
+            asset.id, get_owner(request), new_slug, now_ms=now_ms(), expires_at_ms=expires_at_ms
+        )
         if slug is None:
             raise NotFound
-        return JSONResponse({"shareUrl": f"{str(request.base_url).rstrip('/')}{SHARE_PREFIX}{slug}"})
+        return _share_url(request, slug)
 
     async def unshare(self, request: Request) -> Response:
         asset = await self._library.for_owner(get_owner(request)).get(request.path_params["id"])
@@ -57,7 +82,22 @@ class ShareRoutes:
         return JSONResponse({"message": "Asset no longer shared"})
 
     async def show(self, request: Request) -> Response:
-        asset = await self._shares.get_shared_asset(request.path_params["slug"])
+        """Show the page of a link; to a client that accepts pictures and no pages, such as `<img>`, the picture."""
+        accepted = request.headers.get("accept", "")
+        if "image/" in accepted and "text/html" not in accepted:
+            return await self.picture(request)
+        slug = request.path_params["slug"]
+        asset = await self._shares.get_shared_asset(slug, now_ms=now_ms())
+        return ended_page() if asset is None else share_page(asset, f"{_share_url(request, slug)}/picture")
+
+    async def picture(self, request: Request) -> Response:
+        slug = request.path_params["slug"]
+        asset = await self._shares.get_shared_asset(slug, now_ms=now_ms())
         if asset is None:
             raise NotFound
-        return await thumbnail_response(request, self._library, asset, SHARED_PX, SHARED_IMAGE_HEADERS)
+        headers = {**SHARED_IMAGE_HEADERS, "etag": f'"{slug}"'}  # it must not tell the hash of the original
+        return await thumbnail_response(request, self._library, asset, SHARED_PX, headers, owner=SHARE_PREFIX)
+
+
+def _share_url(request: Request, slug: str) -> str:
+    return f"{str(request.base_url).rstrip('/')}{SHARE_PREFIX}{slug}"

@@ -11,6 +11,7 @@ from sploot_server.http.multipart import UploadForm, parse_tags
 from sploot_server.http.request_body import read_json, stream_body
 from sploot_server.http.routes.batch import FEATURES as BATCH_FEATURES
 from sploot_server.http.routes.batch import upload_result_to_json
+from sploot_server.http.routes.curation import FEATURES as CURATION_FEATURES
 from sploot_server.http.routes.local_import import FEATURES as UPLOAD_BY_PATH_FEATURES
 from sploot_server.http.routes.params import get_owner, original_url, parse_checksum, parse_object
 from sploot_server.http.tus.headers import FEATURES as TUS_FEATURES
@@ -22,15 +23,24 @@ FEATURES = {
     "push": ["websocket", "sse"],
     "similar": "true",
     "thumbnails": "true",
+    "fileNames": "true",
+    "shareList": "true",
+    "assetQueries": "true",
+    "templates": "true",
     **BATCH_FEATURES,
+    **CURATION_FEATURES,
 }
 """Features beyond Sploot's API, by which clients detect them.
 
 `embeddingStates`: the embedding status is reliable and one of pending, processing, ready and failed. `push`: the
 protocols of the push channel (`push/endpoints.py`). `similar`: `/api/assets/{id}/similar` exists and search results
-list near-duplicates. `thumbnails`: `/api/assets/{id}/thumbnail` exists. `checkBatch`, `bundle`: the limits of batch
-requests (`batch.py`). `resumable`: the protocol for large files (`tus/handlers.py`). `uploadByPath`: the number of
-paths allowed in one request (`local_import.py`).
+list near-duplicates. `thumbnails`: `/api/assets/{id}/thumbnail` exists. `fileNames`: the name of an upload, in a form
+its field `originalName`, may be `folder/name.jpg`, and is kept and searched. `shareList`: `/api/shares` exists.
+`assetQueries`: lists and searches know all of `AssetFilter` and `AssetSort`, rows have their `text`, and
+`/api/folders` and `/api/assets/{id}/copied` exist. `changes`, `trash`, `tagEditing`, `duplicates`: see `curation.py`.
+`templates`: `/api/templates` exists.
+`checkBatch`, `bundle`: the limits of batch requests (`batch.py`). `resumable`: the protocol for large files
+(`tus/handlers.py`). `uploadByPath`: the number of paths allowed in one request (`local_import.py`).
 """
 
 
@@ -59,6 +69,7 @@ class UploadRoutes:
         declared = int(request.headers.get("content-length", "0"))
         if declared > self._config.upload_bytes_max + FORM_OVERHEAD_BYTES_MAX:
             self._library.check_size(declared)
+        await self._library.check_disk_space(declared)
         async with self._library.open_upload() as sink:
             form = UploadForm(request.headers.get("content-type", ""), sink.write)
             received = 0

@@ -8,6 +8,8 @@ A client that missed this response repeats it with an empty PATCH at the final o
 expires.
 """
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
@@ -67,6 +69,7 @@ class TusRoutes:
         self._config = config
         self._library = library
         self._store = store
+        self._creations: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -121,16 +124,21 @@ class TusRoutes:
         if length == 0:
             raise InvalidInput("File appears to be empty")
         self._library.check_size(length)
+        await self._library.check_disk_space(length)
         metadata = request.headers.get("upload-metadata", "")
         values = parse_metadata(metadata)
-        upload = await self._store.create(
-            get_owner(request),
-            length=length,
-            metadata=metadata,
-            filename=values.get("filename", b"").decode("utf-8", "replace"),
-            tags=clean_tags(parse_tags(values.get("tags")) or []),
-            checksum=parse_file_checksum(values.get("checksum")),
-        )
+        owner = get_owner(request)
+        async with self._creations[owner]:  # concurrent ones would not count each other
+            unfinished_bytes = await self._store.count_unfinished_bytes(owner)
+            async with self._library.for_owner(owner).reserve_quota(length, unfinished_bytes=unfinished_bytes):
+                upload = await self._store.create(
+                    owner,
+                    length=length,
+                    metadata=metadata,
+                    filename=values.get("filename", b"").decode("utf-8", "replace"),
+                    tags=clean_tags(parse_tags(values.get("tags")) or []),
+                    checksum=parse_file_checksum(values.get("checksum")),
+                )
         response = (
             await self._append_first_chunk(request, upload)
             if _has_body(request)
@@ -203,6 +211,7 @@ class TusRoutes:
         Without a checksum, the bytes of a broken connection are committed, so that the client can resume after them.
         With one, the whole body is committed or nothing: tus requires a chunk that does not match to be discarded.
         """
+        await self._library.check_disk_space(upload.length - upload.offset)
         with self._store.open_writer(upload, None if checksum is None else checksum.algorithm) as writer:
             try:
                 async with lock.receiving():

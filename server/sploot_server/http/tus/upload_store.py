@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ EXPIRY_S = 7 * 24 * 3600.0  # without progress
 FINISHED_EXPIRY_S = 24 * 3600.0  # the outcome of a finished upload can be queried for this time
 ORPHAN_AGE_MIN_S = 3600.0  # a younger file without a state may belong to an upload being created
 UNFINISHED_PER_OWNER_MAX = 200  # beyond it, the upload without progress for the longest time is removed
+FINISHED_PER_OWNER_MAX = 200  # beyond it, the outcome of the oldest is removed
 CLEANUP_INTERVAL_S = 3600.0
 ID = re.compile(r"[0-9a-f]{32}")
 
@@ -75,6 +77,7 @@ class UploadStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._locks = UploadLocks()
+        self._finished: dict[str, deque[str]] = {}  # ids by owner, the oldest first
 
     def open(self) -> None:
         """Create the folder and remove expired uploads."""
@@ -90,11 +93,17 @@ class UploadStore:
 
     def remove_expired(self) -> int:
         """Remove expired uploads and orphaned files; return the number of expired uploads. Blocks."""
-        removed = 0
+        removed, finished = 0, []
         for state in self._folder.glob("*.state"):
-            if state.stem not in self._locks and self._has_expired(state.stem):
+            upload = self._load_unexpired(state.stem)
+            if upload is not None and upload.outcome is not None:
+                finished.append(upload)
+            elif upload is None and state.stem not in self._locks:
                 self._remove(state.stem)
                 removed += 1
+        self._finished.clear()  # other servers may have finished some
+        for upload in sorted(finished, key=lambda each: each.expires_s):
+            self._add_finished(upload)
         for orphan in [*self._folder.glob("*.new"), *filter(self._is_orphan, self._data_files())]:
             with contextlib.suppress(FileNotFoundError):  # another server removed it
                 if orphan.stat().st_mtime < time.time() - ORPHAN_AGE_MIN_S:
@@ -115,6 +124,10 @@ class UploadStore:
         if upload.owner != owner or upload.expires_s <= time.time():
             raise UploadNotFound
         return upload
+
+    async def count_unfinished_bytes(self, owner: str) -> int:
+        """Return the total length of the unfinished uploads of an owner, the bytes not yet received included."""
+        return await asyncio.to_thread(lambda: sum(each.length for each in self._unfinished(owner)))
 
     @contextlib.asynccontextmanager
     async def lock(self, upload_id: str) -> AsyncIterator[UploadLock]:
@@ -162,11 +175,18 @@ class UploadStore:
             raise UploadLocked from error
         return fd
 
-    def _has_expired(self, upload_id: str) -> bool:
-        try:
-            return self._load(upload_id).expires_s <= time.time()
-        except UploadNotFound:
-            return True
+    def _load_unexpired(self, upload_id: str) -> Upload | None:
+        with contextlib.suppress(UploadNotFound):
+            upload = self._load(upload_id)
+            return upload if upload.expires_s > time.time() else None
+        return None
+
+    def _add_finished(self, upload: Upload) -> None:
+        """Remember a finished upload, and remove the oldest ones of its owner beyond the limit."""
+        finished = self._finished.setdefault(upload.owner, deque())
+        finished.append(upload.id)
+        while len(finished) > FINISHED_PER_OWNER_MAX:
+            self._remove(finished.popleft())
 
     def _evict_oldest(self, owner: str) -> None:
         """Make room for one more upload of this owner."""
@@ -190,6 +210,7 @@ class UploadStore:
     def _finish(self, upload: Upload) -> None:
         self._write_state(upload)
         (self._folder / upload.id).unlink(missing_ok=True)
+        self._add_finished(upload)
 
     def _write_state(self, upload: Upload) -> None:
         """Replace the state file atomically: after a power failure it has the old or the new content.

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -16,8 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
+from sploot_server.domain.entities import OriginalMissing
 from sploot_server.domain.sniff import SNIFF_BYTES
+from sploot_server.measurements import Measurements
 
+CHECKSUM = re.compile(r"[0-9a-f]{64}")
+STORE_ID = "store-id"
+"""Name of the object with the id of the store: see `identity.py`."""
 BUFFER_BYTES = 256 * 1024  # in memory per upload; a smaller file needs only one call in a thread
 
 
@@ -55,13 +61,25 @@ class BlobStore(Protocol):
     def open_upload(self) -> UploadSink: ...
 
     def local_file(self, checksum: str) -> contextlib.AbstractAsyncContextManager[Path]:
-        """Provide a local file with this content for the block. Raises FileNotFoundError."""
+        """Provide a local file with this content for the block. Raises OriginalMissing."""
 
     def read(self, checksum: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Return the bytes from `start` to before `stop` in chunks. Raises FileNotFoundError."""
+        """Return the bytes from `start` to before `stop` in chunks. Raises OriginalMissing."""
 
     async def remove(self, checksum: str) -> None:
         """Remove this content. Idempotent."""
+
+    async def size(self, checksum: str) -> int | None:
+        """Return the size of this content; None if it is not stored."""
+
+    def list_sizes(self) -> AsyncIterator[tuple[str, int]]:
+        """Return all stored checksums in ascending order, each with its size."""
+
+    async def read_id(self) -> str | None:
+        """Return the id of the store; None if it has none."""
+
+    async def write_id(self, store_id: str) -> None:
+        """Give the store its id."""
 
     async def check_writable(self) -> None:
         """Raise BackendUnavailable or OSError if the store accepts no writes at the moment."""
@@ -70,7 +88,8 @@ class BlobStore(Protocol):
 class FileBlobs:
     """BlobStore in a folder of one file system."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, measurements: Measurements | None = None) -> None:
+        self._measurements = measurements or Measurements()
         self._incoming_folder = data / "incoming"
         self._blob_folder = data / "blobs"
         self._synced_folders: set[Path] = set()
@@ -123,10 +142,16 @@ class FileBlobs:
 
     @contextlib.asynccontextmanager
     async def local_file(self, checksum: str) -> AsyncIterator[Path]:
+        if not await asyncio.to_thread(self.path(checksum).exists):
+            raise self._missing()
         yield self.path(checksum)
 
     async def read(self, checksum: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        with await asyncio.to_thread(self.path(checksum).open, "rb", buffering=0) as file:
+        try:
+            opened = await asyncio.to_thread(self.path(checksum).open, "rb", buffering=0)
+        except FileNotFoundError as error:
+            raise self._missing() from error
+        with opened as file:
             file.seek(start)
             while start < stop:
                 chunk = await asyncio.to_thread(file.read, min(stop - start, BUFFER_BYTES))
@@ -138,10 +163,48 @@ class FileBlobs:
     async def remove(self, checksum: str) -> None:
         await asyncio.to_thread(lambda: self.path(checksum).unlink(missing_ok=True))
 
+    async def size(self, checksum: str) -> int | None:
+        def read() -> int | None:
+            with contextlib.suppress(FileNotFoundError):
+                return self.path(checksum).stat().st_size
+            return None
+
+        return await asyncio.to_thread(read)
+
+    async def list_sizes(self) -> AsyncIterator[tuple[str, int]]:
+        for folder in await asyncio.to_thread(lambda: sorted(self._blob_folder.glob("[0-9a-f][0-9a-f]"))):
+            for name in sorted(await asyncio.to_thread(os.listdir, folder)):
+                size = await self.size(name) if CHECKSUM.fullmatch(name) else None
+                if size is not None:  # not removed meanwhile
+                    yield name, size
+
+    async def read_id(self) -> str | None:
+        def read() -> str | None:
+            with contextlib.suppress(FileNotFoundError):
+                return (self._blob_folder / STORE_ID).read_text().strip()
+            return None
+
+        return await asyncio.to_thread(read)
+
+    async def write_id(self, store_id: str) -> None:
+        def write() -> None:
+            self._blob_folder.mkdir(mode=0o700, exist_ok=True)
+            with (self._blob_folder / STORE_ID).open("w") as file:
+                file.write(f"{store_id}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            _fsync_directory(self._blob_folder)
+
+        await asyncio.to_thread(write)
+
     async def check_writable(self) -> None:
         probe = self._incoming_folder / secrets.token_hex(16)
         await asyncio.to_thread(probe.touch)
         await asyncio.to_thread(probe.unlink)
+
+    def _missing(self) -> OriginalMissing:
+        self._measurements.originals_missing.inc()
+        return OriginalMissing()
 
 
 class SpooledUploadSink:

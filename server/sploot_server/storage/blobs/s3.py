@@ -14,29 +14,37 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
 from sploot_server.config import ConfigError
-from sploot_server.domain.entities import BackendUnavailable
-from sploot_server.storage.blobs.files import SpooledUploadSink
+from sploot_server.domain.entities import BackendUnavailable, OriginalMissing
+from sploot_server.measurements import Measurements
+from sploot_server.storage.blobs.files import CHECKSUM, STORE_ID, SpooledUploadSink
+
+if TYPE_CHECKING:  # these names exist in the stubs only
+    from obstore import GetOptions, GetResult
 
 PART_BYTES = 8 * 1024 * 1024
 CONCURRENT_PARTS_MAX = 3  # per upload, each in memory
 CHUNK_BYTES = 256 * 1024
+LIST_OBJECTS = 1_000
 RETRIES_MAX = 3
 RETRY_S_MAX = 20
 REQUEST_S_MAX = 60
 CONNECT_S_MAX = 5
+MISSING = (FileNotFoundError, NotFoundError)  # what a missing object raises depends on the call
 MISSING_CHECKSUM = "0" * 64  # no content has it: `check_writable` requests its object
 
 
 class S3Blobs:
     """BlobStore in a bucket; `scratch` is a local folder that no other process uses."""
 
-    def __init__(self, url: str, scratch: Path) -> None:
+    def __init__(self, url: str, scratch: Path, measurements: Measurements | None = None) -> None:
+        self._measurements = measurements or Measurements()
         self._scratch = scratch
         endpoint = next(filter(None, map(os.environ.get, ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))), "")
         try:
@@ -60,14 +68,14 @@ class S3Blobs:
         self._scratch.mkdir(mode=0o700, parents=True)
 
     def open_upload(self) -> "S3UploadSink":
-        return S3UploadSink(self._scratch / secrets.token_hex(16), self._store)
+        return S3UploadSink(self._scratch / secrets.token_hex(16), self._store, self._measurements)
 
     @contextlib.asynccontextmanager
     async def local_file(self, checksum: str) -> AsyncIterator[Path]:
         path = self._scratch / secrets.token_hex(16)
         try:
             with await asyncio.to_thread(path.open, "xb", buffering=0) as file, map_exceptions():
-                response = await obstore.get_async(self._store, object_key(checksum))
+                response = await self._get(checksum)
                 async for chunk in response.stream(min_chunk_size=CHUNK_BYTES):
                     await asyncio.to_thread(file.write, chunk)
             yield path
@@ -76,29 +84,62 @@ class S3Blobs:
 
     async def read(self, checksum: str, start: int, stop: int) -> AsyncIterator[bytes]:
         with map_exceptions():
-            response = await obstore.get_async(self._store, object_key(checksum), options={"range": (start, stop)})
+            response = await self._get(checksum, {"range": (start, stop)})
             async for chunk in response.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
 
     async def remove(self, checksum: str) -> None:
-        with map_exceptions(), contextlib.suppress(FileNotFoundError):
+        with map_exceptions(), self._measurements.timed("s3", "delete"), contextlib.suppress(*MISSING):
             await obstore.delete_async(self._store, object_key(checksum))
 
+    async def size(self, checksum: str) -> int | None:
+        with map_exceptions(), contextlib.suppress(*MISSING):
+            return (await obstore.head_async(self._store, object_key(checksum)))["size"]
+        return None
+
+    async def list_sizes(self) -> AsyncIterator[tuple[str, int]]:
+        with map_exceptions():
+            async for page in obstore.list(self._store, chunk_size=LIST_OBJECTS):
+                for each in page:
+                    checksum = each["path"].rpartition("/")[2]
+                    if CHECKSUM.fullmatch(checksum):
+                        yield checksum, each["size"]
+
+    async def read_id(self) -> str | None:
+        with map_exceptions(), contextlib.suppress(*MISSING):
+            response = await obstore.get_async(self._store, STORE_ID)
+            return bytes(await response.bytes_async()).decode().strip()
+        return None
+
+    async def write_id(self, store_id: str) -> None:
+        with map_exceptions():
+            await obstore.put_async(self._store, STORE_ID, f"{store_id}\n".encode())
+
     async def check_writable(self) -> None:
-        with map_exceptions(), contextlib.suppress(FileNotFoundError):
+        with map_exceptions(), self._measurements.timed("s3", "head"), contextlib.suppress(*MISSING):
             await obstore.head_async(self._store, object_key(MISSING_CHECKSUM))
+
+    async def _get(self, checksum: str, options: "GetOptions | None" = None) -> "GetResult":
+        """Request an object; its content is streamed later. Raises OriginalMissing."""
+        try:
+            with self._measurements.timed("s3", "get"):
+                return await obstore.get_async(self._store, object_key(checksum), options=options)
+        except MISSING as error:
+            self._measurements.originals_missing.inc()
+            raise OriginalMissing from error
 
 
 class S3UploadSink(SpooledUploadSink):
     """An upload sink that sends the content on commit."""
 
-    def __init__(self, temporary: Path, store: S3Store) -> None:
+    def __init__(self, temporary: Path, store: S3Store, measurements: Measurements) -> None:
         super().__init__(temporary)
+        self._measurements = measurements
         self._store = store
 
     async def commit(self) -> None:
         content = bytes(self._buffer) if self._file is None else await asyncio.to_thread(self._spool_to_disk)
-        with map_exceptions():
+        with map_exceptions(), self._measurements.timed("s3", "put"):
             await obstore.put_async(
                 self._store,
                 object_key(self.checksum),
@@ -119,10 +160,8 @@ def object_key(checksum: str) -> str:
 
 @contextlib.contextmanager
 def map_exceptions() -> Iterator[None]:
-    """Translate store errors to BackendUnavailable, and missing objects to FileNotFoundError."""
+    """Translate store errors to BackendUnavailable."""
     try:
         yield
-    except NotFoundError as error:
-        raise FileNotFoundError(str(error)) from error
     except BaseError as error:
         raise BackendUnavailable("The blob store is unreachable; try again later") from error

@@ -5,7 +5,7 @@ No other module uses asyncpg. `synchronous_commit` is on, so a write is durable 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -101,6 +101,13 @@ class PostgresDatabase:
         """Open a connection outside the pool. Raises BackendUnavailable."""
         with map_exceptions():
             return Session(await asyncpg.connect(self._url, timeout=CONNECT_S_MAX, server_settings=SETTINGS))
+
+    def count_connections(self) -> Mapping[tuple[str, str], int]:
+        """Return the open connections of each pool, `in use` and `idle`."""
+        pools = {"statements": self._pool, "locks": self._lock_pool}
+        idle = {name: pool.get_idle_size() for name, pool in pools.items()}
+        in_use = {(name, "in use"): pool.get_size() - idle[name] for name, pool in pools.items()}
+        return in_use | {(name, "idle"): count for name, count in idle.items()}
 
     async def close(self) -> None:
         self._pool.terminate()

@@ -15,16 +15,18 @@ from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis
 from sploot_server.domain.entities import BackendUnavailable
 from sploot_server.storage.interfaces import Job
 from sploot_server.storage.postgres.database import WORKER_LOCK, PostgresDatabase, Session
-from sploot_server.storage.postgres.search_index import create_image_index, index_analysis
+from sploot_server.storage.postgres.search_index import create_image_index, index_analysis, index_words
 
 RESCUE_INTERVAL_S = 5.0  # between checks for jobs of dead workers
 # pg_locks shows a lock of two keys as classid and objid with objsubid = 2, for all databases of the cluster.
-RELEASE_ORPHANED = """
-    UPDATE embeddings SET state = 'pending', due_at = $1 WHERE state = 'processing' AND worker NOT IN (
-      SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid = $2 AND objsubid = 2
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
-    RETURNING asset
+LIVE_WORKERS = """
+    SELECT objid::bigint AS worker FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND objsubid = 2
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+RELEASE_ORPHANED = f"""
+    UPDATE embeddings SET state = 'pending', due_at = $2 WHERE state = 'processing' AND worker NOT IN ({LIVE_WORKERS})
+    RETURNING asset
+"""  # noqa: S608 - a constant
 # SKIP LOCKED: without it, concurrent workers all wait for the row at the head of the queue, and then find it claimed.
 CLAIM_JOBS = """
     UPDATE embeddings SET state = 'processing', worker = $3, claim_number = claim_number + 1
@@ -77,17 +79,21 @@ class PostgresJobs:
 
     async def complete(self, job: Job, analysis: ImageAnalysis, model: EmbeddingModel, *, now_ms: int) -> None:
         async with self._database.transaction() as transaction:
+            # Before the embedding, as in every transaction that changes the names of an asset: they would deadlock.
+            await transaction.fetch("SELECT 1 FROM assets WHERE row = $1 FOR UPDATE", job.row)
             # No row: the claim was released meanwhile, or the asset was purged.
             for row, owner in await transaction.fetch(SELECT_CLAIMED, job.row, job.claim_number):
                 await index_analysis(transaction, row, owner, analysis)
                 await transaction.fetch(
                     "UPDATE assets SET width = $2, height = $3 WHERE row = $1", row, analysis.width, analysis.height
                 )
+                await transaction.fetch("UPDATE embeddings SET text = $2 WHERE asset = $1", row, analysis.text)
+                await index_words(transaction, row)
                 # Last: the trigger locks the row of completion_sequence, so from here completions run one by one.
                 await transaction.fetch(
-                    "UPDATE embeddings SET state = 'ready', error_message = NULL, model = $2, dim = $3, text = $4, "
-                    "completed_at = $5 WHERE asset = $1",
-                    *(row, model.name, model.dim, analysis.text, now_ms),
+                    "UPDATE embeddings SET state = 'ready', error_message = NULL, model = $2, dim = $3, "
+                    "completed_at = $4 WHERE asset = $1",
+                    *(row, model.name, model.dim, now_ms),
                 )
 
     async def fail(self, job: Job, error_message: str, *, now_ms: int) -> None:
@@ -124,6 +130,9 @@ class PostgresJobs:
         rows = await self._database.fetch("SELECT state, count(*) AS count FROM embeddings GROUP BY state")
         return {row["state"]: row["count"] for row in rows}
 
+    async def count_workers(self) -> int:
+        return len(await self._database.fetch(LIVE_WORKERS, WORKER_LOCK))
+
     async def run_rescuer(self, on_released: Callable[[], None], now_ms: Callable[[], int]) -> None:
         """Requeue the jobs of dead workers until cancelled; call `on_released` whenever there were any."""
         while True:
@@ -140,7 +149,7 @@ class PostgresJobs:
             self._session.close()
 
     async def _release_orphaned(self, now_ms: int) -> int:
-        count = len(await self._database.fetch(RELEASE_ORPHANED, now_ms, WORKER_LOCK))
+        count = len(await self._database.fetch(RELEASE_ORPHANED, WORKER_LOCK, now_ms))
         if count:
             logger.warning("requeued jobs of dead workers", embeddings=count)
         return count

@@ -4,9 +4,11 @@ import math
 import struct
 from collections.abc import Collection, Mapping, Sequence
 
+from sploot_server.domain.asset_query import AssetFilter
 from sploot_server.domain.embedding import EmbeddingModel, Vectors
-from sploot_server.inference.installed_encoders import E5_WEIGHT
-from sploot_server.storage.interfaces import AssetFilter, AssetText, Candidate, PreparedSearch, SearchHit, Seed
+from sploot_server.inference.installed_encoders import USE_WEIGHT
+from sploot_server.storage.asset_filter import Parameters, filter_condition
+from sploot_server.storage.interfaces import AssetText, Candidate, PreparedSearch, SearchHit, Seed
 from sploot_server.storage.postgres.database import PostgresDatabase, Transaction
 from sploot_server.storage.postgres.search_index import hash_trigrams, pad_text_vector, unpack_floats
 from sploot_server.storage.rows import asset_from_row
@@ -16,20 +18,14 @@ EF_SEARCH_MAX = 1000  # pgvector's limit for the size of HNSW's candidate list
 LONG_VECTOR_NORM = 1.1
 POSTINGS_MAX = 6000  # the trigrams of one query match at most this many texts, all together
 
-FILTER_CONDITION = """
-    a.deleted_at IS NULL AND a.owner = $1 AND ($2::boolean IS NULL OR a.favorite = $2)
-    AND ($3::text IS NULL OR a.mime = $3) AND ($4::bigint IS NULL OR a.created_at >= $4)
-    AND ($5::bigint IS NULL OR a.created_at < $5) AND ($6::text IS NULL OR EXISTS (
-      SELECT 1 FROM asset_tags at JOIN tags t ON t.row = at.tag WHERE at.asset = a.row AND t.id = $6 AND t.owner = $1))
-"""
 # The expression and the condition must be those of an HNSW index (1.sql, search_index.py), or PostgreSQL compares the
 # query with every vector. `<#>` is the negative inner product, because indexes are scanned in ascending order. halfvec
 # halves the index; its rounding does not matter, since SELECT_CANDIDATES computes exact products of the rows found.
-SELECT_NEAREST = f"""
+SELECT_NEAREST = """
     SELECT v.asset FROM vectors v JOIN assets a ON a.row = v.asset JOIN embeddings e ON e.asset = v.asset
-    WHERE v.owner = $1 AND e.model = $7 AND e.state = 'ready' AND {{condition}} AND {FILTER_CONDITION}
-    ORDER BY {{expression}} <#> $8::float4[]::halfvec LIMIT $9
-"""  # noqa: S608 - constants
+    WHERE v.owner = $4 AND e.model = $1 AND e.state = 'ready' AND {condition} AND {filter}
+    ORDER BY {expression} <#> $2::float4[]::halfvec LIMIT $3
+"""
 # PostgreSQL's statistics of the column list the most common trigrams and their frequencies; all others are rare.
 TRIGRAM_FREQUENCIES = """
     SELECT trigram, coalesce(frequency, 0) * (
@@ -41,27 +37,28 @@ TRIGRAM_FREQUENCIES = """
     USING (trigram) ORDER BY 2, 1
 """
 # One GIN lookup per trigram (`@>` with a single element): `&&` with all of them would not return which ones matched.
-MATCH_TRIGRAMS = f"""
+MATCH_TRIGRAMS = """
     SELECT x.asset, x.normalized, coalesce(h.duplicate_group, x.asset) FROM (
-      SELECT x.asset FROM unnest($7::integer[], $8::float8[]) AS query_trigrams (trigram, weight)
+      SELECT x.asset FROM unnest($1::integer[], $2::float8[]) AS query_trigrams (trigram, weight)
       JOIN search_texts x ON x.trigrams @> ARRAY[query_trigrams.trigram] JOIN assets a ON a.row = x.asset
-      WHERE {FILTER_CONDITION}
-      GROUP BY x.asset ORDER BY sum(query_trigrams.weight) DESC, x.asset LIMIT $9) AS matches
+      WHERE {filter}
+      GROUP BY x.asset ORDER BY sum(query_trigrams.weight) DESC, x.asset LIMIT $3) AS matches
     JOIN search_texts x USING (asset) LEFT JOIN image_hashes h USING (asset)
-"""  # noqa: S608 - constants
+"""
 # The divisor of the text similarity is explained at `vector_index.cosine_similarities`.
-SELECT_CANDIDATES = f"""
+SELECT_CANDIDATES = """
     SELECT a.row, coalesce(x.normalized, '') AS normalized, coalesce(h.duplicate_group, a.row) AS duplicate_group,
-           CASE WHEN comparable THEN -(v.text_vector <#> $8::float4[]::vector) / greatest(1,
-             (v.text_vector <#> v.text_vector) * ($8::float4[]::vector <#> $8::float4[]::vector) * {E5_WEIGHT})
+           CASE WHEN comparable THEN -(v.text_vector <#> $2::float4[]::vector) / greatest(1,
+             (v.text_vector <#> v.text_vector) * ($2::float4[]::vector <#> $2::float4[]::vector) * {use_weight})
            END AS text_similarity,
-           CASE WHEN comparable AND vector_dims(v.image_vector) = cardinality($9::float4[])
-                THEN -(v.image_vector <#> $9::float4[]::vector) END AS image_similarity
-    FROM assets a JOIN embeddings e ON e.asset = a.row CROSS JOIN LATERAL (SELECT e.model = $7 AS comparable) c
+           CASE WHEN comparable AND vector_dims(v.image_vector) = cardinality($3::float4[])
+                THEN -(v.image_vector <#> $3::float4[]::vector) END AS image_similarity,
+           coalesce(v.hubness, 0) AS hubness
+    FROM assets a JOIN embeddings e ON e.asset = a.row CROSS JOIN LATERAL (SELECT e.model = $1 AS comparable) c
     LEFT JOIN search_texts x ON x.asset = a.row LEFT JOIN image_hashes h ON h.asset = a.row
     LEFT JOIN vectors v ON v.asset = a.row
-    WHERE a.row = ANY($10::bigint[]) AND {FILTER_CONDITION}
-"""  # noqa: S608 - constants
+    WHERE a.row = ANY($4::bigint[]) AND {filter}
+"""
 SELECT_SEED = """
     SELECT a.row, vector_send(v.text_vector) AS text_vector, vector_send(v.image_vector) AS image_vector,
            e.model = $3 AS comparable,
@@ -96,42 +93,29 @@ class PostgresSearch:
             await transaction.fetch(f"SET LOCAL hnsw.ef_search = {min(count, EF_SEARCH_MAX)}")
             if query_vectors.text is not None:
                 for condition in _text_vector_conditions(query_vectors.text):
-                    index = {"condition": condition, "expression": "v.text_vector::halfvec(768)"}
-                    rows |= await _find_nearest(
-                        transaction,
-                        index,
-                        *_filter_params(asset_filter),
-                        model.name,
-                        pad_text_vector(query_vectors.text),
-                        count,
-                    )
+                    index = {"condition": condition, "expression": "v.text_vector::halfvec(896)"}
+                    vector = pad_text_vector(query_vectors.text)
+                    rows |= await _find_nearest(transaction, index, asset_filter, model.name, vector, count)
             if query_vectors.image is not None:
                 dim = len(query_vectors.image) // 4
                 index = {
                     "condition": f"vector_dims(v.image_vector) = {dim}",
                     "expression": f"v.image_vector::halfvec({dim})",
                 }
-                rows |= await _find_nearest(
-                    transaction,
-                    index,
-                    *_filter_params(asset_filter),
-                    model.name,
-                    unpack_floats(query_vectors.image),
-                    count,
-                )
+                vector = unpack_floats(query_vectors.image)
+                rows |= await _find_nearest(transaction, index, asset_filter, model.name, vector, count)
             return await _read_candidates(transaction, rows, query_vectors, model, asset_filter)
 
     async def get_hits(self, rows: Sequence[int]) -> Mapping[int, SearchHit]:
         assets = await self._database.fetch(
-            "SELECT d.*, e.text, ARRAY(SELECT b.id FROM image_hashes h "
+            "SELECT d.*, ARRAY(SELECT b.id FROM image_hashes h "
             "  JOIN image_hashes k ON k.duplicate_group = h.duplicate_group JOIN assets b ON b.row = k.asset "
             "  WHERE h.asset = d.row AND b.row <> d.row AND b.owner = d.owner AND b.deleted_at IS NULL "
             "  ORDER BY b.row) AS near_duplicates "
-            "FROM asset_details d JOIN embeddings e ON e.asset = d.row "
-            "WHERE d.row = ANY($1::bigint[]) AND d.deleted_at IS NULL",
+            "FROM asset_details d WHERE d.row = ANY($1::bigint[]) AND d.deleted_at IS NULL",
             rows,
         )
-        return {row["row"]: SearchHit(asset_from_row(row), row["text"] or "", row["near_duplicates"]) for row in assets}
+        return {row["row"]: SearchHit(asset_from_row(row), row["near_duplicates"]) for row in assets}
 
     async def get_seed(self, asset_id: str, model: EmbeddingModel, owner: str) -> Seed | None:
         rows = await self._database.fetch(SELECT_SEED, asset_id, owner, model.name)
@@ -161,10 +145,9 @@ async def _match_trigrams(
         left -= row["text_count"]
     if not chosen:
         return []
-    return [
-        AssetText(*row)
-        for row in await transaction.fetch(MATCH_TRIGRAMS, *_filter_params(asset_filter), chosen, weights, count)
-    ]
+    condition, filter_values = _filter_condition(asset_filter, first=4)
+    statement = MATCH_TRIGRAMS.format(filter=condition)
+    return [AssetText(*row) for row in await transaction.fetch(statement, chosen, weights, count, *filter_values)]
 
 
 def _text_vector_conditions(query_vector: bytes) -> Sequence[str]:
@@ -181,8 +164,12 @@ def _text_vector_conditions(query_vector: bytes) -> Sequence[str]:
     )
 
 
-async def _find_nearest(transaction: Transaction, index: Mapping[str, str], *values: object) -> set[int]:
-    return {row["asset"] for row in await transaction.fetch(SELECT_NEAREST.format(**index), *values)}
+async def _find_nearest(
+    transaction: Transaction, index: Mapping[str, str], asset_filter: AssetFilter, *values: object
+) -> set[int]:
+    condition, filter_values = _filter_condition(asset_filter, first=4)
+    statement = SELECT_NEAREST.format(**index, filter=condition)
+    return {row["asset"] for row in await transaction.fetch(statement, *values, *filter_values)}
 
 
 async def _read_candidates(
@@ -193,13 +180,11 @@ async def _read_candidates(
     asset_filter: AssetFilter,
 ) -> Sequence[Candidate]:
     image_vector = None if query_vectors.image is None else unpack_floats(query_vectors.image)
+    condition, filter_values = _filter_condition(asset_filter, first=5)
     found = await transaction.fetch(
-        SELECT_CANDIDATES,
-        *_filter_params(asset_filter),
-        model.name,
-        pad_text_vector(query_vectors.text),
-        image_vector,
-        list(rows),
+        SELECT_CANDIDATES.format(filter=condition, use_weight=USE_WEIGHT),
+        *(model.name, pad_text_vector(query_vectors.text), image_vector, list(rows)),
+        *filter_values,
     )
     return [
         Candidate(AssetText(row, normalized, duplicate_group), *similarities)
@@ -207,15 +192,10 @@ async def _read_candidates(
     ]
 
 
-def _filter_params(asset_filter: AssetFilter) -> Sequence[object]:
-    return (
-        asset_filter.owner,
-        asset_filter.favorite,
-        asset_filter.mime,
-        asset_filter.created_from_ms,
-        asset_filter.created_before_ms,
-        asset_filter.tag_id,
-    )
+def _filter_condition(asset_filter: AssetFilter, *, first: int) -> tuple[str, Sequence[object]]:
+    """Return the condition of a filter, and its values from `$first` on; that of the owner is the first."""
+    parameters = Parameters(first)
+    return filter_condition(asset_filter, parameters), parameters.values
 
 
 def _decode_vector(data: bytes | None, dim: int) -> bytes | None:

@@ -4,19 +4,22 @@ import sys
 import zlib
 from array import array
 from collections.abc import Sequence
+from typing import Any
 
 from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis
-from sploot_server.domain.near_duplicates import bands, choose_duplicate_group
-from sploot_server.domain.text_match import normalize, trigrams
+from sploot_server.domain.near_duplicates import WORDS_BAND, Look, bands, choose_near_duplicate
+from sploot_server.domain.text_match import trigrams
 from sploot_server.storage.postgres.database import NEAR_DUPLICATE_LOCK, PostgresDatabase, Transaction
+from sploot_server.storage.rows import SELECT_WORDS, words_from_row
 
-TEXT_VECTOR_DIM = 768  # of the column
+TEXT_VECTOR_DIM = 896  # of the column
 IMAGE_DIM_MAX = 4000  # pgvector's limit for an index on halfvec
 CANDIDATES_MAX = 64  # images that a new image is compared with
 SELECT_CANDIDATES = """
-    SELECT h.duplicate_group, h.dhash, e.text
+    SELECT h.asset, h.duplicate_group, h.dhash, h.colours, h.aspect_ratio, e.text
     FROM image_hashes h JOIN assets a ON a.row = h.asset JOIN embeddings e ON e.asset = h.asset
     WHERE h.dhash_bands && $1::integer[] AND a.owner = $2 ORDER BY
+      (SELECT max(band) FROM unnest(h.dhash_bands) AS band WHERE band = ANY($1::integer[])) >= $4 DESC,
       (SELECT count(*) FROM unnest(h.dhash_bands) AS band WHERE band = ANY($1::integer[])) DESC, h.asset LIMIT $3
 """
 
@@ -38,34 +41,66 @@ async def create_image_index(database: PostgresDatabase, model: EmbeddingModel) 
 
 
 async def index_analysis(transaction: Transaction, row: int, owner: str, analysis: ImageAnalysis) -> None:
-    """Replace the vectors, text and dHash by which searches find an asset."""
-    for table in ("vectors", "search_texts", "image_hashes"):
+    """Replace the vectors and dHash by which searches find an asset."""
+    for table in ("vectors", "image_hashes", "image_features"):
         await transaction.fetch(f"DELETE FROM {table} WHERE asset = $1", row)  # noqa: S608 - constants
     if analysis.text_vector is not None or analysis.image_vector is not None:
         add = (
-            "INSERT INTO vectors (asset, owner, text_vector, image_vector) "
-            "VALUES ($1, $2, $3::float4[]::vector, $4::float4[]::vector)"
+            "INSERT INTO vectors (asset, owner, text_vector, image_vector, hubness) "
+            "VALUES ($1, $2, $3::float4[]::vector, $4::float4[]::vector, $5)"
         )
         image_vector = None if analysis.image_vector is None else unpack_floats(analysis.image_vector)
-        await transaction.fetch(add, row, owner, pad_text_vector(analysis.text_vector), image_vector)
-    normalized = normalize(analysis.text)
-    if normalized:
+        text_vector = pad_text_vector(analysis.text_vector)
+        await transaction.fetch(add, row, owner, text_vector, image_vector, analysis.hubness)
+    if analysis.features:
+        add = "INSERT INTO image_features (asset, owner, features) VALUES ($1, $2, $3)"
+        await transaction.fetch(add, row, owner, analysis.features)
+    if analysis.look is not None:
+        await _index_look(transaction, row, owner, analysis.look, analysis.features)
+
+
+async def change_names(database: PostgresDatabase, *statements: str, values: Sequence[Any]) -> Sequence[Any]:
+    """Run statements in one transaction; index the words of each `asset` in the rows of the last one anew."""
+    async with database.transaction() as transaction:
+        rows = [await transaction.fetch(each, *values) for each in statements][-1]
+        for asset in sorted(row["asset"] for row in rows):  # in one order, or two transactions would deadlock
+            await index_words(transaction, asset)
+    return rows
+
+
+async def index_words(transaction: Transaction, row: int) -> None:
+    """Replace the words by which searches find an asset that has been read; run again when one of its names changes."""
+    # Concurrent transactions would both insert a row.
+    await transaction.fetch("SELECT 1 FROM embeddings WHERE asset = $1 FOR UPDATE", row)
+    await transaction.fetch("DELETE FROM search_texts WHERE asset = $1", row)
+    for details in await transaction.fetch(SELECT_WORDS, row):
+        words = words_from_row(details)
         add = "INSERT INTO search_texts (asset, normalized, trigrams) VALUES ($1, $2, $3)"
-        await transaction.fetch(add, row, normalized, hash_trigrams(trigrams([normalized])))
-    if analysis.dhash is not None:
-        await _index_dhash(transaction, row, owner, analysis.dhash, analysis.text)
+        await transaction.fetch(add, row, words, hash_trigrams(trigrams(words.split("\n"))))
 
 
-async def _index_dhash(transaction: Transaction, row: int, owner: str, dhash: bytes, text: str) -> None:
+async def _index_look(transaction: Transaction, row: int, owner: str, look: Look, features: bytes) -> None:
     """Assign an image to its duplicate group; only the images that share most bands with it are compared."""
-    dhash_bands = list(bands(dhash))
+    look_bands = list(bands(look))
     # Without the lock, two near-duplicates completed by concurrent transactions would not see each other.
     await transaction.fetch("SELECT pg_advisory_xact_lock($1, hashtext($2))", NEAR_DUPLICATE_LOCK, owner)
-    candidates = await transaction.fetch(SELECT_CANDIDATES, dhash_bands, owner, CANDIDATES_MAX)
-    duplicate_group = choose_duplicate_group(row, dhash, text, candidates)
+    candidates = await transaction.fetch(SELECT_CANDIDATES, look_bands, owner, CANDIDATES_MAX, WORDS_BAND)
+    nearest, doubtful = choose_near_duplicate(look, candidates)
+    if doubtful:
+        from sploot_server.inference.template_index import show_same_picture  # noqa: PLC0415 - numpy, which few images need
+
+        stored: dict[int, bytes] = dict(
+            await transaction.fetch(
+                "SELECT asset, features FROM image_features WHERE asset = ANY($1::bigint[])",
+                [other["asset"] for other in doubtful],
+            )
+        )
+        nearest = next((each for each in doubtful if show_same_picture(features, stored.get(each["asset"], b""))), None)
     await transaction.fetch(
-        "INSERT INTO image_hashes (asset, dhash, duplicate_group, dhash_bands) VALUES ($1, $2, $3, $4)",
-        *(row, dhash, duplicate_group, dhash_bands),
+        "INSERT INTO image_hashes (asset, dhash, colours, aspect_ratio, duplicate_group, dhash_bands) "
+        "VALUES ($1, $2, $3, $4, $5, $6)",
+        *(row, look.dhash, look.colours, look.aspect_ratio),
+        *(row if nearest is None else nearest["duplicate_group"], look_bands),
     )
 
 

@@ -1,7 +1,7 @@
-"""Connections to SQLite: a writer thread with group commit, a reader thread, and schema migrations.
+"""Connections to SQLite: a writer thread with group commit, reader threads, and schema migrations.
 
 SQLite 3.7.0 to 3.51.2 can corrupt a file when two connections checkpoint while one writes, so only one connection
-writes *and* checkpoints; the other is `query_only` and never checkpoints.
+writes *and* checkpoints; the others are `query_only` and never checkpoint.
 
 Every COMMIT costs one fsync (`synchronous=FULL`). Group commit shares it: operations that arrive during a COMMIT run in
 the next transaction, each in a savepoint of its own, and every caller gets its result only after COMMIT has returned.
@@ -24,7 +24,9 @@ from sploot_server.storage.interfaces import DatabaseError
 T = TypeVar("T")
 
 OPERATIONS_PER_COMMIT_MAX = 256
+DATABASE_NAME = "library.db"
 APPLICATION_ID = 0x53706C74  # "Splt"
+READERS_MAX = 4  # the searches that may run at once, and as many threads for what must not wait for them
 WAL_BYTES_MAX = 64 * 1024 * 1024
 
 PRAGMAS = f"""
@@ -37,7 +39,7 @@ PRAGMAS = f"""
 
 
 class Database:
-    """One SQLite file; `write` and `read` run a function with a connection, each on a thread of its own.
+    """One SQLite file; `write` and `read` run a function with a connection, on the writer's or on a reader's thread.
 
     The write queue is unbounded: callers wait for their results, and the limit on concurrent requests bounds them.
     """
@@ -46,7 +48,10 @@ class Database:
         self._path = path
         self._write_queue: queue.SimpleQueue[_WriteOperation | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._run_writer, name="database-writer", daemon=True)
-        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database-reader")
+        self._readers = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="database-reader")
+        self._idle_connections: queue.LifoQueue[sqlite3.Connection] = (
+            queue.LifoQueue()
+        )  # the one with the warmest cache
 
     def open(self) -> None:
         """Open or create the file and migrate it to the newest schema. Raises DatabaseError and overwrites nothing."""
@@ -57,9 +62,11 @@ class Database:
                 version = _read_schema_version(self._write_connection, self._path)
                 self._write_connection.executescript(PRAGMAS)
                 _migrate(self._write_connection, version, self._path)
-                self._read_connection = _connect(self._path)
-                undo.callback(self._read_connection.close)
-                self._read_connection.executescript("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;")
+                for _ in range(READERS_MAX):
+                    connection = _connect(self._path)
+                    undo.callback(connection.close)
+                    connection.executescript("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;")
+                    self._idle_connections.put(connection)
             except sqlite3.Error as error:
                 raise DatabaseError(f"{self._path} cannot be opened: {error}. The file was not modified.") from error
             self._loop = asyncio.get_running_loop()
@@ -73,23 +80,43 @@ class Database:
         return await future
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `query` on the reading connection; it sees the effects of every completed `write`."""
-        return await self._loop.run_in_executor(self._reader, query, self._read_connection)
+        """Run `query` on a reading connection; it sees the effects of every completed `write`."""
+
+        def run() -> T:
+            connection = self._idle_connections.get()
+            try:
+                return query(connection)
+            finally:
+                self._idle_connections.put(connection)
+
+        return await self._loop.run_in_executor(self._readers, run)
 
     async def fetch(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         """Run one statement that only reads, and return its rows. Its parameters are `$1`, `$2` and so on."""
-        return await self.read(lambda connection: _fetch(connection, statement, values))
+        return await self.read(lambda connection: fetch(connection, statement, values))
 
     async def execute(self, *statements: str, values: Sequence[Any]) -> list[sqlite3.Row]:
         """Run statements with the same values in one transaction; return the rows of the last once it is durable."""
-        return await self.write(lambda connection: [_fetch(connection, each, values) for each in statements][-1])
+        return await self.write(lambda connection: [fetch(connection, each, values) for each in statements][-1])
+
+    async def copy_to(self, target: Path) -> None:
+        """Write a consistent copy of the file to `target`, which it replaces; reads and writes go on meanwhile."""
+        await asyncio.to_thread(self._copy_to, target)
+
+    def _copy_to(self, target: Path) -> None:
+        # A connection of its own: the reads of requests do not wait. It must not checkpoint: see above.
+        target.unlink(missing_ok=True)
+        with contextlib.closing(_connect(self._path)) as source, contextlib.closing(_connect(target)) as copy:
+            source.executescript("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;")
+            source.backup(copy)
 
     async def close(self) -> None:
         """Finish the queued writes, checkpoint the WAL and close both connections."""
         self._write_queue.put(None)
         await asyncio.to_thread(self._writer.join)
-        await asyncio.to_thread(self._reader.shutdown)
-        self._read_connection.close()
+        await asyncio.to_thread(self._readers.shutdown)
+        while not self._idle_connections.empty():
+            self._idle_connections.get().close()
         self._write_connection.close()
 
     def _run_writer(self) -> None:
@@ -153,7 +180,7 @@ def _resolve_futures(group: Sequence[_WriteOperation], results: Sequence[Any]) -
             operation.future.set_result(result)
 
 
-def _fetch(connection: sqlite3.Connection, statement: str, values: Sequence[Any]) -> list[sqlite3.Row]:
+def fetch(connection: sqlite3.Connection, statement: str, values: Sequence[Any]) -> list[sqlite3.Row]:
     """Run a statement. SQLite takes `$1` for the parameter with the name 1; a list becomes JSON, for `json_each`."""
     parameters = {
         str(number): json.dumps(value) if isinstance(value, list | tuple) else value

@@ -5,10 +5,10 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis
-from sploot_server.domain.near_duplicates import bands, choose_duplicate_group
-from sploot_server.domain.text_match import normalize, trigrams
+from sploot_server.domain.near_duplicates import WORDS_BAND, Look, bands, choose_near_duplicate
 from sploot_server.storage.interfaces import Job
 from sploot_server.storage.sqlite.database import Database
+from sploot_server.storage.sqlite.word_index import index_words
 
 CANDIDATES_MAX = 64  # images that a new image is compared with
 
@@ -70,6 +70,9 @@ class SqliteJobs:
         rows = await self._database.fetch("SELECT state, count(*) AS count FROM embeddings GROUP BY state")
         return {row["state"]: row["count"] for row in rows}
 
+    async def count_workers(self) -> int:
+        return 1  # the server itself: one process opens the file
+
     async def requeue(self, asset_id: str, *, now_ms: int) -> bool:
         changed = await self._database.execute(
             "UPDATE embeddings SET urgent = 1, due_at = $1, attempts = 0, error_message = NULL, "
@@ -85,51 +88,54 @@ def _complete(
 ) -> None:
     changed = connection.execute(
         "UPDATE embeddings SET state = 'ready', urgent = 0, error_message = NULL, model = ?, dim = ?, text = ?, "
-        "text_vector = ?, image_vector = ?, completed_at = ?, "
+        "text_vector = ?, image_vector = ?, hubness = ?, completed_at = ?, "
         "ready_seq = (SELECT coalesce(max(ready_seq), 0) + 1 FROM embeddings) "
         "WHERE asset = ? AND state = 'processing'",
-        (model.name, model.dim, analysis.text, analysis.text_vector, analysis.image_vector, now_ms, job.row),
+        (
+            *(model.name, model.dim, analysis.text, analysis.text_vector, analysis.image_vector, analysis.hubness),
+            *(now_ms, job.row),
+        ),
     )
     if changed.rowcount == 0:  # the asset was purged meanwhile
         return
     connection.execute(
         "UPDATE assets SET width = ?, height = ? WHERE row = ?", (analysis.width, analysis.height, job.row)
     )
-    _index_text(connection, job.row, normalize(analysis.text))
+    index_words(connection, job.row)
+    connection.execute(
+        "INSERT OR REPLACE INTO image_features (asset, owner, features) "
+        "SELECT row, owner, ? FROM assets WHERE row = ? AND ? <> x''",
+        (analysis.features, job.row, analysis.features),
+    )
     connection.execute("DELETE FROM image_hashes WHERE asset = ?", (job.row,))
-    if analysis.dhash is not None:
-        _index_dhash(connection, job.row, analysis.dhash, analysis.text)
+    if analysis.look is not None:
+        _index_look(connection, job.row, analysis.look, analysis.features)
 
 
-def _index_text(connection: sqlite3.Connection, row: int, normalized: str) -> None:
-    """Replace the text by which searches find an asset, and update the trigram counts."""
-    for (previous,) in connection.execute("SELECT normalized FROM search_texts WHERE rowid = ?", (row,)).fetchall():
-        connection.execute("DELETE FROM search_texts WHERE rowid = ?", (row,))
-        connection.executemany(
-            "UPDATE trigram_counts SET text_count = text_count - 1 WHERE trigram = ?",
-            [(each,) for each in trigrams([previous])],
-        )
-    if normalized:
-        connection.execute("INSERT INTO search_texts (rowid, normalized) VALUES (?, ?)", (row, normalized))
-        connection.executemany(
-            "INSERT INTO trigram_counts (trigram, text_count) VALUES (?, 1) "
-            "ON CONFLICT DO UPDATE SET text_count = text_count + 1",
-            [(each,) for each in trigrams([normalized])],
-        )
-
-
-def _index_dhash(connection: sqlite3.Connection, row: int, dhash: bytes, text: str) -> None:
+def _index_look(connection: sqlite3.Connection, row: int, look: Look, features: bytes) -> None:
     """Assign an image to its duplicate group; only the images that share most bands with it are compared."""
-    bands_json = json.dumps(bands(dhash))
+    bands_json = json.dumps(bands(look))
     candidates = connection.execute(
-        "SELECT h.duplicate_group, h.dhash, e.text FROM dhash_bands b JOIN assets a ON a.row = b.asset "
+        "SELECT h.asset, h.duplicate_group, h.dhash, h.colours, h.aspect_ratio, e.text "
+        "FROM dhash_bands b JOIN assets a ON a.row = b.asset "
         "JOIN image_hashes h ON h.asset = b.asset JOIN embeddings e ON e.asset = b.asset "
         "WHERE b.band IN (SELECT value FROM json_each(?)) AND a.owner = (SELECT owner FROM assets WHERE row = ?) "
-        "GROUP BY b.asset ORDER BY count(*) DESC LIMIT ?",
-        (bands_json, row, CANDIDATES_MAX),
+        "GROUP BY b.asset ORDER BY max(b.band) >= ? DESC, count(*) DESC LIMIT ?",
+        (bands_json, row, WORDS_BAND, CANDIDATES_MAX),
     ).fetchall()
-    duplicate_group = choose_duplicate_group(row, dhash, text, candidates)
+    nearest, doubtful = choose_near_duplicate(look, candidates)
+    if doubtful:
+        from sploot_server.inference.template_index import show_same_picture  # noqa: PLC0415 - numpy, which few images need
+
+        stored = dict(
+            connection.execute(
+                "SELECT asset, features FROM image_features WHERE asset IN (SELECT value FROM json_each(?))",
+                (json.dumps([other["asset"] for other in doubtful]),),
+            ).fetchall()
+        )
+        nearest = next((each for each in doubtful if show_same_picture(features, stored.get(each["asset"], b""))), None)
     connection.execute(
-        "INSERT INTO image_hashes (asset, dhash, duplicate_group) VALUES (?, ?, ?)", (row, dhash, duplicate_group)
+        "INSERT INTO image_hashes (asset, dhash, colours, aspect_ratio, duplicate_group) VALUES (?, ?, ?, ?, ?)",
+        (row, look.dhash, look.colours, look.aspect_ratio, row if nearest is None else nearest["duplicate_group"]),
     )
     connection.execute("INSERT INTO dhash_bands (band, asset) SELECT value, ? FROM json_each(?)", (row, bands_json))

@@ -7,10 +7,12 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sploot_server.domain.asset_query import AssetFilter
 from sploot_server.domain.embedding import EmbeddingModel, Vectors
-from sploot_server.storage.interfaces import AssetFilter, AssetText, Candidate, PreparedSearch, SearchHit, Seed
+from sploot_server.storage.asset_filter import Parameters, filter_condition
+from sploot_server.storage.interfaces import AssetText, Candidate, PreparedSearch, SearchHit, Seed
 from sploot_server.storage.rows import asset_from_row
 from sploot_server.storage.sqlite.database import Database
 
@@ -24,13 +26,7 @@ ALLOWED_ROWS_MAX = 50_000  # the newest rows that match a filter
 
 # The unary plus hides the column from the planner: otherwise SQLite scans all assets of an owner by index, although the
 # rows are given.
-FILTER_CONDITION = """
-    a.deleted_at IS NULL AND +a.owner = :owner
-    AND (:favorite IS NULL OR a.favorite = :favorite) AND (:mime IS NULL OR a.mime = :mime)
-    AND (:from IS NULL OR a.created_at >= :from) AND (:before IS NULL OR a.created_at < :before)
-    AND (:tag IS NULL OR a.row IN (
-      SELECT at.asset FROM asset_tags at JOIN tags t ON t.row = at.tag WHERE t.id = :tag AND t.owner = :owner))
-"""
+OWNER_OF_GIVEN_ROWS = "+a.owner"
 
 
 class SqliteSearch:
@@ -82,7 +78,9 @@ class SqliteSearch:
             best = _select_best(similarities, texts, prepared.count)
             texts.update((text.row, text) for text in _read_texts(connection, best.keys() - texts.keys()))
             return [
-                Candidate(texts[row], products.get("text_vector"), products.get("image_vector"))
+                Candidate(
+                    texts[row], products.get("text_vector"), products.get("image_vector"), products["hubness"] or 0.0
+                )
                 for row, products in best.items()
             ]
 
@@ -91,17 +89,15 @@ class SqliteSearch:
     async def get_hits(self, rows: Sequence[int]) -> Mapping[int, SearchHit]:
         def run(connection: sqlite3.Connection) -> Mapping[int, SearchHit]:
             assets = connection.execute(
-                "SELECT d.*, e.text, (SELECT group_concat(b.id, ' ') FROM image_hashes h "
+                "SELECT d.*, (SELECT group_concat(b.id, ' ') FROM image_hashes h "
                 "  JOIN image_hashes k ON k.duplicate_group = h.duplicate_group JOIN assets b ON b.row = k.asset "
                 "  WHERE h.asset = d.row AND b.row <> d.row AND +b.owner = d.owner AND +b.deleted_at IS NULL "
                 "  ) AS near_duplicates "
-                "FROM asset_details d JOIN embeddings e ON e.asset = d.row "
-                "WHERE d.row IN (SELECT value FROM json_each(?)) AND d.deleted_at IS NULL",
+                "FROM asset_details d WHERE d.row IN (SELECT value FROM json_each(?)) AND d.deleted_at IS NULL",
                 (json.dumps(rows),),
             )
             return {
-                row["row"]: SearchHit(asset_from_row(row), row["text"] or "", (row["near_duplicates"] or "").split())
-                for row in assets
+                row["row"]: SearchHit(asset_from_row(row), (row["near_duplicates"] or "").split()) for row in assets
             }
 
         return await self._database.read(run)
@@ -160,20 +156,17 @@ class SqliteSearch:
             index.add(*zip(*pairs, strict=True))
 
 
-def _filter_params(asset_filter: AssetFilter) -> dict[str, object]:
-    return {
-        "owner": asset_filter.owner,
-        "favorite": asset_filter.favorite,
-        "mime": asset_filter.mime,
-        "from": asset_filter.created_from_ms,
-        "before": asset_filter.created_before_ms,
-        "tag": asset_filter.tag_id,
-    }
-
-
 def _find_allowed_rows(connection: sqlite3.Connection, asset_filter: AssetFilter) -> Sequence[int]:
-    newest = f"SELECT a.row FROM assets a WHERE {FILTER_CONDITION} ORDER BY a.row DESC LIMIT {ALLOWED_ROWS_MAX}"  # noqa: S608 - constants
-    return [row for (row,) in connection.execute(newest, _filter_params(asset_filter))]
+    condition, values = _filter_condition(asset_filter)
+    newest = f"SELECT a.row FROM assets a WHERE {condition} ORDER BY a.row DESC LIMIT {ALLOWED_ROWS_MAX}"  # noqa: S608
+    return [row for (row,) in connection.execute(newest, values)]
+
+
+def _filter_condition(asset_filter: AssetFilter) -> tuple[str, dict[str, Any]]:
+    """Return the condition of a filter, and its values by their numbers."""
+    parameters = Parameters()
+    condition = filter_condition(asset_filter, parameters, owner_column=OWNER_OF_GIVEN_ROWS)
+    return condition, {str(number): value for number, value in enumerate(parameters.values, 1)}
 
 
 def _match_trigrams(
@@ -211,14 +204,15 @@ def _compute_similarities(
     model: EmbeddingModel,
     asset_filter: AssetFilter,
 ) -> dict[int, dict[str, float | None]]:
-    """Return the similarities of those of `rows` that match the filter, by row and column."""
+    """Return the similarities of those of `rows` that match the filter, by row and column, and their hubness."""
     columns = "".join(f", iif(e.model = :model, e.{column}, NULL) AS {column}" for column in vectors)
+    condition, values = _filter_condition(asset_filter)
     allowed = connection.execute(
-        f"SELECT a.row{columns} FROM assets a JOIN embeddings e ON e.asset = a.row "  # noqa: S608 - constants
-        f"WHERE a.row IN (SELECT value FROM json_each(:rows)) AND {FILTER_CONDITION}",
-        {"rows": json.dumps(list(rows)), "model": model.name, **_filter_params(asset_filter)},
+        f"SELECT a.row, e.hubness{columns} FROM assets a JOIN embeddings e ON e.asset = a.row "  # noqa: S608 - constants
+        f"WHERE a.row IN (SELECT value FROM json_each(:rows)) AND {condition}",
+        {"rows": json.dumps(list(rows)), "model": model.name, **values},
     ).fetchall()
-    products: dict[int, dict[str, float | None]] = {row["row"]: {} for row in allowed}
+    products: dict[int, dict[str, float | None]] = {row["row"]: {"hubness": row["hubness"]} for row in allowed}
     for column, query_vector in vectors.items():
         from sploot_server.storage.vector_index import cosine_similarities  # noqa: PLC0415 - numpy, which only searches need
 
@@ -234,7 +228,7 @@ def _select_best(
 ) -> dict[int, Mapping[str, float | None]]:
     """Return the rows that share trigrams with the query, and per column the `count` nearest rows."""
     best = dict.fromkeys(row for row in text_matches if row in similarities)
-    for column in next(iter(similarities.values()), {}):
+    for column in next(iter(similarities.values()), {}).keys() - {"hubness"}:
         near = [(product, row) for row, products in similarities.items() if (product := products[column]) is not None]
         best.update(dict.fromkeys(map(itemgetter(1), sorted(near, reverse=True)[:count])))
     return {row: similarities[row] for row in best}

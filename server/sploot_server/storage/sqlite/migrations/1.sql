@@ -8,6 +8,7 @@ CREATE TABLE assets (
   owner      TEXT    NOT NULL DEFAULT '',
   checksum   TEXT    NOT NULL, -- SHA-256 of the content
   filename   TEXT    NOT NULL,
+  folder     TEXT    NOT NULL DEFAULT '', -- the name of the folder that held the file; '' if unknown
   mime       TEXT    NOT NULL,
   size_bytes INTEGER NOT NULL,
   width      INTEGER,
@@ -16,6 +17,7 @@ CREATE TABLE assets (
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL,
   deleted_at INTEGER,
+  copied_at  INTEGER NOT NULL DEFAULT 0, -- when its picture or file was last taken out to be used; 0: never
   -- This column order also serves the lookup of a content across all owners.
   CONSTRAINT assets_checksum_owner_key UNIQUE (checksum, owner),
   CONSTRAINT assets_checksum_check     CHECK (length(checksum) = 64 AND checksum NOT GLOB '*[^0-9a-f]*'),
@@ -25,6 +27,13 @@ CREATE TABLE assets (
 
 CREATE INDEX assets_by_created_at ON assets (owner, created_at, row) WHERE deleted_at IS NULL;
 CREATE INDEX assets_by_updated_at ON assets (owner, updated_at, row) WHERE deleted_at IS NULL;
+CREATE INDEX assets_by_copied_at  ON assets (owner, copied_at, row) WHERE deleted_at IS NULL;
+CREATE INDEX assets_by_folder     ON assets (owner, folder, created_at, row) WHERE deleted_at IS NULL;
+CREATE INDEX assets_gif           ON assets (owner, created_at, row) WHERE deleted_at IS NULL AND mime = 'image/gif';
+CREATE INDEX assets_tall          ON assets (owner, created_at, row) WHERE deleted_at IS NULL AND height >= 2 * width;
+CREATE INDEX assets_in_trash      ON assets (owner, deleted_at, row) WHERE deleted_at IS NOT NULL;
+-- This index covers the sum of the sizes of an owner, which each upload of an owner with a quota computes.
+CREATE INDEX assets_by_size       ON assets (owner, size_bytes);
 
 -- One row holds the job and its result. Every asset has exactly one.
 CREATE TABLE embeddings (
@@ -40,6 +49,7 @@ CREATE TABLE embeddings (
   text           TEXT,                       -- text recognized in the image; '' if it contains none
   text_vector    BLOB,                       -- little-endian float32
   image_vector   BLOB,                       -- little-endian float32
+  hubness        REAL    NOT NULL DEFAULT 0, -- similarity that any query has to the text
   completed_at   INTEGER,
   ready_seq      INTEGER UNIQUE,             -- increases as assets become ready: `> n` selects what is new since n
   completion_seq INTEGER,                    -- increases as embeddings become ready or fail; triggers assign it
@@ -54,6 +64,7 @@ CREATE TABLE embeddings (
 CREATE INDEX embeddings_pending ON embeddings (urgent DESC, due_at) WHERE state = 'pending';
 -- This index covers the counts by state: without it SQLite reads the rows, and the vectors in them.
 CREATE INDEX embeddings_by_state ON embeddings (state);
+CREATE INDEX embeddings_without_text ON embeddings (asset) WHERE text = '';
 CREATE UNIQUE INDEX embeddings_by_completion_seq ON embeddings (completion_seq);
 
 -- This table holds one row. A number is never assigned twice, not even after the embedding is requeued or deleted:
@@ -78,6 +89,11 @@ BEGIN
   UPDATE embeddings SET completion_seq = NULL WHERE asset = NEW.asset;
 END;
 
+-- This table holds at most one row: the id that the store of the originals has in its object `store-id`.
+CREATE TABLE blob_store (
+  id TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE tags (
   row         INTEGER PRIMARY KEY,
   id          TEXT    NOT NULL UNIQUE,
@@ -97,12 +113,58 @@ CREATE TABLE asset_tags (
 
 CREATE INDEX asset_tags_by_tag ON asset_tags (tag, asset);
 
--- `tags` has one line per tag: id, space, name. tags_name_check excludes newlines from names.
+-- A template is a well-known picture that many memes share, with a name.
+CREATE TABLE templates (
+  row         INTEGER PRIMARY KEY,
+  id          TEXT    NOT NULL UNIQUE,
+  owner       TEXT    NOT NULL DEFAULT '',
+  name        TEXT    NOT NULL,
+  folded_name TEXT    NOT NULL,            -- case-folded name
+  keywords    TEXT    NOT NULL DEFAULT '', -- each after a tab
+  created_at  INTEGER NOT NULL,
+  CONSTRAINT templates_owner_folded_name_key UNIQUE (owner, folded_name),
+  CONSTRAINT templates_name_check            CHECK (instr(name, char(10)) = 0 AND name <> '')
+) STRICT;
+
+-- AUTOINCREMENT never reuses a row number: image_features.matched refers to it.
+CREATE TABLE template_pictures (
+  row      INTEGER PRIMARY KEY AUTOINCREMENT,
+  template INTEGER NOT NULL REFERENCES templates (row) ON DELETE CASCADE,
+  owner    TEXT    NOT NULL,
+  checksum TEXT    NOT NULL, -- SHA-256 of the picture, which is not stored itself
+  features BLOB    NOT NULL, -- see domain/template_features.py
+  mirrored BLOB    NOT NULL, -- the features of its mirror image
+  CONSTRAINT template_pictures_template_checksum_key UNIQUE (template, checksum)
+) STRICT;
+
+CREATE INDEX template_pictures_by_owner ON template_pictures (owner, row);
+
+CREATE TABLE asset_templates (
+  asset    INTEGER NOT NULL REFERENCES assets (row) ON DELETE CASCADE,
+  template INTEGER NOT NULL REFERENCES templates (row) ON DELETE CASCADE,
+  PRIMARY KEY (asset, template)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX asset_templates_by_template ON asset_templates (template, asset);
+
+CREATE TABLE image_features (
+  asset    INTEGER PRIMARY KEY REFERENCES assets (row) ON DELETE CASCADE,
+  owner    TEXT    NOT NULL,
+  matched  INTEGER NOT NULL DEFAULT 0, -- it was compared with the template pictures up to this row
+  features BLOB    NOT NULL
+) STRICT;
+
+CREATE INDEX image_features_by_matched ON image_features (owner, matched);
+
+-- `tags` and `templates` have one line per tag or template: id, space, name, keywords. Their checks exclude newlines.
 CREATE VIEW asset_details AS
-  SELECT a.*, e.state, e.model, e.dim, e.error_message, e.queued_at, e.completed_at, e.completion_seq,
+  SELECT a.*, e.state, e.model, e.dim, e.text, e.error_message, e.queued_at, e.completed_at, e.completion_seq,
          (SELECT group_concat(id || ' ' || name, char(10))
             FROM (SELECT t.id, t.name FROM asset_tags at JOIN tags t ON t.row = at.tag
-                  WHERE at.asset = a.row ORDER BY t.folded_name)) AS tags
+                  WHERE at.asset = a.row ORDER BY t.folded_name)) AS tags,
+         (SELECT group_concat(id || ' ' || name || keywords, char(10))
+            FROM (SELECT t.id, t.name, t.keywords FROM asset_templates at JOIN templates t ON t.row = at.template
+                  WHERE at.asset = a.row ORDER BY t.folded_name)) AS templates
   FROM assets a JOIN embeddings e ON e.asset = a.row;
 
 -- The text of ready assets, folded and without spaces, because OCR joins words. rowid is assets.row.
@@ -118,12 +180,14 @@ CREATE TABLE trigram_counts (
 CREATE TABLE image_hashes (
   asset           INTEGER PRIMARY KEY REFERENCES assets (row) ON DELETE CASCADE,
   dhash           BLOB    NOT NULL,
+  colours         BLOB    NOT NULL, -- mean red, green, blue of each quarter
+  aspect_ratio    REAL    NOT NULL, -- without borders
   duplicate_group INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX image_hashes_by_duplicate_group ON image_hashes (duplicate_group);
 
--- Near-duplicates share at least one band of their hashes, so a new image is compared with few others.
+-- Near-duplicates share at least one band of their hashes or words, so a new image is compared with few others.
 CREATE TABLE dhash_bands (
   band  INTEGER NOT NULL, -- the number of the band and its bits
   asset INTEGER NOT NULL REFERENCES image_hashes (asset) ON DELETE CASCADE,
@@ -136,14 +200,22 @@ CREATE INDEX dhash_bands_by_asset ON dhash_bands (asset);
 CREATE TABLE shares (
   slug       TEXT    PRIMARY KEY,
   asset      INTEGER NOT NULL UNIQUE REFERENCES assets (row) ON DELETE CASCADE,
-  created_at INTEGER NOT NULL
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER -- NULL: the link does not expire
 ) STRICT;
+
+-- Deleting an image ends its link for good: adding the same content again restores the image, but not the link.
+CREATE TRIGGER assets_deleted AFTER UPDATE OF deleted_at ON assets WHEN NEW.deleted_at IS NOT NULL
+BEGIN
+  DELETE FROM shares WHERE asset = NEW.row;
+END;
 
 CREATE TABLE users (
   id          TEXT    PRIMARY KEY,
   name        TEXT    NOT NULL,
   folded_name TEXT    NOT NULL UNIQUE,
   created_at  INTEGER NOT NULL,
+  quota_bytes INTEGER, -- of all assets, deleted ones included; NULL: no limit
   CONSTRAINT users_name_check CHECK (id <> '' AND name <> '')
 ) STRICT, WITHOUT ROWID;
 
@@ -162,3 +234,31 @@ CREATE TABLE tokens (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX tokens_by_user ON tokens (user);
+
+-- A session is a browser that a user signed in.
+CREATE TABLE sessions (
+  id           TEXT    PRIMARY KEY, -- the part of the cookie that may be displayed
+  user         TEXT    NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+  token        TEXT    REFERENCES tokens (id) ON DELETE CASCADE, -- it ends with this token; NULL: an invitation
+  digest       BLOB    NOT NULL,    -- SHA-256 of the cookie
+  scopes       TEXT    NOT NULL,    -- as in tokens, without `admin`
+  user_agent   TEXT    NOT NULL,
+  created_at   INTEGER NOT NULL,
+  last_used_at INTEGER NOT NULL,    -- to the minute
+  CONSTRAINT sessions_digest_check CHECK (length(digest) = 32),
+  CONSTRAINT sessions_scopes_check CHECK (scopes <> '')
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sessions_by_user ON sessions (user);
+
+-- An invitation signs in one browser without a token. Using it deletes it.
+CREATE TABLE invitations (
+  id         TEXT    PRIMARY KEY,
+  user       TEXT    NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+  digest     BLOB    NOT NULL, -- SHA-256 of the whole invitation
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  CONSTRAINT invitations_digest_check CHECK (length(digest) = 32)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX invitations_by_user ON invitations (user);

@@ -1,0 +1,1 @@
+"""Models that users add to a library: found, fetched, verified, unpacked and installed."""

@@ -1,0 +1,92 @@
+/** Share links: a link shows one picture to anyone who has it, until sharing is stopped. */
+
+import { createCard, openPage } from "./page_dialog.js";
+import { errorText, get, send } from "../ui/client.js";
+import { openDialog } from "../ui/dialog.js";
+import { button, element, setText } from "../ui/dom.js";
+import { formatCount, formatTime } from "../ui/format.js";
+import { showToast, withErrorToast } from "../ui/toast.js";
+
+/** @typedef {import("./asset.js").Asset} Asset */
+/** @typedef {{url: string, created_at: string | null, asset: Asset}} ShareLink */
+
+/** @param {Asset} asset */
+function sharePath({ id }) {
+  return `/v1/library/${encodeURIComponent(id)}/share`;
+}
+
+/**
+ * Create a share link, copy it, and say what it shows.
+ * @param {Asset} asset
+ */
+export async function shareLink(asset) {
+  /** @type {{url: string} | null} */
+  const reply = await withErrorToast(send("POST", sharePath(asset)));
+  if (!reply) return;
+  const input = element("input", { class: "share-url", type: "text", readonly: true, value: reply.url, "aria-label": "Share link" });
+  const copy = () => void withErrorToast(navigator.clipboard.writeText(reply.url)).then((done) =>
+    done !== null && setText(status, "The link is copied."));
+  const status = element("p", { role: "status" });
+  const dialog = openDialog("Share link",
+    element("p", {}, "Anyone who has this link sees the picture, without an account. It tells neither the name of the file nor where it was taken."),
+    input, status,
+    element("div", { class: "actions" },
+      button("Stop sharing", () => void stopSharing(asset).then((done) => done && dialog.close()), { class: "danger" }),
+      button("Copy", copy), button("Done", () => dialog.close(), { class: "primary" })));
+  input.select();
+  copy();
+}
+
+/**
+ * Revoke the share link of a picture. Returns whether it is revoked.
+ * @param {Asset} asset
+ */
+export async function stopSharing(asset) {
+  const done = (await withErrorToast(send("DELETE", sharePath(asset)))) !== null;
+  if (done) showToast("The link no longer shows the picture.");
+  return done;
+}
+
+/**
+ * Copy the path of a picture, and say what a link would need.
+ * @param {Asset} asset
+ */
+export async function copyPath({ path }) {
+  const copied = withErrorToast(navigator.clipboard.writeText(path ?? ""));
+  if ((await copied) !== null) showToast("Path copied. A link for others needs a server that they can reach.");
+}
+
+export class Links {
+  #message = element("p", { class: "dim", role: "status" });
+  #grid = element("div", { class: "cards" });
+
+  constructor() {
+    openPage("Shared links",
+      element("div", { class: "bar" }, this.#message), element("div", { class: "page-body" }, this.#grid));
+    void this.#load();
+  }
+
+  async #load() {
+    try {
+      /** @type {{links: ShareLink[]}} */
+      const { links } = await get("/v1/library/links");
+      setText(this.#message, links.length
+        ? `${formatCount(links.length, "picture")} can be seen by anyone who has the link.`
+        : "No picture is shared.");
+      this.#grid.replaceChildren(...links.map((link) => this.#createCard(link)));
+    } catch (error) {
+      setText(this.#message, errorText(error));
+    }
+  }
+
+  /** @param {ShareLink} link */
+  #createCard({ url, created_at, asset }) {
+    const copy = () => void withErrorToast(navigator.clipboard.writeText(url)).then((done) =>
+      done !== null && showToast("The link is copied."));
+    const stop = () => void stopSharing(asset).then(() => this.#load());
+    return element("div", { class: "link-card" },
+      createCard(asset, created_at ? `Shared: ${formatTime(created_at)}` : "", null),
+      element("div", { class: "actions" },
+        button("Copy link", copy), button("Stop sharing", stop, { class: "danger" })));
+  }
+}

@@ -140,6 +140,7 @@ FIELD_MEANINGS = {
     "items_per_s": "files per second",
     "keywords": "other words by which it is found",
     "last_new_at": "when the folder had its last new file",
+    "left_counts": "of `retry --all`: failed files that must change first, by error code",
     "memory": "the memory of the daemon",
     "message": "the result, in words",
     "name": "the name of the file",

@@ -16,7 +16,8 @@ from splootd.control.event_stream import EventStream
 from splootd.control.explain import Blocker, describe_next_step
 from splootd.control.live_snapshots import build_snapshot_sources
 from splootd.control.presence import check_presence
-from splootd.control.remedies import can_retry_file
+from splootd.control.remedies import can_retry
+from splootd.control.retry import retry_failed
 from splootd.control.status import build_status, folder_rows, get_connection_state, get_server_status
 from splootd.control.undo import undo
 from splootd.core.error_code import ErrorCode
@@ -228,7 +229,7 @@ class RequestHandlers:
             attempts=tuple(serializers.to_attempt_row(attempt) for attempt in attempts),
             next=describe_next_step(item, blocker, presence, context.clock.now()),
             versions=len(versions),
-            can_retry=await asyncio.to_thread(can_retry_file, item),
+            can_retry=await asyncio.to_thread(can_retry, item, read_file=True),
             removed_at=serializers.format_iso_or_none(presence.removed_at),
         )
 
@@ -261,12 +262,16 @@ class RequestHandlers:
             error_code=None
             if request.error_code is None
             else items.parse_enum(ErrorCode, request.error_code, "error_code"),
-            all_failed=request.all,
             now=self._context.clock.now(),
         )
+        left_counts: dict[str, int] = {}
+        if request.all:
+            retried_ids, left_counts = await retry_failed(self._context)
+            ids += retried_ids
         self._context.metrics.urgent_latency.record_requests(ids, self._context.clock.now())
-        left = set(request.ids) - set(ids)
-        return protocol.ChangeReply(tuple(ids), tuple(str(each) for each in request.ids if each in left))
+        missed = set(request.ids) - set(ids)
+        not_found = tuple(str(each) for each in request.ids if each in missed)
+        return protocol.ChangeReply(tuple(ids), not_found, left_counts)
 
     async def bump(self, request: protocol.Bump) -> protocol.ChangeReply:
         changed = await self._apply_to_targets(request.targets, self._context.queue.bump)

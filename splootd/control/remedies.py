@@ -64,26 +64,29 @@ REMEDIES: Mapping[ErrorCode, Remedy] = {
 """A test runs the command of each remedy: an error code without a remedy that works fails it."""
 
 
+_ENDED = (State.FAILED, State.SKIPPED, State.MISSING)
+
+
 def describe_remedy(item: Item) -> str | None:
     """Return the remedy for an item that ended with an error, or that waits for the user or the server."""
     if item.error_code is None:
         return None
     remedy = REMEDIES[ErrorCode(item.error_code)]
-    is_ended = item.state in (State.FAILED, State.SKIPPED, State.MISSING)
     waits = item.state is State.PENDING and "ID" not in remedy.command
-    return remedy.describe(item) if is_ended or waits else None
+    return remedy.describe(item) if item.state in _ENDED or waits else None
 
 
-def can_retry(item: Item) -> bool:
-    """Return True if a retry of the same file may help: the item ended with an error that is not of the file."""
-    is_ended = item.state in (State.FAILED, State.SKIPPED, State.MISSING)
-    return is_ended and item.error_code is not None and REMEDIES[ErrorCode(item.error_code)].can_retry
+def can_retry(item: Item, *, read_file: bool = False) -> bool:
+    """Return True if a retry may help: the item ended with an error that is not of the file.
+
+    With `read_file`, it also may if the file has changed since its error.
+    """
+    if item.error_code is None or item.state not in _ENDED:
+        return False
+    return REMEDIES[ErrorCode(item.error_code)].can_retry or (read_file and _is_file_mended(item))
 
 
-def can_retry_file(item: Item) -> bool:
-    """Return True if a retry may help, also because the file has changed since its error. Reads the file's status."""
-    if can_retry(item) or item.error_code is None or item.state not in (State.FAILED, State.SKIPPED, State.MISSING):
-        return can_retry(item)
+def _is_file_mended(item: Item) -> bool:
     try:
         status = os.stat(item.path)  # noqa: PTH116 - a path of bytes
     except OSError:

@@ -1,6 +1,6 @@
 """Messages that change single items: retry, bump and forget."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from splootd.protocol.request import Request
@@ -8,7 +8,7 @@ from splootd.protocol.request import Request
 
 @dataclass(frozen=True, slots=True)
 class Retry(Request):
-    """Requeue failed items as urgent: those with these ids, with this error code, or all."""
+    """Requeue failed items as urgent: those with these ids, with this error code, or all that a retry can help."""
 
     method: ClassVar[str] = "POST"
     path: ClassVar[str] = "/v1/retry"
@@ -37,7 +37,8 @@ class Forget(Request):
 
 @dataclass(frozen=True, slots=True)
 class ChangeReply:
-    """Ids of the changed items, and the targets that matched no item in a suitable state."""
+    """Ids of the changed items, the targets that matched no item in a suitable state, and the items left by error."""
 
     ids: tuple[int, ...]
     not_found: tuple[str, ...] = ()
+    left_counts: dict[str, int] = field(default_factory=dict)

@@ -251,18 +251,6 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND server_id = :server_id AND s
   AND latest = 1
 RETURNING id;
 
--- name: failed_after
--- Select one batch of the dead-letter queue.
-SELECT id FROM items INDEXED BY items_by_state_and_priority
-WHERE state = 'failed' AND priority = 0 AND id > :after AND server_id = :server_id
-UNION ALL
-SELECT id FROM items INDEXED BY items_by_state_and_priority
-WHERE state = 'failed' AND priority = 1 AND id > :after AND server_id = :server_id
-UNION ALL
-SELECT id FROM items INDEXED BY items_by_state_and_priority
-WHERE state = 'failed' AND priority = 2 AND id > :after AND server_id = :server_id
-ORDER BY id LIMIT :limit;
-
 -- name: ended_by_error_code_after
 -- Select one batch of the items that ended with one error code.
 SELECT id FROM items INDEXED BY items_by_error_code

@@ -260,21 +260,19 @@ class Queue:
 
     # Commands of the user.
 
-    async def requeue(
-        self, *, ids: Collection[int] = (), error_code: ErrorCode | None = None, all_failed: bool = False, now: float
-    ) -> list[int]:
+    async def requeue(self, *, ids: Collection[int] = (), error_code: ErrorCode | None = None, now: float) -> list[int]:
         """Requeue items as urgent, with their attempts reset. Returns the ids of the requeued items.
 
-        Items of `ids` may be failed, missing or skipped. `error_code` selects those with one error code, `all_failed`
-        all failed ones.
+        Items may be failed, missing or skipped. `error_code` selects all that ended with it.
         """
-        requeued = await self._update_all("requeue", ids, now=now)
-        if error_code is not None or all_failed:
-            query = "failed_after" if all_failed else "ended_by_error_code_after"
-            after = 0
-            while failed_ids := await self._fetch_ids(query, error_code=error_code, after=after, limit=BATCH_MAX):
-                requeued += await self._update_all("requeue", failed_ids, now=now)
-                after = failed_ids[-1]
+        requeued, after = await self._update_all("requeue", ids, now=now), 0
+        while error_code is not None and (
+            ended_ids := await self._fetch_ids(
+                "ended_by_error_code_after", error_code=error_code, after=after, limit=BATCH_MAX
+            )
+        ):
+            requeued += await self._update_all("requeue", ended_ids, now=now)
+            after = ended_ids[-1]
         self._wake(work=bool(requeued))
         return requeued
 

@@ -188,14 +188,12 @@ async def test_forget_retry_and_bump_report_changed_and_missing_items(control_ap
     assert (await control_api.request(Retry((99,)), ChangeReply)) == ChangeReply((), ("99",))
 
 
-async def discard(control_api: ControlApi) -> int:
+async def discard(control_api: ControlApi, error_code: ErrorCode = ErrorCode.TOO_LARGE) -> int:
     """Claim the only pending item and move it to the dead-letter queue."""
     now = control_api.context.clock.now()
     leased = [await control_api.context.queue.claim(shard, now=now, chance=0.0) for shard in range(16)]
     (one,) = [each for each in leased if each is not None]
-    assert await control_api.context.queue.discard(
-        one, error_code=ErrorCode.TOO_LARGE, error_message="it is too large", now=now
-    )
+    assert await control_api.context.queue.discard(one, error_code=error_code, error_message="it is too large", now=now)
     return one.item.id
 
 
@@ -211,6 +209,17 @@ async def test_a_failed_item_requires_an_action_and_can_be_requeued(control_api:
     assert f"sploot retry {item}" in explanation.next
     assert (await control_api.request(Retry(error_code="too_large"), ChangeReply)).ids == (item,)
     assert (await control_api.request(GetStatus(), Status)).actions_required == ()
+
+
+async def test_retry_all_leaves_the_files_that_must_change_first_and_counts_them(control_api: ControlApi):
+    await control_api.add("a.png")
+    large = await discard(control_api)
+    await control_api.add("b.png")
+    lost = await discard(control_api, ErrorCode.CONNECTION_LOST)
+    reply = await control_api.request(Retry(all=True), ChangeReply)
+    assert (reply.ids, reply.left_counts) == ((lost,), {"too_large": 1})
+    (control_api.folder / "a.png").write_bytes(b"smaller")
+    assert await control_api.request(Retry(all=True), ChangeReply) == ChangeReply((large,))
 
 
 async def test_watched_folders_are_listed_and_can_be_removed(control_api: ControlApi):

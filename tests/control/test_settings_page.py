@@ -10,7 +10,7 @@ import pytest_asyncio
 from control_fixtures import ControlApi, serve_control_api
 
 from splootd.config import Config, read_toml
-from splootd.control.remedies import can_retry, can_retry_file
+from splootd.control.remedies import can_retry
 from splootd.control.settings_page import EDITABLE_KEYS, FOLDERS_MAX, change_setting, find_folders
 from splootd.core.error_code import ErrorCode
 from splootd.core.item import State
@@ -104,9 +104,9 @@ async def test_a_retry_is_offered_where_it_can_help(control_api: ControlApi):
     big = item._replace(state=State.FAILED, error_code=ErrorCode.TOO_LARGE)
     assert can_retry(item._replace(state=State.FAILED, error_code=ErrorCode.CONNECTION_LOST))
     assert not can_retry(item._replace(error_code=ErrorCode.CONNECTION_LOST)), "it is retried without the user"
-    assert not can_retry_file(big)
+    assert not can_retry(big, read_file=True)
     file.write_bytes(b"smaller")
     assert not can_retry(big)
-    assert can_retry_file(big), "the file is another one now"
+    assert can_retry(big, read_file=True), "the file is another one now"
     file.unlink()
-    assert not can_retry_file(big)
+    assert not can_retry(big, read_file=True)

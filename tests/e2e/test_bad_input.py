@@ -65,6 +65,9 @@ def test_failed_files_are_listed_with_a_hint(home: Home, odd: dict[str, Path]):
     for name in ("empty", "text", "over_limit"):
         assert odd[name].name in message
     assert "sploot retry" in message
+    done = home.run("retry", "--all")
+    assert "Not retried: 3 files that must change first (" in done.stderr
+    assert "1 too_large" in done.stderr
 
 
 @pytest.mark.parametrize("name", REJECTED_IMMEDIATELY)

@@ -32,14 +32,12 @@ async def test_by_id_failed_missing_and_skipped_items_are_requeued_and_no_others
     assert sorted(requeued) == sorted(ids[state] for state in (State.FAILED, State.MISSING, State.SKIPPED))
 
 
-async def test_failed_items_are_requeued_by_error_code_or_all(store: Store) -> None:
-    ids = [await store.new_in(State.FAILED, number) for number in range(3)]
+async def test_failed_items_are_requeued_by_error_code(store: Store) -> None:
+    failed = await store.new_in(State.FAILED, 0)
     other = await store.claim((await store.put(b"/other", version(9))).item_id)
     await store.queue.discard(other, error_code=ErrorCode.EMPTY, error_message="empty", now=1.0)
-    missing = await store.new_in(State.MISSING, 10)
     assert await store.queue.requeue(error_code=ErrorCode.EMPTY, now=2.0) == [other.item.id]
-    assert await store.queue.requeue(all_failed=True, now=2.0) == ids
-    assert (await store.item(missing)).state is State.MISSING
+    assert (await store.item(failed)).state is State.FAILED
 
 
 async def test_thousands_are_requeued_in_bounded_batches(store: Store) -> None:
@@ -50,7 +48,7 @@ async def test_thousands_are_requeued_in_bounded_batches(store: Store) -> None:
     )
     await store.run("UPDATE items SET state = 'uploading', lease = 'x'")
     await store.run("UPDATE items SET state = 'failed', lease = NULL, error_code = 'rejected', error_message = 'r'")
-    assert len(await store.queue.requeue(all_failed=True, now=1.0)) == 2_500
+    assert len(await store.queue.requeue(error_code=ErrorCode.REJECTED, now=1.0)) == 2_500
     assert (await store.read_queries.counts()).by_state[State.FAILED] == 0
     await store.assert_sums_are_right()
 

@@ -23,7 +23,6 @@ INDEXES = {
     "release_orphaned": {"items_leased"},
     "due_embeddings": {"items_embedding"},
     "next_embedding_due": {"items_embedding_by_next_at"},
-    "failed_after": {"items_by_state_and_priority"},
     "ended_by_error_code_after": {"items_by_error_code"},
     "unsearchable_count": {"items_failed"},
     "latest_at_path": {"items_latest"},
@@ -56,7 +55,7 @@ INDEXES = {
 HOT = {
     "claimable", "claimable_urgent", "is_known", "make_due", "next_due", "due_embeddings", "next_embedding_due",
     "items", "items_by_state", "items_by_folder", "items_by_error_code", "items_after", "items_by_state_after",
-    "items_by_folder_after", "items_by_error_code_after", "failed_after", "ended_by_error_code_after", "events",
+    "items_by_folder_after", "items_by_error_code_after", "ended_by_error_code_after", "events",
     "import_progress", "pending_actions",
 }  # fmt: skip
 # Small tables. A scan of a partial index is allowed too, except on items: it contains only wanted rows.

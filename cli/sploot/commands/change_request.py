@@ -15,6 +15,10 @@ def request_change(request: Request, result: str, *, as_json: bool) -> int:
         print_json(encode(changed))
     else:
         print(f"{format_count(len(changed.ids), 'file')} {result}.")
+    if changed.left_counts:
+        codes = ", ".join(f"{count} {code}" for code, count in changed.left_counts.items())
+        left = format_count(sum(changed.left_counts.values()), "file")
+        print_stderr(f"Not retried: {left} that must change first ({codes}). What to change: sploot failed")
     for target in changed.not_found:
         print_stderr(f"{escape_unprintable(target)} is not in the queue, or its state does not allow this command")
     return exit_codes.NOT_FOUND if changed.not_found else exit_codes.DONE

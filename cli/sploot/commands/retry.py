@@ -22,7 +22,9 @@ def retry(
             help="Retry all that ended with this error code.",
         ),
     ] = None,
-    retry_all: Annotated[bool, Option("--all", help="Retry all failed files.")] = False,
+    retry_all: Annotated[
+        bool, Option("--all", help="Retry all failed files except those that must change first.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Put failed files back in the queue, ahead of all others."""

@@ -253,7 +253,8 @@ async def test_a_cancelled_request_leaves_no_files_and_descriptors(
     loop, copying, may_continue = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
     copy_and_hash = local_import._copy_and_hash
     files = [made(f"{n}.jpg", picture(str(n))) for n in range(8)]
-    await upload_by_path(client, made("before.jpg", picture("before")))
+    # As many at once, so that each thread and connection that stays open is open already.
+    await upload_by_path(client, *(made(f"before-{n}.jpg", picture(f"before {n}")) for n in range(8)))
     before = descriptors()
     monkeypatch.setattr(local_import, "_copy_and_hash", wait_and_copy)
     request = asyncio.create_task(upload_by_path(client, *files))

@@ -1,5 +1,6 @@
 """`sploot-server model`: real commands against a hub on loopback, with tiny real models."""
 
+import asyncio
 import hashlib
 import io
 import json
@@ -15,6 +16,9 @@ import httpx
 import pytest
 from model_hub import COMMIT, Hub, run_hub
 from PIL import Image
+from sploot_server.admin.socket import SOCKET_NAME, serve_admin_socket
+from sploot_server.app import create_app
+from sploot_server.config import Config
 from sploot_server.inference.clip_manifest import ModelUnusable
 from sploot_server.models import archive
 from sploot_server.models.archive import unpack
@@ -289,6 +293,18 @@ def test_a_stopped_server_uses_its_model_from_the_next_start_on(data: Path, tmp_
             wait_until_in_use(data, "colours")
         finally:
             server.stop()
+
+
+@pytest.mark.models
+async def test_a_model_added_while_the_server_starts_is_used(config: Config, tmp_path: Path) -> None:
+    colours, changed = save_model(tmp_path / "colours"), asyncio.Event()
+    config.data.mkdir()
+    async with create_app(config, on_reading=lambda done, total: changed.set()) as app:
+        done = await asyncio.to_thread(run, "add", str(colours), "--yes", data=config.data)
+        assert "when its server starts" in done.stderr  # no socket listens yet
+        async with serve_admin_socket(config.data / SOCKET_NAME, app.state.admin_service):
+            await changed.wait()
+            assert (await asyncio.to_thread(listed, config.data))[0]["state"] == "in use"
 
 
 def test_removing_an_unknown_model_names_the_installed_one(data: Path, tmp_path: Path) -> None:

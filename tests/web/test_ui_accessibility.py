@@ -195,9 +195,9 @@ def test_every_function_works_with_the_keyboard_alone(page: Page, home: Home):
 
 
 def test_a_row_shows_its_picture_and_leads_to_it(page: Page):
-    thumbnail = page.locator(".row[data-state=ready] > img").first
+    thumbnail = page.locator(".row[data-state=ready] > img[src]").first
     expect(thumbnail).to_have_css("opacity", "1")
-    assert thumbnail.evaluate("image => image.naturalWidth > 0")
+    thumbnail.evaluate("image => image.decode()")
     assert page.locator(".row[data-state=failed] > img[src]").count() == 0
     asset = (thumbnail.get_attribute("src") or "").split("/")[3]
     thumbnail.click()

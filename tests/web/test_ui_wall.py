@@ -135,6 +135,7 @@ def test_a_page_that_loads_above_does_not_move_what_is_in_view(page: Page, host:
 def test_places_of_pictures_that_are_not_loaded_look_like_a_wall(page: Page, host: LibraryHost):
     host.reset(MANY)
     page.reload()
+    page.locator("#tile-0:not([aria-label=Loading])").wait_for()
     page.route("**/v1/library?*", lambda route: None)
     page.evaluate("() => library.wall.jumpTo(6000)")
     page.locator("#tile-6000[aria-label=Loading]").wait_for()

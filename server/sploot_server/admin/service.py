@@ -73,6 +73,11 @@ class AdminService:
             "model progress": self._report_model_progress,
         }
 
+    def catch_up(self) -> None:
+        """Look for what commands changed while no socket listened: they cannot have told this process."""
+        if self._model_change is not None:
+            self._model_change.wake()
+
     async def run(self, command: Mapping[str, Any], output: Output) -> int:
         """Run a command and return its exit code: 0, or 1 if a part of it failed."""
         try:

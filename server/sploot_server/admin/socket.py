@@ -73,6 +73,7 @@ async def serve_admin_socket(path: Path, service: AdminService) -> AsyncIterator
 
     _remove_socket(path)
     server = await asyncio.start_unix_server(handle_client, path, limit=LINE_BYTES_MAX)
+    service.catch_up()
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ the next start continues.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +112,8 @@ class ModelChange:
                     continue
             except (ModelUnusable, EmbedderUnavailable, BackendUnavailable, OSError) as error:
                 logger.warning("model change interrupted", error=str(error))
-                await asyncio.sleep(RETRY_S)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), RETRY_S)
                 continue
             await self._changed.wait()
 

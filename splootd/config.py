@@ -151,6 +151,11 @@ class Config:
     def is_local(self) -> bool:
         return self.server == LOCAL
 
+    @property
+    def configured_token(self) -> str:
+        """The token, or the command that prints it, if `sploot login` did not save it; empty without one."""
+        return self.token or self.token_command
+
     @classmethod
     def load(cls, file: Path, environ: Mapping[str, str]) -> "Config":
         """Load `file` and apply the environment variables over it. Raises ConfigError."""
@@ -179,6 +184,11 @@ def read_toml(file: Path) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}", "check the permissions of the file") from error
+
+
+def name_token_source(token: str) -> str:
+    """Return what a configured token comes from; `token` is that of the environment, or empty."""
+    return "SPLOOT_TOKEN" if token else "the output of `token_command`"
 
 
 def get_key(name: str, source: str) -> ConfigKey:

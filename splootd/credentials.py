@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import hashlib
 import importlib
 import json
 import math
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from splootd.clock import Clock
+from splootd.config import LOCAL, name_token_source
 from splootd.core.backoff import doubled_s
 from splootd.errors import RequestError, SplootError, TokenCommandFailed, Unauthenticated
 from splootd.event_bus import WakeSignal
@@ -20,6 +22,7 @@ REFRESH_BEFORE_S = 10.0
 COMMAND_TIMEOUT_S = 30.0
 COMMAND_RETRY_MIN_S, COMMAND_RETRY_MAX_S = 1.0, 60.0
 TOKEN_BYTES_MAX = 65_536
+TOKEN_ORIGINS_MAX = 100
 _KEYCHAIN_SERVICE = "sploot"  # the account name is the path of the token file, different for each profile
 
 
@@ -49,11 +52,39 @@ def _claims(token: str) -> dict[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
+class TokenOrigins:
+    """The server of each configured token (SPLOOT_TOKEN, or `token_command`): the first one that accepted it.
+
+    They are kept across restarts beside the saved token `file`, by the digest of the token or command.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.with_name("token-origins")
+        self._origins = _read_file(self._file)
+
+    def find(self, configured: str) -> str | None:
+        """Return the server of a configured token, or None if none has accepted it yet."""
+        return self._origins.get(_digest(configured))
+
+    def is_foreign(self, configured: str, origin: str) -> bool:
+        """Return whether a configured token belongs to another server than the one at `origin`."""
+        return self.find(configured) not in (None, origin)
+
+    def record(self, configured: str, origin: str) -> None:
+        """Record that the server at `origin` accepted a configured token. The first one is kept."""
+        if origin == LOCAL or self.find(configured) is not None:
+            return
+        self._origins = dict([*self._origins.items(), (_digest(configured), origin)][-TOKEN_ORIGINS_MAX:])
+        with contextlib.suppress(OSError):  # a full disk: the next run records it
+            _write_private(self._file, json.dumps(self._origins))
+
+
 class Credentials:
     """Provides the current token and fetches the next one, for the server at `origin` only.
 
     `token_changed` is notified after a new login, and when the server accepts a token after it has rejected one. A
-    saved token of another server is not given out: `foreign_origin` is that server.
+    token of another server is not given out, which `foreign_token` then says: a saved token belongs to the server of
+    its login, a configured one to the first server that accepted it.
 
     `account` is the user whose items and ledger are open; None while no token has named a user. A token of another
     user is never given out: its uploads would be recorded for the wrong account.
@@ -70,8 +101,15 @@ class Credentials:
         account: str | None = None,
     ) -> None:
         self.account = account
-        self.foreign_origin: str | None = None
+        self.foreign_token: str | None = None
         self._origin = origin
+        self._origins = TokenOrigins(file)
+        self._foreign_configured: str | None = None
+        if self._origins.is_foreign(token or token_command, origin):
+            own_server = self._origins.find(token or token_command)
+            self._foreign_configured = f"{name_token_source(token)} is for {own_server}"
+            token = token_command = ""
+        self._unproven = token  # the configured token in use, until the server has accepted it
         self._file = file
         self._clock = clock
         self._static_token = token
@@ -149,6 +187,9 @@ class Credentials:
 
     def record_accepted(self) -> None:
         """Record that the server accepted the sign-in."""
+        if self._unproven:
+            self._origins.record(self._unproven, self._origin)
+            self._unproven = ""
         if self._is_rejected:
             self._is_rejected = False
             self.token_changed.notify()
@@ -172,14 +213,16 @@ class Credentials:
 
     async def _fetch(self) -> str | None:
         stored = await asyncio.to_thread(_read_file, self._file)
-        is_foreign = bool(stored) and stored.get("origin") != self._origin
-        self.foreign_origin = str(stored.get("origin", "another server")) if is_foreign else None
-        if is_foreign:
+        self.foreign_token = self._foreign_configured
+        if stored and stored.get("origin") != self._origin:
+            self.foreign_token = f"the saved token is for {stored.get('origin', 'another server')}"
             stored = {}
+        if stored or self._token_command:
+            self.foreign_token = None
+        self._unproven = "" if stored else self._token_command
         if stored.get("in") == "keychain":
             return await asyncio.to_thread(_get_from_keychain, self._file)
-        command = str(stored.get("token_command") or ("" if stored.get("token") else self._token_command))
-        if command:
+        if command := str(stored.get("token_command", "" if stored else self._token_command)):
             return await self._run_command(command)
         return str(stored["token"]) if stored.get("token") else None
 
@@ -199,6 +242,10 @@ class Credentials:
             raise TokenCommandFailed(self._command_error, retry_after_s=delay_s) from error
         self._command_failures = 0
         return token
+
+
+def _digest(configured: str) -> str:
+    return hashlib.sha256(configured.encode()).hexdigest()
 
 
 async def _run_token_command(command: str) -> str:
@@ -236,7 +283,7 @@ def _read_file(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise SplootError(f"the saved token in {file} cannot be read", "sign in again: sploot login") from error
+        raise SplootError(f"{file} cannot be read", "delete it, then sign in again: sploot login") from error
     return stored if isinstance(stored, dict) else {}
 
 

@@ -23,12 +23,11 @@ from splootd.control.handlers import RequestHandlers
 from splootd.control.metrics import RssSampler
 from splootd.control.prometheus_server import PrometheusServer
 from splootd.control.server import ControlServer, bind
-from splootd.credentials import token_subject
 from splootd.errors import AlreadyRunning, ConfigError, SplootError
 from splootd.event_bus import EventBus, WakeSignals
 from splootd.lock import acquire_lock
 from splootd.metrics.rss import RssSamples
-from splootd.pipeline import Pipeline, Stores
+from splootd.pipeline import Pipeline, Stores, find_configured_account
 from splootd.post_upload.post_upload import PostUploadProcessor
 from splootd.post_upload.trash import Trash
 from splootd.protocol import ActionRequired
@@ -142,7 +141,7 @@ async def _open_core(config: Config, paths: Paths, instance_id: str, closing: As
     closing.enter_context(recovery.mark_suspect_on_damage(paths.database))
     database = await recovery.open_or_recover(paths.database, paths.backups, now=clock.now())
     closing.push_async_callback(database.close)
-    account = None if config.is_local else token_subject(config.token)
+    account = find_configured_account(config, paths)
     stores = await Stores.open(database, config.server, account, instance_id=instance_id, wake_signals=wake_signals)
     pipeline = Pipeline.build(stores, config, paths, clock=clock, wake_signals=wake_signals)
     closing.push_async_callback(pipeline.client.close)

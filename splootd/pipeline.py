@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from splootd.clock import Clock
 from splootd.config import Config, Paths
 from splootd.core import timetable
-from splootd.credentials import Credentials
+from splootd.credentials import Credentials, TokenOrigins, token_subject
 from splootd.embeddings.embedding_tracker import EmbeddingTracker
 from splootd.embeddings.push_client import PushClient
 from splootd.embeddings.push_subscriptions import PushSubscriptions
@@ -28,6 +28,13 @@ from splootd.store.settings import SettingsStore
 from splootd.upload.admission import AdmissionController
 from splootd.upload.uploader import Uploader
 from splootd.watch.importer import Importer
+
+
+def find_configured_account(config: Config, paths: Paths) -> str | None:
+    """Return the user id of SPLOOT_TOKEN, if it names one and does not belong to another server."""
+    origins, origin = TokenOrigins(paths.token_file), get_origin(config.server)
+    is_sent = not config.is_local and not origins.is_foreign(config.token, origin)
+    return token_subject(config.token) if is_sent else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from splootd.clock import Clock
-from splootd.credentials import Credentials, token_expiry, token_subject
+from splootd.credentials import TOKEN_ORIGINS_MAX, Credentials, TokenOrigins, token_expiry, token_subject
 from splootd.errors import RequestError, TokenCommandFailed, Unauthenticated
 
 
@@ -106,12 +106,52 @@ async def test_a_saved_token_belongs_to_its_origin(tmp_path: Path, clock: Stoppe
     await Credentials(file, clock, origin="https://a:443").save(**secret)
     elsewhere = Credentials(file, clock, origin="http://b:80")
     assert await elsewhere.token() is None
-    assert elsewhere.foreign_origin == "https://a:443"
+    assert elsewhere.foreign_token == "the saved token is for https://a:443"
     assert await Credentials(file, clock, origin="https://a:443").token() == "s3cret"
     await elsewhere.save(token="of b")
     assert await elsewhere.token() == "of b"
-    assert elsewhere.foreign_origin is None
+    assert elsewhere.foreign_token is None
     assert await Credentials(file, clock, origin="https://a:443").token() is None
+
+
+@pytest.mark.parametrize(
+    ("configured", "source"),
+    [({"token": "s3cret"}, "SPLOOT_TOKEN"), ({"token_command": "echo s3cret"}, "the output of `token_command`")],
+)
+async def test_a_configured_token_belongs_to_the_first_origin_that_accepted_it(
+    tmp_path: Path, clock: StoppedClock, configured: dict[str, str], source: str
+):
+    def at(origin: str) -> Credentials:
+        return Credentials(tmp_path / "token", clock, origin=origin, **configured)
+
+    assert await at("https://typo:443").token() == "s3cret"  # which never answers
+    first = at("https://a:443")
+    assert await first.token() == "s3cret"
+    first.record_accepted()
+    assert "s3cret" not in (tmp_path / "token-origins").read_text()
+    assert [await at(each).token() for each in ("https://a:443", "http://b:80", "local")] == ["s3cret", None, None]
+    elsewhere = at("http://b:80")
+    assert await elsewhere.token() is None
+    assert elsewhere.foreign_token == f"{source} is for https://a:443"
+    await elsewhere.save(token="of b")
+    assert await elsewhere.token() == "of b"
+    assert elsewhere.foreign_token is None
+
+
+async def test_a_saved_token_does_not_bind_the_configured_one(tmp_path: Path, clock: StoppedClock):
+    credentials = Credentials(tmp_path / "token", clock, origin="https://a:443", token_command="echo configured")
+    await credentials.save(token="saved")
+    assert await credentials.token() == "saved"
+    credentials.record_accepted()
+    assert await Credentials(tmp_path / "token", clock, origin="http://b:80", token_command="echo configured").token()
+
+
+async def test_the_origins_of_the_newest_hundred_tokens_are_kept(tmp_path: Path, clock: StoppedClock):
+    for number in range(TOKEN_ORIGINS_MAX + 1):
+        Credentials(tmp_path / "token", clock, origin="https://a:443", token=f"{number}").record_accepted()
+    origins = TokenOrigins(tmp_path / "token")
+    assert origins.find("0") is None
+    assert origins.find("1") == origins.find(f"{TOKEN_ORIGINS_MAX}") == "https://a:443"
 
 
 async def test_an_accepted_sign_in_is_a_change_only_after_a_rejected_one(tmp_path: Path, clock: StoppedClock):

@@ -10,7 +10,7 @@ from sploot.connection import Connection, ConnectionLostError, encode_message
 from sploot.daemon_process import connect_to_lock_holder
 from sploot.formatting import escape_unprintable, format_count
 from sploot.terminal import print_stderr
-from splootd.config import LOCAL, Config, Paths
+from splootd.config import LOCAL, Config, Paths, name_token_source
 from splootd.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -51,8 +51,10 @@ def _describe_change(config: Config, status: dict[str, Any] | None, server: str)
     else:
         names = ", ".join(folder["path"] for folder in status["folders"])
         watched = f"{format_count(len(status['folders']), 'watched folder')} ({names})"
-    source = "SPLOOT_TOKEN" if config.token else "the output of `token_command`" if config.token_command else None
-    token = "" if source is None or server == LOCAL else f" {source} is sent there as the token."
+    token = ""
+    if config.configured_token and server != LOCAL:
+        source = name_token_source(config.token)
+        token = f" {source} is sent only to the server that accepted it first; to sign in elsewhere: sploot login."
     waiting = status["items"]["pending"] if status else 0
     left = f" {format_count(waiting, 'file')} waiting for {config.server} stay in its queue." if waiting else ""
     return f"All files of {watched} will be uploaded to {server}.{token}{left}"

@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from splootd import protocol
-from splootd.config import CONFIG_KEYS, ENVIRONMENT_VARIABLES, LOCAL, parse_value, read_toml, write_value
+from splootd.config import (
+    CONFIG_KEYS,
+    ENVIRONMENT_VARIABLES,
+    LOCAL,
+    name_token_source,
+    parse_value,
+    read_toml,
+    write_value,
+)
 from splootd.control.context import Context
 from splootd.core.item import State
+from splootd.credentials import TokenOrigins
 from splootd.errors import RequestError
+from splootd.server_url import get_origin
 from splootd.text import display_path
 
 EDITABLE_KEYS = (
@@ -64,9 +74,9 @@ async def _check_new_server(context: Context, server: str, *, is_confirmed: bool
     A page never makes the daemon send a token to another server: that is left to the command line.
     """
     config = context.config
-    if server != LOCAL and (config.token or config.token_command):
-        source = "SPLOOT_TOKEN" if config.token else "the output of `token_command`"
-        title = f"{source} would be sent to {server} as the token"
+    token, origins = config.configured_token, TokenOrigins(context.paths.token_file)
+    if server != LOCAL and token and not origins.is_foreign(token, get_origin(server)):
+        title = f"{name_token_source(config.token)} would be sent to {server} as the token"
         raise RequestError("bad_setting", title, f"in a terminal: sploot config set server {server}")
     if is_confirmed:
         return

@@ -317,8 +317,8 @@ class SplootClient:
         """Record whether the server accepted the sign-in. Raises Unauthenticated if the token is for another server."""
         if response.is_unauthenticated:
             self._credentials.record_rejected()
-            if foreign := self._credentials.foreign_origin:
-                title = f"you are signed out: the saved token is for {foreign} and is sent nowhere else"
+            if foreign := self._credentials.foreign_token:
+                title = f"you are signed out: {foreign} and is sent nowhere else"
                 raise Unauthenticated(title, "sign in with `sploot login`", status=response.status)
         elif response.status < httpx.codes.BAD_REQUEST and request.path != HEALTH_PATH:  # that one needs no sign-in
             self._credentials.record_accepted()

@@ -14,6 +14,7 @@ from splootd.control.remedies import can_retry
 from splootd.control.settings_page import EDITABLE_KEYS, FOLDERS_MAX, change_setting, find_folders
 from splootd.core.error_code import ErrorCode
 from splootd.core.item import State
+from splootd.credentials import TokenOrigins
 from splootd.errors import RequestError
 from splootd.protocol import Add, AddReply, ChangeSetting, GetSettings, MessageReply, Settings
 
@@ -74,6 +75,8 @@ async def test_a_page_cannot_send_a_token_to_another_server(control_api: Control
     context = replace(control_api.context, config=Config(token_command="pass sploot"))
     with pytest.raises(RequestError, match="`token_command` would be sent to"):
         await change_setting(context, ChangeSetting("server", TEAM, confirmed=True), {})
+    TokenOrigins(context.paths.token_file).record("pass sploot", "https://other.example:443")
+    await change_setting(context, ChangeSetting("server", TEAM, confirmed=True), {})
 
 
 async def test_a_setting_of_the_environment_is_left_alone(control_api: ControlApi):

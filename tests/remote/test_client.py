@@ -394,6 +394,21 @@ async def test_a_token_is_not_sent_to_another_origin_and_the_message_says_so(tmp
     assert [request.headers.get("authorization") for request in sploot.requests] == [None]
 
 
+async def test_a_configured_token_that_one_server_accepted_is_not_sent_to_another(tmp_path: Path) -> None:
+    first, other = ScriptedSploot(), ScriptedSploot()
+    other.always["limits"] = reply_with(401, {}, SIGNED_OUT)
+    async with first.serve() as first_url, other.serve() as other_url:
+        setup = Setup(tmp_path, first, first_url, origin="https://a:443", token="s3cret")
+        await setup.client.limits()
+        await setup.client.close()
+        setup = Setup(tmp_path, other, other_url, origin="https://b:443", token="s3cret")
+        with pytest.raises(Unauthenticated, match="SPLOOT_TOKEN is for https://a:443 and is sent nowhere else"):
+            await setup.client.limits()
+        await setup.client.close()
+    assert [request.headers.get("authorization") for request in first.requests] == ["Bearer s3cret"]
+    assert [request.headers.get("authorization") for request in other.requests] == [None]
+
+
 async def test_any_signed_in_answer_ends_signed_out(tmp_path: Path) -> None:
     """The health of a server needs no sign-in, so its answer proves nothing."""
     sploot = ScriptedSploot()

@@ -16,7 +16,7 @@ from splootd.file_reader import Content, MemoryBudget, get_buffered_bytes_max, h
 from splootd.logs import get_logger
 from splootd.metrics import MetricsCollector
 from splootd.remote.client import SplootClient
-from splootd.remote.self_test import run_self_test
+from splootd.remote.self_test import probe_with_images
 from splootd.store.ledger import Ledger
 from splootd.store.queue import Queue
 from splootd.text import display_name
@@ -104,9 +104,9 @@ class Uploader:
         return True
 
     async def _run_self_test(self) -> None:
-        """Probe the server with an image of our own. If it accepts that one, the contents that failed are at fault."""
+        """Probe the server with images of our own. If it accepts one, the contents that failed are at fault."""
         try:
-            await run_self_test(self._client)
+            await probe_with_images(self._client)
         except ItemError as error:
             self._log.warning("self-test failed", error=error.title)
             self._admission.record_self_test_error(error)

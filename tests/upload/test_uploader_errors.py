@@ -32,6 +32,7 @@ from splootd.core.backoff import ATTEMPTS_MAX
 from splootd.core.circuit_breaker import FAILURE_THRESHOLD, RESET_TIMEOUT_S
 from splootd.core.item import Priority, State
 from splootd.errors import StoreFailed
+from splootd.remote.self_test import tiny_gif, tiny_png
 from splootd.store import database
 from splootd.store.transaction import CommitResult, commit_all
 
@@ -279,28 +280,40 @@ async def test_five_files_that_break_the_connection_at_the_head_of_the_queue_sto
 @pytest.mark.parametrize(
     ("part", "refusal"),
     [
+        (b"content-type: image/png", reply_with(403, b"<html>Request blocked</html>", HTML)),
         (b"content-type: image/gif", reply_with(400, {"success": False, "error": "File type not supported"})),
         (b"content-type: image/gif", reply_with(415, b"<html>Unsupported</html>", HTML)),
         (b'.gif"', reply_with(400, {"error": "Bad file name"})),
         (b'.gif"', reply_with(403, b"<html>Request blocked</html>", HTML)),
         (b'.gif"', disconnect),
     ],
-    ids=["type", "type, as a page", "name", "name, by a firewall", "name, by breaking the connection"],
+    ids=[
+        "type, by a firewall",
+        "type",
+        "type, as a page",
+        "name",
+        "name, by a firewall",
+        "name, by breaking the connection",
+    ],
 )
 async def test_a_content_type_or_a_file_name_that_a_server_refuses_stops_no_other_file(
     pipeline: PipelineHarness, part: bytes, refusal: Handler
 ) -> None:
     pipeline.sploot.always["upload"] = refuse(pipeline.sploot, part, refusal)
     for number in range(2 * FAILURE_THRESHOLD):
-        await pipeline.add(f"bad-{number}.gif", b"GIF89a" + jpeg(number) + b";")
+        content, kind = (tiny_png(b"%048d" % number), "png") if b"png" in part else (tiny_gif(b"%06d" % number), "gif")
+        await pipeline.add(f"bad-{number}.{kind}", content)
     for number in range(FAILURE_THRESHOLD):
         await pipeline.add(f"good-{number}.jpg")
     pipeline.start()
+    states: set[str] = set()
     await pipeline.until(lambda counts: counts[State.EMBEDDING] == FAILURE_THRESHOLD)
     while (await pipeline.store.read_queries.counts()).by_state[State.FAILED] < 2 * FAILURE_THRESHOLD:
         await pipeline.later(100)
         await pipeline.store.queue.next_due()
+        states.add(pipeline.admission.state)
     assert pipeline.admission.state == "ok"
+    assert "signed_out" not in states
 
 
 async def test_one_file_that_always_loses_its_connection_does_not_open_the_breaker(pipeline: PipelineHarness) -> None:

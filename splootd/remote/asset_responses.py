@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from splootd.errors import InvalidResponse
-from splootd.remote.responses import ID_CHARS_MAX, closest_in
+from splootd.remote.responses import ID_CHARS_MAX, closest_in, parse_matched_words
 
 ASSETS_MAX = 1_000  # in one response
 TAGS_MAX = 10_000
 FOLDERS_MAX = 10_000
 TEXT_CHARS_MAX = 2_000
-MATCHED_WORDS_MAX = 20
 EMBEDDING_STATES = frozenset({"pending", "processing", "ready", "failed"})
 
 
@@ -230,7 +229,7 @@ def _parse_asset(value: Any) -> Asset:
         state=_parse_state(value),
         score=float(score) if isinstance(score, int | float) and math.isfinite(score) else None,
         text=_text(value.get("matchedText") or value.get("text")),
-        matched_words=_parse_matched_words(value.get("why")),
+        matched_words=parse_matched_words(value.get("why")),
         reason=closest_in(value.get("why")),
         near_duplicate_count=_number(value.get("nearDuplicateCount")) or len(_list(value.get("nearDuplicates"))),
         folder=_text(value.get("folder")),
@@ -252,12 +251,6 @@ def _parse_state(value: Mapping[str, Any]) -> str | None:
     if _number(embedding.get("dim")):
         return "ready"
     return "failed" if embedding.get("status") == "failed" else "pending"
-
-
-def _parse_matched_words(value: Any) -> tuple[str, ...]:
-    """Return the words of the query that matched."""
-    words = _list(value.get("words")) if isinstance(value, dict) else _list(value)
-    return tuple(text for each in words[:MATCHED_WORDS_MAX] if (text := _text(each)))
 
 
 def _parse_tag(value: Any) -> Tag | None:

@@ -183,7 +183,7 @@ def _is_match(value: dict[str, Any]) -> bool:
 def _parse_match(value: Any) -> Match:
     score = value.get("similarity") if isinstance(value, dict) else None
     text = value.get("matchedText") if isinstance(value, dict) else None
-    words = _parse_matched_words(value.get("why")) if isinstance(value, dict) else ()
+    words = parse_matched_words(value.get("why")) if isinstance(value, dict) else ()
     return Match(
         asset_id=_parse_asset_id(value),
         score=float(score) if isinstance(score, int | float) and math.isfinite(score) else None,
@@ -197,11 +197,11 @@ def _parse_match(value: Any) -> Match:
     )
 
 
-def _parse_matched_words(why: Any) -> tuple[str, ...]:
+def parse_matched_words(why: Any) -> tuple[str, ...]:
     """Return the words of the query that match. Only our server tells."""
     words = why.get("words") if isinstance(why, dict) else None
-    found = words if isinstance(words, list) else []
-    return tuple(printable(str(word), REASON_CHARS_MAX) for word in found[:MATCHED_WORDS_MAX])
+    found = words[:MATCHED_WORDS_MAX] if isinstance(words, list) else []
+    return tuple(printable(word, REASON_CHARS_MAX) for word in found if isinstance(word, str) and word)
 
 
 def _parse_tag_names(tags: Any) -> tuple[str, ...]:

@@ -32,8 +32,8 @@ from splootd.weighted_semaphore import WeightedSemaphore
 T = TypeVar("T")
 
 BUFFERED_BYTES_MAX = 1 << 20  # larger files are read twice: once to hash, once to send
-READ_BYTES = 1 << 20  # per read while hashing: larger reads are no faster, and every worker needs a buffer
-SEND_BYTES = 256 * 1024  # per read while sending
+READ_BYTES = 1 << 20  # per read: larger ones are no faster, and every worker needs a buffer
+SEND_BYTES = 256 * 1024  # per write to the connection
 
 RESOURCE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
 """Errors of this machine, not of the file: it is out of descriptors, sockets, memory or disk space."""
@@ -77,20 +77,21 @@ class Content:
         return f"{folder}/{name}" if folder != BROWSER_UPLOADS else name
 
     async def iter_bytes(self) -> AsyncIterator[bytes]:
-        """Iterate over the file in pieces of SEND_BYTES. Raises FileChanged instead of the last piece if it changed.
+        """Iterate over the file in pieces of SEND_BYTES. Raises FileChanged instead of the last ones if it changed.
 
         Without its last piece the request is incomplete, so the server cannot store bytes that differ from the hash.
         """
         if self.data is not None:
-            for offset in range(0, self.size, SEND_BYTES):
-                yield self.data[offset : offset + SEND_BYTES]
+            for piece in _split(self.data):
+                yield piece
             return
         digest = hashlib.sha256()
-        for offset in range(0, self.size, SEND_BYTES):
-            piece = await _run_in_thread(self._read_and_hash, offset, digest)
-            if offset + len(piece) == self.size and digest.digest() != self.sha256:
+        for offset in range(0, self.size, READ_BYTES):
+            block = await _run_in_thread(self._read_and_hash, offset, digest)
+            if offset + len(block) == self.size and digest.digest() != self.sha256:
                 raise _file_changed(self.path)
-            yield piece
+            for piece in _split(block):
+                yield piece
 
     async def iter_range(self, start: int, end: int) -> AsyncIterator[bytes]:
         """Iterate over the bytes from `start` to `end`. Raises FileChanged if the version of the file changed."""
@@ -105,9 +106,9 @@ class Content:
         return digest.digest()
 
     def _read_and_hash(self, offset: int, digest: Any) -> bytes:
-        piece = self._read(offset, min(SEND_BYTES, self.size - offset))
-        digest.update(piece)
-        return piece
+        block = self._read(offset, min(READ_BYTES, self.size - offset))
+        digest.update(block)
+        return block
 
     def _read_unchanged(self, offset: int, length: int) -> bytes:
         if self.data is not None:
@@ -126,6 +127,10 @@ class Content:
         if len(piece) != length:
             raise _file_changed(self.path)
         return piece
+
+
+def _split(data: bytes) -> Iterator[bytes]:
+    return (data[offset : offset + SEND_BYTES] for offset in range(0, len(data), SEND_BYTES))
 
 
 def get_buffered_bytes_max(budget: MemoryBudget) -> int:
@@ -155,11 +160,8 @@ async def read_files(
             except Exception as error:  # noqa: BLE001 - one file must not stop the others
                 return error
 
-        async with budget.reserve(needed, priority) as share:
-            contents = await _run_in_thread(lambda: [read_file(path, version) for path, version in files])
-            if not is_buffered:
-                share.shrink(min(SEND_BYTES, needed))
-            yield contents
+        async with budget.reserve(needed, priority):
+            yield await _run_in_thread(lambda: [read_file(path, version) for path, version in files])
 
 
 async def hash_files(
@@ -326,7 +328,7 @@ async def _run_in_thread(work: Callable[..., T], *args: Any) -> T:
     A thread cannot be cancelled. Returning early would close the descriptor and free the reserved memory while the
     thread still uses them; the descriptor's number could then belong to another file.
     """
-    running = asyncio.ensure_future(asyncio.to_thread(work, *args))
+    running = asyncio.get_running_loop().run_in_executor(None, work, *args)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

@@ -234,8 +234,9 @@ class ConnectionPool(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         head = _build_head(request)
         size = int(request.headers.get("content-length", "0"))
-        body = request.content if isinstance(request.stream, httpx.ByteStream) else request.stream
-        assert not isinstance(body, httpx.SyncByteStream)
+        stream = request.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        body = b"".join(stream) if isinstance(stream, httpx.ByteStream) else stream  # no copy: it is one piece
         connection = await self._acquire_connection(request)
         try:
             response = await connection.send_request(
@@ -244,8 +245,8 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         except BaseException:
             self._release(connection)
             raise
-        stream = _ResponseStream(response.aiter_raw(), lambda: self._release(connection))
-        return httpx.Response(response.status_code, headers=response.headers, stream=stream)
+        received = _Stream(response.aiter_raw(), lambda: self._release(connection))
+        return httpx.Response(response.status_code, headers=response.headers, stream=received)
 
     async def aclose(self) -> None:
         """Close all connections. Requests in progress fail."""
@@ -339,10 +340,10 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         return connection
 
 
-class _ResponseStream(httpx.AsyncByteStream):
-    """The body of a response. Closing it releases the connection."""
+class _Stream(httpx.AsyncByteStream):
+    """The body of a request or response, in pieces. Closing it calls `release`, once."""
 
-    def __init__(self, pieces: AsyncIterator[bytes], release: Callable[[], None]) -> None:
+    def __init__(self, pieces: AsyncIterator[bytes], release: Callable[[], None] = lambda: None) -> None:
         self._pieces = pieces
         self._release = release
         self._is_closed = False
@@ -369,12 +370,14 @@ def _build_request(
     content: RequestContent,
     read_s: float,
 ) -> httpx.Request:
-    """Build a request without the client, which would parse URL, cookies and headers anew for each one."""
+    """Build a request without the client, and with its length and stream: httpx takes much longer to derive these."""
     timeout = {"connect": CONNECT_TIMEOUT_S, "read": read_s, "write": WRITE_TIMEOUT_S, "pool": read_s}
+    all_headers = {"host": url.netloc.decode("ascii"), **DEFAULT_HEADERS, **headers}
+    if isinstance(content, bytes) and (content or method in ("POST", "PUT", "PATCH")):
+        all_headers["content-length"] = str(len(content))
+    stream = httpx.ByteStream(content) if isinstance(content, bytes) else _Stream(content)
     try:
-        return httpx.Request(
-            method, url, headers={**DEFAULT_HEADERS, **headers}, content=content, extensions={"timeout": timeout}
-        )
+        return httpx.Request(method, url, headers=all_headers, stream=stream, extensions={"timeout": timeout})
     except UnicodeEncodeError as error:
         raise httpx.LocalProtocolError("a request header contains an invalid character") from error
 

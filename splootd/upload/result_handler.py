@@ -79,7 +79,7 @@ class ResultHandler:
         others = [each for each in confirmed if not isinstance(each, Accepted)]
         if len(others) == 1:  # without a task: the admission controller learns of a failure before the next request
             await self._end(others[0])
-        else:
+        elif others:
             await asyncio.gather(*(self._end(each) for each in others))
 
     async def _confirm(self, results: Sequence[AttemptResult]) -> Sequence[AttemptResult]:

@@ -628,7 +628,8 @@ async def test_a_small_request_takes_one_write_and_its_response_one_wake_up() ->
             connection.send_request(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n", b"{}", 2, timeouts=timeouts)
         )
         await asyncio.sleep(0)
-        connection.data_received(SIZED)
+        connection.get_buffer(-1)[: len(SIZED)] = SIZED
+        connection.buffer_updated(len(SIZED))
         await asyncio.sleep(0)
         assert request.done()
         assert connection.release(0.0)

@@ -62,7 +62,7 @@ async def test_a_large_file_takes_little_memory(tmp_path: Path) -> None:
     async with read(path, version, budget=budget, limits=LIMITS) as content:
         assert content.data is None
         async for _ in content.iter_bytes():
-            assert budget.in_use == file_reader.SEND_BYTES
+            assert budget.in_use == file_reader.READ_BYTES
 
 
 async def test_readers_wait_for_memory_and_all_finish(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ async def test_the_last_piece_of_a_changed_file_is_never_yielded(tmp_path: Path)
             stream.seek(1_999_999)
             stream.write(b"x")
         pieces = content.iter_bytes()
-        for _ in range(content.size // file_reader.SEND_BYTES):
+        for _ in range(file_reader.READ_BYTES // file_reader.SEND_BYTES):
             await anext(pieces)
         with pytest.raises(FileChanged):
             await anext(pieces)

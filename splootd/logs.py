@@ -43,7 +43,6 @@ def decode_bytes(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 _PROCESSORS: list[Any] = [
-    structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
@@ -66,11 +65,7 @@ def configure(level: str, file: Path, terminal: TextIO | None = None) -> None:
     for verbose in ("httpx", "httpcore", "uvicorn", "watchfiles", "aiosqlite", "asyncio"):
         logging.getLogger(verbose).setLevel(max(logging.WARNING, LEVELS[level]))
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_PROCESSORS,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[*_PROCESSORS, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         cache_logger_on_first_use=True,

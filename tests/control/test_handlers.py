@@ -86,6 +86,11 @@ async def test_the_status_has_the_documented_keys_and_adds_up(control_api: Contr
     assert body["rates"] == {"items_per_s": 0.0, "bytes_per_s": 0.0, "eta_s": None}
 
 
+async def test_a_server_that_has_answered_nothing_yet_is_unknown_and_not_ok(control_api: ControlApi):
+    control_api.context.client.silence.has_responded = False
+    assert (await control_api.request(GetStatus(), Status)).server.state == "unknown"
+
+
 async def test_an_added_file_is_listed_and_explained(control_api: ControlApi):
     added = await control_api.add("a.png")
     (row,) = (await control_api.request(ListItems(), Items)).items

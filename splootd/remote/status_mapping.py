@@ -88,9 +88,11 @@ class HttpResponse:
 def error_for(response: HttpResponse) -> ServerError | None:
     """Return the error that a response means, or None. Not for uploads: see `error_for_upload`."""
     status = response.status
-    detail = f"{status}: {response.message}" if status >= HTTPStatus.BAD_REQUEST and response.message else str(status)
     if response.is_unauthenticated:
         return Unauthenticated("you are signed out", "sign in with `sploot login`", status=status)
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        return None
+    detail = f"{status}: {response.message}" if status >= HTTPStatus.BAD_REQUEST and response.message else str(status)
     if status == HTTPStatus.FORBIDDEN and response.message:
         hint = "sign in with a token that allows it: `sploot login`"
         return Unauthenticated(f"your token does not allow this ({detail})", hint, status=status)
@@ -115,9 +117,7 @@ def error_for(response: HttpResponse) -> ServerError | None:
         return InvalidResponse(
             f"unexpected response ({detail})", "is `server` the URL of a Sploot server?", status=status
         )
-    if status >= HTTPStatus.MULTIPLE_CHOICES:
-        return _redirect_error(response)
-    return None
+    return _redirect_error(response)
 
 
 def _redirect_error(response: HttpResponse) -> InvalidResponse:

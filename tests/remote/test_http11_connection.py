@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import os
 import shutil
 import socket
 import ssl
@@ -22,6 +23,7 @@ from splootd.remote.connection_pool import ConnectionPool, RotatingPool
 from splootd.remote.http11_connection import (
     BUFFERED_BYTES_MAX,
     HEAD_BYTES_MAX,
+    READ_BYTES,
     HTTP11Connection,
     Response,
     StaleConnection,
@@ -584,13 +586,15 @@ async def test_over_tls_the_certificate_is_verified(signed: tuple[Path, Path]) -
     key, certificate = signed
     theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     theirs.load_cert_chain(certificate, key)
-    server = Server(responding(SIZED, times=9))
+    large = os.urandom(5 * READ_BYTES + 1)
+    sized = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(large), large)
+    server = Server(responding(sized, times=9))
     async with server.serve(tls=theirs) as url:
         trusting, wary = (ssl.create_default_context(cafile=each) for each in (certificate, None))
         async with open_pool(url, tls=trusting) as client:
             size = {"content-length": str(9 * 65_536)}
-            assert await send(client, content=pieces(9), **size) == b"200 " + BODY
-            assert await send(client) == b"200 " + BODY
+            assert await send(client, content=pieces(9), **size) == b"200 " + large
+            assert await send(client) == b"200 " + large
         assert server.opened == 1
         async with open_pool(url, tls=wary) as client:
             with pytest.raises(httpx.ConnectError, match="certificate verify failed"):

@@ -32,11 +32,14 @@ async def test_by_id_failed_missing_and_skipped_items_are_requeued_and_no_others
     assert sorted(requeued) == sorted(ids[state] for state in (State.FAILED, State.MISSING, State.SKIPPED))
 
 
-async def test_failed_items_are_requeued_by_error_code(store: Store) -> None:
+async def test_failed_and_skipped_items_are_requeued_by_error_code(store: Store) -> None:
     failed = await store.new_in(State.FAILED, 0)
+    removed = await store.claim((await store.put(b"/removed", version(8))).item_id)
+    await store.queue.skip(removed, error_code=ErrorCode.REMOVED, error_message="removed", now=1.0)
     other = await store.claim((await store.put(b"/other", version(9))).item_id)
     await store.queue.discard(other, error_code=ErrorCode.EMPTY, error_message="empty", now=1.0)
     assert await store.queue.requeue(error_code=ErrorCode.EMPTY, now=2.0) == [other.item.id]
+    assert await store.queue.requeue(error_code=ErrorCode.REMOVED, now=2.0) == [removed.item.id]
     assert (await store.item(failed)).state is State.FAILED
 
 

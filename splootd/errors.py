@@ -86,6 +86,13 @@ class InvalidResponse(ServerError):
     error_code = ErrorCode.INVALID_RESPONSE
 
 
+class UploadForbidden(InvalidResponse):
+    """The server responds 403 to an upload, with an error message: the token may not allow it.
+
+    A firewall sends a page instead.
+    """
+
+
 class RateLimited(ServerError):
     """The server limits the request rate: 429, or 503 with Retry-After."""
 

@@ -18,6 +18,7 @@ from splootd.errors import (
     ServerError,
     TagsRejected,
     Unauthenticated,
+    UploadForbidden,
 )
 from splootd.remote.responses import StoredAsset, parse_error_message, parse_json, parse_retry_after, parse_stored_asset
 from splootd.server_url import find_moved_base
@@ -151,7 +152,8 @@ def error_for_upload(response: HttpResponse, name: str) -> ServerError | None:
         # whether the token is refused: it follows every InvalidResponse.
         detail = f"{status}: {response.message}" if response.message else str(status)
         title = f"something between here and the server refuses {name} ({detail})"
-        return InvalidResponse(title, "other files are uploaded meanwhile", status=status)
+        kind = UploadForbidden if response.message else InvalidResponse
+        return kind(title, "other files are uploaded meanwhile", status=status)
     if status in _FILE_REJECTED_STATUSES and response.message and _TAGS.search(response.message):
         return TagsRejected(f"the server rejected the tags of {name}: {response.message}", status=status)
     if status in _FILE_REJECTED_STATUSES and response.message:

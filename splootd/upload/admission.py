@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Callable, Collection
-from http import HTTPStatus
 from typing import Literal
 
 from splootd.clock import Clock
@@ -19,10 +18,10 @@ from splootd.errors import (
     LibraryFull,
     RateLimited,
     Rejected,
-    ServerError,
     TokenCommandFailed,
     Unauthenticated,
     Unreachable,
+    UploadForbidden,
 )
 from splootd.event_bus import WakeSignal
 from splootd.upload.failure_attribution import Attribution, FailureAttribution, FailureCause
@@ -127,7 +126,7 @@ class AdmissionController:
                 self.record_success()
             case Unauthenticated() | RateLimited() | LibraryFull():
                 self._hold_back(error)
-            case ServerError(status=HTTPStatus.FORBIDDEN):
+            case UploadForbidden():
                 hint = "sign in with a token that allows it: `sploot login`"
                 self._hold_back(Unauthenticated(f"your token does not allow uploads ({error.title})", hint))
             case _:

@@ -13,13 +13,13 @@ from splootd.credentials import Credentials
 from splootd.errors import (
     ConnectionLost,
     InternalServerError,
-    InvalidResponse,
     LibraryFull,
     RateLimited,
     ResourceExhausted,
     TokenCommandFailed,
     Unauthenticated,
     Unreachable,
+    UploadForbidden,
 )
 from splootd.upload.admission import LIBRARY_FULL_RETRY_S, SIGNED_OUT_RETRY_S, AdmissionController
 
@@ -340,7 +340,7 @@ async def test_after_a_passed_self_test_failures_count_against_the_contents(work
 
 
 async def test_a_self_test_that_the_token_does_not_allow_means_signed_out(workers: Workers) -> None:
-    error = InvalidResponse("something refuses self-test.png (403: Forbidden)", status=403)
+    error = UploadForbidden("something refuses self-test.png (403: Forbidden)", status=403)
     for number in range(FAILURE_THRESHOLD):
         workers.admission.record_error(error, item_id=number, content=b"%08d" % number)
     async with workers.admission.acquire():

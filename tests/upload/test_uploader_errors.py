@@ -223,6 +223,21 @@ async def test_a_firewall_that_refuses_everything_is_called_that_and_costs_no_at
     assert (await pipeline.take(items[0])).state is State.EMBEDDING
 
 
+async def test_a_firewall_that_refuses_every_upload_with_a_page_is_not_taken_for_a_sign_out(
+    pipeline: PipelineHarness,
+) -> None:
+    pipeline.sploot.always["upload"] = reply_with(403, b"<html>Access denied</html>", HTML)
+    items = [await pipeline.add(f"{number}.jpg") for number in range(FAILURE_THRESHOLD)]
+    for item_id in (*items, items[0]):  # the last one runs the self-test
+        await pipeline.take(item_id)
+    assert pipeline.sploot.count("upload") == FAILURE_THRESHOLD + 2
+    assert pipeline.admission.state == "degraded"
+    assert pipeline.admission.detail == (
+        "uploads fail: something between here and the server refuses self-test.gif (403)"
+    )
+    assert {(await pipeline.store.item(item_id)).attempts for item_id in items} == {0}
+
+
 async def test_a_failing_server_costs_no_item_an_attempt(pipeline: PipelineHarness) -> None:
     pipeline.sploot.always["check"] = reply_with(500, {"error": "Failed to perform preflight check"})
     pipeline.sploot.always["upload"] = FAILED

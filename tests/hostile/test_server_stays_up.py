@@ -92,8 +92,8 @@ def test_guesses_lock_out_guesses_and_no_honest_token(server: TeamServer) -> Non
             stranger.get("/api/assets", headers={"authorization": f"Bearer {token}"}).status_code
             for token in [*(mint_token()[0] for _ in range(BURST_MAX + 2)), server.tokens["anna"][:-1] + "!"]
         ]
-    assert guesses[:BURST_MAX] == [401] * BURST_MAX
-    assert guesses[BURST_MAX:].count(429) >= 2  # one more guess is allowed meanwhile on a slow machine
+    assert guesses.index(429) in {BURST_MAX - 1, BURST_MAX}  # the test before made one
+    assert guesses.count(401) <= BURST_MAX + 1  # one is allowed again after six seconds
     with server.member("anna") as anna:
         began = time.monotonic()
         assert anna.get("/api/assets").status_code == 200

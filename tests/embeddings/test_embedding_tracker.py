@@ -224,8 +224,8 @@ async def test_polls_are_two_seconds_apart(tmp_path: Path) -> None:
     async with open_pipeline(tmp_path) as pipeline:
         pipeline.sploot.embeds_immediately = False
         await upload(pipeline, 60)
-        await pipeline.tracker.run_once()  # limits, then statuses
         before = pipeline.clock.monotonic()
+        await pipeline.tracker.run_once()  # limits, then statuses
         await pipeline.tracker.run_once()
         assert pipeline.clock.monotonic() - before >= 1.9
 

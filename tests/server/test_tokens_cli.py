@@ -177,6 +177,19 @@ def test_the_admin_socket_is_private_and_removed_with_the_server(start: Start, d
     assert not path.exists()
 
 
+def test_a_command_reaches_the_server_of_a_folder_whose_path_is_too_long_for_a_socket(
+    start: Start, tmp_path: Path
+) -> None:
+    data = tmp_path / ("long" * 30) / "library"
+    data.parent.mkdir()
+    server = start(data=data, port=0)
+    added = run("user", "add", "anna", data=data)
+    assert (added.returncode, added.stdout) == (0, ""), added.stderr
+    assert status(server.address, token_of(data, "anna")) == 200
+    server.stop()
+    assert not (data / "admin.sock").exists()
+
+
 def test_assets_without_an_owner_are_adopted_and_removed_only_with_an_option(start: Start, data: Path) -> None:
     server = start()
     with server.client() as client:

@@ -8,8 +8,10 @@ form `["out" | "err" | "end", ...]`.
 import asyncio
 import contextlib
 import json
+import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,9 @@ def send_command(path: Path, command: Mapping[str, Any], output: Output) -> int:
 
     Raise ConnectionError or FileNotFoundError if no server listens, DataDirLocked if the path is too long for a socket.
     """
-    if len(bytes(path)) > UDS_PATH_BYTES_MAX:
-        raise DataDirLocked(
-            f"A server uses {path.parent}, and this path is too long for its admin socket. Stop the server first."
-        )
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(path))
+        with _short_path(path) as address:
+            connection.connect(address)
         connection.sendall(json.dumps(command).encode() + b"\n")
         with connection.makefile("r", encoding="utf-8") as replies:
             for reply in replies:
@@ -52,10 +51,6 @@ async def serve_admin_socket(path: Path, service: AdminService) -> AsyncIterator
 
     The caller holds the lock of the data folder, so an existing socket must be stale and is removed.
     """
-    if len(bytes(path)) > UDS_PATH_BYTES_MAX:
-        structlog.get_logger().warning("admin socket disabled: path too long", path=str(path))
-        yield
-        return
     lock = asyncio.Lock()
 
     async def handle_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +67,13 @@ async def serve_admin_socket(path: Path, service: AdminService) -> AsyncIterator
         writer.close()
 
     _remove_socket(path)
-    server = await asyncio.start_unix_server(handle_client, path, limit=LINE_BYTES_MAX)
+    try:
+        with _short_path(path) as address:
+            server = await asyncio.start_unix_server(handle_client, address, limit=LINE_BYTES_MAX)
+    except DataDirLocked as error:
+        structlog.get_logger().warning("admin socket disabled", path=str(path), error=str(error))
+        yield
+        return
     service.catch_up()
     try:
         yield
@@ -83,3 +84,23 @@ async def serve_admin_socket(path: Path, service: AdminService) -> AsyncIterator
 
 def _remove_socket(path: Path) -> None:
     path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _short_path(path: Path) -> Iterator[str]:
+    """Give the address of a socket whose path may exceed the kernel's limit: on Linux through the folder's descriptor.
+
+    Raise DataDirLocked where that is not possible.
+    """
+    if len(bytes(path)) <= UDS_PATH_BYTES_MAX:
+        yield str(path)
+        return
+    if sys.platform != "linux":
+        raise DataDirLocked(
+            f"A server uses {path.parent}, and this path is too long for its admin socket. Stop the server first."
+        )
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

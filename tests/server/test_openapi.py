@@ -31,7 +31,7 @@ from sploot_server.http.tus.headers import PATH as RESUMABLE
 from starlette.routing import Route
 from toy_library import FakeEmbedder, ServerProcess, picture
 
-EXAMPLES = int(os.environ.get("SPLOOT_TEST_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("SPLOOT_TEST_EXAMPLES", "6"))
 UPLOAD_BY_PATH = "/api/upload/files"  # exists on Unix sockets only
 OTHER_PROTOCOLS = (RESUMABLE, "/metrics", "/api/health/live", "/api/health/ready", "/v1/", "/static/")
 """Prefixes of paths specified elsewhere: by tus, Prometheus, the orchestrator and the page."""

@@ -23,7 +23,7 @@ import structlog
 from fault_proxy import FaultProxy
 from pipeline_fixtures import jpeg
 from real_sploot import RealSploot
-from scripted_sploot import HTML, Reply, Request
+from scripted_sploot import Reply, Request
 from simulated import EPOCH, InlineConnection, JumpLoop, Network, SetClock, patched_io
 from sploot_journal import Journal, JournalSummary
 
@@ -34,6 +34,7 @@ from splootd.errors import RequestError
 from splootd.event_bus import WakeSignals
 from splootd.pipeline import Pipeline, Stores
 from splootd.protocol import Add
+from splootd.remote.client import CONTROL_READ_TIMEOUT_S
 from splootd.remote.status_mapping import CLERK_STATUS_HEADER
 from splootd.store.database import Database
 from splootd.store.queue import Queue
@@ -157,10 +158,12 @@ class World:
 
     async def _handle_upload(self, request: Request, fault: str, checksums: Sequence[str]) -> Reply:
         self.failed_uploads.update(checksums)  # until the upload has succeeded
+        began = asyncio.get_running_loop().time()
         reply = await self.fault_proxy.answer(request, fault)
-        if reply.cut is None:
-            is_page = reply.headers == HTML  # of a hotel's network: the daemon takes it for a failed upload
-            is_stored = reply.status in (200, 201, 409) and request.route != "bundle" and not is_page
+        if reply.cut is None and asyncio.get_running_loop().time() - began < CONTROL_READ_TIMEOUT_S:
+            # The daemon takes another type for a failed upload: the page of a hotel's network, or plain text.
+            is_json = "content-type" not in reply.headers
+            is_stored = reply.status in (200, 201, 409) and request.route != "bundle" and is_json
             self.failed_uploads.subtract(checksums if is_stored else _stored_checksums(checksums, reply.body))
         return reply
 

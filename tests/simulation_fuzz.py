@@ -160,7 +160,7 @@ class RandomRun:
             missing_embeddings=self.chance.choice([0.0, 0.0, 0.2]),
         )
         self.world.fault_proxy.late_s = self.chance.choice([1.0, 100.0])
-        self.world.fault_proxy.slow_s = 30.0 if self.is_strict else 90.0
+        self.world.fault_proxy.slow_s = 25.0 if self.is_strict else 90.0  # the daemon gives up after 30 or 70 s
 
     async def end_session(self) -> None:
         self.world.has_session = False

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from splootd import __version__, logs
+from splootd import __version__, describe_version, logs
 from splootd.clock import Clock
 from splootd.config import Config, Paths
 from splootd.control.context import Context
@@ -328,7 +328,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="splootd", description="The daemon that uploads images to the library.")
     parser.add_argument("--ready-fd", type=int, help="file descriptor to report `ready` or `error: ...` on")
     parser.add_argument("--restore", type=Path, metavar="FILE", help="replace the queue by a backup at the next start")
-    parser.add_argument("--version", action="version", version=f"splootd {__version__}")
+    parser.add_argument("--version", action="version", version=f"splootd {describe_version()}")
     arguments = parser.parse_args()
     if arguments.restore is not None:
         sys.exit(_restore(arguments.restore))

@@ -61,6 +61,22 @@ def test_the_wheel_brings_units_and_types(sources: list[Path], tmp_path: Path):
     assert not [name for name in names if name.startswith(("tests/", "cli/", "server/", "web/"))]
 
 
+def test_the_wheel_and_the_wheel_of_the_sdist_know_their_commit(sources: list[Path], tmp_path: Path):
+    source = sources[0]
+    for command in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x", "--allow-empty"],
+    ):
+        subprocess.run(["git", *command], cwd=source, check=True)
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=source, check=True, capture_output=True, text=True)
+    shutil.unpack_archive(built(source, tmp_path / "sdist", "sdist"), tmp_path / "unpacked")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    for origin in (source, unpacked):
+        with zipfile.ZipFile(built(origin, tmp_path / f"wheel-{origin.name}", "wheel")) as wheel:
+            assert done.stdout.startswith(wheel.read("splootd/commit").decode())
+    shutil.rmtree(source / ".git")
+
+
 def test_every_package_that_is_required_is_listed_with_its_licence():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     listed = (ROOT / "docs" / "licences.md").read_text()

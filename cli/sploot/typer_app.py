@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from sploot import typer_options
 from sploot.examples import EXAMPLES
-from splootd import __version__
+from splootd import describe_version
 
 SECTIONS = {
     "Pictures": ("add", "favourite", "links", "search", "share", "tag", "templates", "undo"),
@@ -125,7 +125,7 @@ def _as_callback(function: Callable[..., int]) -> Callable[..., int | None]:
 
 def _print_version(is_requested: bool) -> None:
     if is_requested:
-        print(f"sploot {__version__}")
+        print(f"sploot {describe_version()}")
         raise typer.Exit
 
 

@@ -261,30 +261,23 @@ def _detect_type(path: bytes, head: bytes, size: int, limits: Limits) -> FileTyp
     """Return the type of the file. Raises the FileError that explains why the server would not accept it."""
     name = display_name(path)
     if size == 0:
-        raise FileEmpty(f"{name} is empty", "replace the file, then `sploot retry`")
+        raise FileEmpty(f"{name} is empty")
     kind = sniff(head)
     if kind is None:
-        raise NotAnImage(f"{name} is not an image or video", "`sploot forget` it, or replace the file")
+        raise NotAnImage(f"{name} is not an image or video")
     if kind[0] not in limits.types:
         supported = ", ".join(sorted(each.partition("/")[2] for each in limits.types))
-        raise Unsupported(
-            f"{name} is {kind[0]}; the server accepts {printable(supported)}", "convert it, then add the result"
-        )
+        raise Unsupported(f"{name} is {kind[0]}; the server accepts {printable(supported)}")
     if size > limits.bytes_max:
         is_close = format_size(size) == format_size(limits.bytes_max)
         actual, allowed = (f"{each:,} bytes" if is_close else format_size(each) for each in (size, limits.bytes_max))
-        raise FileTooLarge(
-            f"{name} is {actual}; the server accepts at most {allowed}",
-            "make it smaller, then `sploot retry`",
-        )
+        raise FileTooLarge(f"{name} is {actual}; the server accepts at most {allowed}")
     return kind
 
 
 def _version_from_stat(stat_result: os.stat_result, path: bytes) -> Version:
     if not stat.S_ISREG(stat_result.st_mode):
-        raise NotAFile(
-            f"{display_name(path)} is not a regular file", "add the file itself, not a link, a pipe or a device"
-        )
+        raise NotAFile(f"{display_name(path)} is not a regular file, but a link, a pipe or a device")
     return Version(stat_result.st_size, stat_result.st_mtime_ns, stat_result.st_dev, stat_result.st_ino)
 
 

@@ -38,7 +38,6 @@ from sploot_server.http.routes import build_routes
 from sploot_server.http.routes.local_import import UploadByPathRoutes
 from sploot_server.http.routes.probes import ProbeRoutes
 from sploot_server.http.routes.sessions import SessionRoutes
-from sploot_server.http.routes.templates import TemplateRoutes
 from sploot_server.http.tus.handlers import TusRoutes
 from sploot_server.http.tus.upload_store import UploadStore
 from sploot_server.inference.clip_manifest import ModelUnusable
@@ -117,9 +116,9 @@ async def create_app(
             streaming_paths=frozenset({SSE_PATH}),
         )
         metrics, guesses = Metrics(stores.measurements), GuessGuard()
+        templates = Templates(stores.templates, library, current, queue.wake_workers)
         routes = [
-            *build_routes(config, library, search, stores.shares, curation),
-            *TemplateRoutes(Templates(stores.templates, library, current, queue.wake_workers), library).routes(),
+            *build_routes(config, library, search, stores.shares, curation=curation, templates=templates),
             *PushRoutes(hub).routes(),
             *ProbeRoutes(config, stores, hub, metrics).routes(),
             *SessionRoutes(stores.accounts, stores.sessions, guesses).routes(),

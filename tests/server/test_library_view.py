@@ -11,7 +11,9 @@ import pytest
 from live_library import LiveLibrary, live_library
 from toy_library import picture
 
-JSDOC = Path(__file__).parents[2] / "web" / "sploot_web" / "library" / "asset.js"
+ROOT = Path(__file__).parents[2]
+JSDOC = ROOT / "web" / "sploot_web" / "library" / "asset.js"
+ROUTE = re.compile(r'\("(/v1/library[^"]*)", [\w.]+, "([A-Z]+)"\)')
 
 
 @pytest.fixture
@@ -140,3 +142,32 @@ async def test_a_file_of_code_is_not_accepted_as_a_picture(library: LiveLibrary)
     ):
         files = {"file": ("cat.svg", content, "image/svg+xml")}
         assert (await library.client.post("/api/upload", files=files)).status_code == 400
+
+
+def test_both_hosts_of_the_page_answer_the_same_requests() -> None:
+    server, daemon = (
+        set(ROUTE.findall((ROOT / file).read_text("utf-8")))
+        for file in ("server/sploot_server/http/routes/library_view.py", "splootd/web/library_proxy.py")
+    )
+    assert daemon - server == {("/v1/library/{id}/reveal", "POST")}  # the file manager of the user's own computer
+    assert server <= daemon
+
+
+async def test_links_are_listed_until_sharing_stops(library: LiveLibrary) -> None:
+    client = library.client
+    shared = await add(library, "grumpy cat")
+    await add(library, "private")
+    url = (await client.post(f"/v1/library/{shared}/share", json={"days": 7})).json()["url"]
+    [link] = (await client.get("/v1/library/links")).json()["links"]
+    assert (link["url"], link["asset"]["id"]) == (url, shared)
+    await client.delete(f"/v1/library/{shared}/share")
+    assert (await client.get("/v1/library/links")).json()["links"] == []
+
+
+async def test_a_template_is_named_on_a_picture_and_lists_those_that_show_it(library: LiveLibrary) -> None:
+    client = library.client
+    named, _ = await add(library, "one does not simply"), await add(library, "another")
+    answer = await client.put(f"/v1/library/{named}/template", json={"name": "Boromir"})
+    assert answer.json()["asset"]["templates"] == ["Boromir"]
+    assert await rows(client, template="boromir") == [named]
+    assert (await client.put(f"/v1/library/{named}/template", json={})).status_code == 400

@@ -42,17 +42,22 @@ async def stream_body(request: Request) -> AsyncIterator[bytes]:
             yield chunk
 
 
-async def read_json(request: Request, *, malformed: str, bytes_max: int = JSON_BYTES_MAX) -> Any:
-    """Read at most `bytes_max` and parse them as JSON. Raise TooLarge, or InvalidInput with the text `malformed`."""
+async def read_object(
+    request: Request, *, malformed: str = "The request body is not valid JSON", bytes_max: int = JSON_BYTES_MAX
+) -> dict[str, Any]:
+    """Read at most `bytes_max` of a JSON object. Raise TooLarge, or InvalidInput, for no JSON with `malformed`."""
     body = bytearray()
     async for chunk in stream_body(request):
         body += chunk
         if len(body) > bytes_max:
             raise TooLarge(f"The request body is larger than {bytes_max // 1024} KB")
     try:
-        return parse_json(body)
+        parsed = parse_json(body)
     except ValueError as error:
         raise InvalidInput(malformed) from error
+    if not isinstance(parsed, dict):
+        raise InvalidInput("The request body must be a JSON object")
+    return parsed
 
 
 def parse_json(data: bytes | bytearray) -> Any:

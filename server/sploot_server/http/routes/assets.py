@@ -10,14 +10,14 @@ from starlette.routing import BaseRoute, Route
 from sploot_server.domain.asset_query import SEED_MAX, AssetQuery, AssetSort
 from sploot_server.domain.entities import InvalidInput
 from sploot_server.http import serializers
-from sploot_server.http.request_body import read_json
+from sploot_server.http.request_body import read_object
 from sploot_server.http.routes.params import (
     PAGE_MAX,
     get_owner,
     original_url,
     parse_choice,
     parse_filter,
-    parse_object,
+    parse_flag,
     parse_strings,
     parse_whole_number,
 )
@@ -62,14 +62,10 @@ class AssetRoutes:
         return JSONResponse({"asset": serializers.asset_to_json(asset, original_url(request, asset))})
 
     async def edit(self, request: Request) -> Response:
-        body = parse_object(await read_json(request, malformed="The request body is not valid JSON"))
-        favorite, tags = body.get("favorite"), body.get("tags")
-        if favorite is not None and not isinstance(favorite, bool):
-            raise InvalidInput("favorite must be true or false")
-        if tags is not None:
-            tags = parse_strings(tags, "tags")
+        body = await read_object(request)
+        tags = None if body.get("tags") is None else parse_strings(body["tags"], "tags")
         library = self._library.for_owner(get_owner(request))
-        asset = await library.edit(request.path_params["id"], favorite=favorite, tags=tags)
+        asset = await library.edit(request.path_params["id"], favorite=parse_flag(body, "favorite"), tags=tags)
         return JSONResponse({"asset": serializers.asset_to_json(asset, original_url(request, asset))})
 
     async def delete(self, request: Request) -> Response:
@@ -81,7 +77,7 @@ class AssetRoutes:
         return JSONResponse({"message": "Asset soft deleted", "asset": {"id": asset_id, "deletedAt": deleted_at}})
 
     async def add_tags(self, request: Request) -> Response:
-        body = parse_object(await read_json(request, malformed="The request body is not valid JSON"))
+        body = await read_object(request)
         names = parse_strings(body.get("tagNames", []), "tagNames")
         tag_ids = parse_strings(body.get("tagIds", []), "tagIds")
         library = self._library.for_owner(get_owner(request))

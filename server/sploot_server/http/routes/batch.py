@@ -12,8 +12,8 @@ from sploot_server.domain.entities import AddResult, InvalidInput, TooLarge
 from sploot_server.http import serializers
 from sploot_server.http.errors import describe_error
 from sploot_server.http.multipart import BundleForm, Sink, parse_tags
-from sploot_server.http.request_body import read_json, stream_body
-from sploot_server.http.routes.params import get_owner, original_url, parse_checksum, parse_object
+from sploot_server.http.request_body import read_object, stream_body
+from sploot_server.http.routes.params import get_owner, original_url, parse_checksum
 from sploot_server.library.service import Library
 
 CHECKS_MAX = 500
@@ -45,7 +45,7 @@ class BatchRoutes:
         ]
 
     async def check(self, request: Request) -> Response:
-        body = parse_object(await read_json(request, malformed="The request body is not valid JSON"))
+        body = await read_object(request)
         requested = body.get("checksums")
         if not isinstance(requested, list):
             raise InvalidInput("checksums must be an array of strings")

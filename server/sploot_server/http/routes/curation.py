@@ -6,11 +6,12 @@ from starlette.routing import BaseRoute, Route
 
 from sploot_server.domain.entities import AssetChange, InvalidInput
 from sploot_server.http import serializers
-from sploot_server.http.request_body import read_json
+from sploot_server.http.request_body import read_object
 from sploot_server.http.routes.params import (
     get_owner,
     original_url,
-    parse_object,
+    parse_flag,
+    parse_name,
     parse_strings,
     parse_whole_number,
 )
@@ -19,7 +20,6 @@ from sploot_server.library.curation import Curation
 CHANGES_MAX = 500
 GROUPS_MAX = 100
 ACTIONS = ("delete", "restore", "purge")
-MALFORMED = "The request body is not valid JSON"
 
 FEATURES = {"changes": "true", "trash": "true", "tagEditing": "true", "duplicates": "true"}
 
@@ -41,13 +41,11 @@ class CurationRoutes:
 
     async def change(self, request: Request) -> Response:
         """Change the assets of a list; those that are not there, or no longer, are left out of `changed`."""
-        body = parse_object(await read_json(request, malformed=MALFORMED))
+        body = await read_object(request)
         asset_ids = parse_strings(body.get("ids"), "ids")
         if len(asset_ids) > CHANGES_MAX:
             raise InvalidInput(f"A request may change at most {CHANGES_MAX} assets")
-        favorite, action = body.get("favorite"), body.get("action")
-        if favorite is not None and not isinstance(favorite, bool):
-            raise InvalidInput("favorite must be true or false")
+        favorite, action = parse_flag(body, "favorite"), body.get("action")
         if action is not None and action not in ACTIONS:
             raise InvalidInput(f"action must be one of {', '.join(ACTIONS)}")
         added, removed = (parse_strings(body.get(name, []), name) for name in ("addTags", "removeTags"))
@@ -64,9 +62,7 @@ class CurationRoutes:
 
     async def rename_tag(self, request: Request) -> Response:
         """Rename a tag; the answer is another one if the new name was taken, and the two are now one."""
-        name = parse_object(await read_json(request, malformed=MALFORMED)).get("name")
-        if not isinstance(name, str):
-            raise InvalidInput("name must be a string")
+        name = parse_name(await read_object(request))
         tag = await self._curation.for_owner(get_owner(request)).rename_tag(request.path_params["id"], name)
         return JSONResponse({"tag": serializers.tag_to_json(tag)})
 

@@ -8,8 +8,8 @@ from starlette.routing import BaseRoute, Route
 
 from sploot_server.domain.entities import EmbeddingState, InvalidInput, NotFound
 from sploot_server.http import serializers
-from sploot_server.http.request_body import read_json
-from sploot_server.http.routes.params import get_owner, parse_object
+from sploot_server.http.request_body import read_object
+from sploot_server.http.routes.params import get_owner
 from sploot_server.library.service import Library
 
 STATUS_IDS_MAX = 50
@@ -29,7 +29,7 @@ class EmbeddingRoutes:
         ]
 
     async def batch_status(self, request: Request) -> Response:
-        body = parse_object(await read_json(request, malformed="Invalid request: assetIds must be an array"))
+        body = await read_object(request, malformed="Invalid request: assetIds must be an array")
         ids = body.get("assetIds")
         if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
             raise InvalidInput("Invalid request: assetIds must be an array")

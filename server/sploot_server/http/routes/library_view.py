@@ -13,17 +13,19 @@ from starlette.routing import BaseRoute, Route
 
 from sploot_server.domain.asset_query import SEED_MAX, AssetFilter, AssetKind, AssetQuery, AssetSort
 from sploot_server.domain.entities import Asset, AssetChange, InvalidInput, NotFound, NoThumbnail
-from sploot_server.http.request_body import read_json
+from sploot_server.http.request_body import read_object
+from sploot_server.http.routes.curation import CurationRoutes
 from sploot_server.http.routes.images import ImageRoutes
 from sploot_server.http.routes.params import (
     get_owner,
     parse_choice,
-    parse_object,
+    parse_flag,
     parse_strings,
     parse_time_ms,
     parse_whole_number,
 )
 from sploot_server.http.routes.shares import ShareRoutes
+from sploot_server.http.routes.templates import TemplateRoutes
 from sploot_server.http.serializers import format_optional_time, format_time, tag_to_json
 from sploot_server.http.zip_stream import stream_zip
 from sploot_server.library.curation import Curation
@@ -35,6 +37,7 @@ GROUPS_MAX = 50
 SIMILAR_MAX = 100
 OFFSET_MAX = 1000  # of a search
 NEAREST_MAX = 10
+LINKS_MAX = 1000  # as many as the daemon asks for
 IDS_MAX = 500  # of one change, or of one ZIP file
 TEXT_CHARS_MAX = 500
 DAY_MS = 86_400_000
@@ -51,6 +54,8 @@ FEATURES = {
     "similar": True,
     "thumbnails": True,
     "share": True,
+    "links": True,
+    "templates": True,
     "sorts": True,
     "kinds": True,
     "dates": True,
@@ -67,23 +72,34 @@ class LibraryViewRoutes:
     """Routes of the protocol of the library."""
 
     def __init__(
-        self, library: Library, search: Search, curation: Curation, images: ImageRoutes, shares: ShareRoutes
+        self,
+        library: Library,
+        search: Search,
+        curation: Curation,
+        *,
+        curations: CurationRoutes,
+        images: ImageRoutes,
+        shares: ShareRoutes,
+        templates: TemplateRoutes,
     ) -> None:
         self._library = library
         self._search = search
         self._curation = curation
+        self._curations = curations
         self._images = images
         self._shares = shares
+        self._templates = templates
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes. Those of a fixed name come first: `{id}` would match them, too."""
         table = [
             ("/v1/library", self.list, "GET"),
             ("/v1/library/tags", self.tags, "GET"),
-            ("/v1/library/tags/{id}", self.rename_tag, "PATCH"),
-            ("/v1/library/tags/{id}", self.delete_tag, "DELETE"),
+            ("/v1/library/tags/{id}", self._curations.rename_tag, "PATCH"),
+            ("/v1/library/tags/{id}", self._curations.delete_tag, "DELETE"),
             ("/v1/library/duplicates", self.duplicates, "GET"),
             ("/v1/library/folders", self.folders, "GET"),
+            ("/v1/library/links", self.links, "GET"),
             ("/v1/library/zip", self.zip, "GET"),
             ("/v1/library/changes", self.change_all, "POST"),
             ("/v1/library/{id}", self.get, "GET"),
@@ -92,6 +108,7 @@ class LibraryViewRoutes:
             ("/v1/library/{id}/similar", self.similar, "GET"),
             ("/v1/library/{id}/thumbnail", self.thumbnail, "GET"),
             ("/v1/library/{id}/original", self._images.original, "GET"),
+            ("/v1/library/{id}/template", self.name_template, "PUT"),
             ("/v1/library/{id}/copied", self.mark_copied, "POST"),
             ("/v1/library/{id}/share", self.share, "POST"),
             ("/v1/library/{id}/share", self._shares.unshare, "DELETE"),
@@ -138,10 +155,10 @@ class LibraryViewRoutes:
         return JSONResponse({"folders": [{"name": each.name, "count": each.asset_count} for each in found]})
 
     async def change(self, request: Request) -> Response:
-        body = parse_object(await read_json(request, malformed="The request body is not valid JSON"))
+        body = await read_object(request)
         tags = None if body.get("tags") is None else parse_strings(body["tags"], "tags")
         library = self._library_of(request)
-        asset = await library.edit(request.path_params["id"], favorite=_parse_flag(body, "favorite"), tags=tags)
+        asset = await library.edit(request.path_params["id"], favorite=parse_flag(body, "favorite"), tags=tags)
         return _asset_response(asset)
 
     async def delete(self, request: Request) -> Response:
@@ -150,30 +167,18 @@ class LibraryViewRoutes:
 
     async def change_all(self, request: Request) -> Response:
         """Change many assets; the ids of those that do not exist any more are not among `changed`."""
-        body = parse_object(await read_json(request, malformed="The request body is not valid JSON"))
+        body = await read_object(request)
         ids = _checked_ids(parse_strings(body.get("ids"), "ids"))
         curation = self._curation.for_owner(get_owner(request))
         removals = {"delete": curation.delete, "restore": curation.restore, "purge": curation.purge}
-        chosen = [name for name in removals if _parse_flag(body, name)]
+        chosen = [name for name in removals if parse_flag(body, name)]
         if len(chosen) > 1:
             raise InvalidInput(f"only one of {', '.join(removals)} is possible at a time")
         if chosen:
             return JSONResponse({"changed": await removals[chosen[0]](ids)})
         added, removed = (parse_strings(body.get(name, []), name) for name in ("add_tags", "remove_tags"))
-        change = AssetChange(_parse_flag(body, "favorite"), added, removed)
+        change = AssetChange(parse_flag(body, "favorite"), added, removed)
         return JSONResponse({"changed": await curation.change(ids, change)})
-
-    async def rename_tag(self, request: Request) -> Response:
-        """Rename a tag; the answer is another one if the new name was taken, and the two are now one."""
-        name = parse_object(await read_json(request, malformed="The request body is not valid JSON")).get("name")
-        if not isinstance(name, str):
-            raise InvalidInput("name must be a string")
-        tag = await self._curation.for_owner(get_owner(request)).rename_tag(request.path_params["id"], name)
-        return JSONResponse({"tag": tag_to_json(tag)})
-
-    async def delete_tag(self, request: Request) -> Response:
-        await self._curation.for_owner(get_owner(request)).delete_tag(request.path_params["id"])
-        return JSONResponse({"message": "The tag is deleted."})
 
     async def duplicates(self, request: Request) -> Response:
         """List groups of assets that look the same; `best` is the first, the one to keep."""
@@ -215,12 +220,23 @@ class LibraryViewRoutes:
 
     async def share(self, request: Request) -> Response:
         """Create a link, which ends after `days` if the body has them."""
-        body = parse_object(await read_json(request, malformed="The request body is not valid JSON"))
+        body = await read_object(request)
         days = body.get("days")
         if days is not None and (type(days) is not int or not 1 <= days <= SHARE_DAYS_MAX):
             raise InvalidInput(f"days must be a whole number from 1 to {SHARE_DAYS_MAX}")
         expires_at_ms = None if days is None else now_ms() + days * DAY_MS
         return JSONResponse({"url": await self._shares.create(request, expires_at_ms)})
+
+    async def links(self, request: Request) -> Response:
+        shared = [
+            {"url": url, "created_at": format_time(link.created_at_ms), "asset": asset_to_row(link.asset)}
+            for url, link in await self._shares.find_links(request, LINKS_MAX)
+        ]
+        return JSONResponse({"links": shared})
+
+    async def name_template(self, request: Request) -> Response:
+        await self._templates.name_asset(request)
+        return await self.get(request)
 
     def _library_of(self, request: Request) -> Library:
         return self._library.for_owner(get_owner(request))
@@ -240,6 +256,7 @@ def asset_to_row(asset: Asset) -> dict[str, Any]:
         "size": asset.size_bytes,
         "favorite": asset.favorite,
         "tags": [tag_to_json(each) for each in asset.tags],
+        "templates": [each.name for each in asset.templates],
         "created_at": format_time(asset.created_at_ms),
         "deleted_at": format_optional_time(asset.deleted_at_ms),
         "folder": asset.folder or None,
@@ -288,6 +305,7 @@ def _parse_query(request: Request) -> AssetQuery:
             tag_id=query.get("tag"),
             kind=None if kind is None else parse_choice(kind, AssetKind, "kind"),
             folder=query.get("folder"),
+            template=query["template"].casefold() if "template" in query else None,
             created_from_ms=parse_time_ms(query, "after"),
             created_before_ms=parse_time_ms(query, "before"),
             is_deleted=query.get("trash") == "true",
@@ -298,13 +316,6 @@ def _parse_query(request: Request) -> AssetQuery:
         limit=min(max(parse_whole_number(query, "limit", 50), 1), PAGE_MAX),
         offset=parse_whole_number(query, "offset", 0),
     )
-
-
-def _parse_flag(body: dict[str, Any], name: str) -> bool | None:
-    value = body.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise InvalidInput(f"{name} must be true or false")
-    return value
 
 
 def _checked_ids(ids: Sequence[str]) -> Sequence[str]:

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 from sploot_server.domain.entities import AddResult, InvalidInput, TooLarge
 from sploot_server.http.errors import describe_error
-from sploot_server.http.request_body import read_json
+from sploot_server.http.request_body import read_object
 from sploot_server.http.routes.batch import upload_result_to_json
 from sploot_server.http.routes.params import get_owner, parse_checksum, parse_object, parse_strings
 from sploot_server.library.local_import import DeclaredFile, UploadByPath
@@ -35,14 +35,13 @@ class UploadByPathRoutes:
 
         A file whose size or checksum differs from the request has changed since it was hashed: its status is 412.
         """
-        malformed = "The request body is not valid JSON"
-        body = parse_object(await read_json(request, malformed=malformed, bytes_max=UPLOAD_BY_PATH_BYTES_MAX))
+        body = await read_object(request, bytes_max=UPLOAD_BY_PATH_BYTES_MAX)
         files = body.get("files")
         if not isinstance(files, list) or not files:
             raise InvalidInput("files must be an array of objects")
         if len(files) > UPLOAD_BY_PATH_FILES_MAX:
             raise TooLarge(f"A request may contain at most {UPLOAD_BY_PATH_FILES_MAX} files")
-        parsed = [_parse_file(parse_object(each)) for each in files]
+        parsed = [_parse_file(parse_object(each, "files")) for each in files]
         results = await self._upload_by_path.import_files(parsed, owner=get_owner(request))
         return JSONResponse({"success": True, "results": [_result_to_json(request, each) for each in results]})
 

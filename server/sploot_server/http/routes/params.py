@@ -28,11 +28,27 @@ def original_url(request: Request, asset: Asset) -> str:
     return f"{request.base_url}api/assets/{asset.id}/original"  # `url_for` costs more time than storing a row
 
 
-def parse_object(body: Any) -> dict[str, Any]:
-    """Return `body` if it is a JSON object. Raise InvalidInput."""
-    if not isinstance(body, dict):
-        raise InvalidInput("The request body must be a JSON object")
-    return body
+def parse_object(value: Any, name: str) -> dict[str, Any]:
+    """Return `value`, one of the array `name`, if it is a JSON object. Raise InvalidInput."""
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{name} must be an array of objects")
+    return value
+
+
+def parse_flag(values: Mapping[str, Any], name: str) -> bool | None:
+    """Return the field `name`, if it is true, false or absent. Raise InvalidInput."""
+    value = values.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidInput(f"{name} must be true or false")
+    return value
+
+
+def parse_name(values: Mapping[str, Any]) -> str:
+    """Return the field `name`, if it is a string. Raise InvalidInput."""
+    name = values.get("name")
+    if not isinstance(name, str):
+        raise InvalidInput("name must be a string")
+    return name
 
 
 def parse_strings(value: Any, name: str) -> list[str]:

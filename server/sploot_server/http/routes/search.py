@@ -12,13 +12,13 @@ from starlette.routing import BaseRoute, Route
 from sploot_server.domain.asset_query import AssetFilter
 from sploot_server.domain.entities import InvalidInput
 from sploot_server.http import serializers
-from sploot_server.http.request_body import read_json
+from sploot_server.http.request_body import read_object
 from sploot_server.http.routes.params import (
     PAGE_MAX,
     get_owner,
     original_url,
     parse_filter,
-    parse_object,
+    parse_flag,
     parse_whole_number,
 )
 from sploot_server.library.search import Match, Search
@@ -43,9 +43,7 @@ class SearchRoutes:
 
     async def search(self, request: Request) -> Response:
         began = time.perf_counter()
-        parsed = SearchRequest.from_json(
-            parse_object(await read_json(request, malformed="Missing or invalid query parameter"))
-        )
+        parsed = SearchRequest.from_json(await read_object(request, malformed="Missing or invalid query parameter"))
         limit = max(parsed.limit, RESULTS_MIN)
         asset_filter = replace(parsed.filter, owner=get_owner(request))
         matches = await self._search.search(parsed.query, limit=limit, asset_filter=asset_filter, offset=parsed.offset)
@@ -122,9 +120,7 @@ class SearchRequest:
             raise InvalidInput("limit must be a whole number, 1 or more")
         if type(offset) is not int or not 0 <= offset <= OFFSET_MAX:
             raise InvalidInput(f"offset must be a whole number from 0 to {OFFSET_MAX}")
-        favorite = body.get("favorite")
-        if favorite is not None and not isinstance(favorite, bool):
-            raise InvalidInput("favorite must be true or false")
         if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= 1):
             raise InvalidInput("threshold must be a number from 0 to 1")
-        return cls(query, min(limit, PAGE_MAX), offset, threshold, replace(parse_filter(body), favorite=favorite))
+        asset_filter = replace(parse_filter(body), favorite=parse_flag(body, "favorite"))
+        return cls(query, min(limit, PAGE_MAX), offset, threshold, asset_filter)

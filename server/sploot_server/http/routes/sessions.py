@@ -11,8 +11,8 @@ from sploot_server.auth.tokens import hash_token, matches_digest, parse_token_id
 from sploot_server.domain.entities import InvalidInput, NotFound
 from sploot_server.http.authentication import SIGN_IN_PATH, has_csrf_header
 from sploot_server.http.guess_guard import GuessGuard, client_address
-from sploot_server.http.request_body import read_json
-from sploot_server.http.routes.params import get_owner, parse_object
+from sploot_server.http.request_body import read_object
+from sploot_server.http.routes.params import get_owner
 from sploot_server.http.serializers import format_time
 from sploot_server.http.session_cookie import set_cookie_header
 from sploot_server.library.service import now_ms
@@ -46,7 +46,7 @@ class SessionRoutes:
         """Exchange a token or an invitation for a session cookie."""
         if not has_csrf_header(request.headers):
             raise InvalidInput("Sign in with the page of this server")
-        body = parse_object(await read_json(request, malformed="The request body is not valid JSON"))
+        body = await read_object(request)
         secret = body.get("secret")
         if not isinstance(secret, str) or not 0 < len(secret) <= SECRET_CHARS_MAX:
             raise InvalidInput("secret must be a token or an invitation")

@@ -4,6 +4,7 @@ A share link serves a re-encoded image, because an original may contain the plac
 """
 
 import secrets
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,7 +19,7 @@ from sploot_server.http.routes.params import PAGE_MAX, get_owner, original_url, 
 from sploot_server.http.routes.share_page import ended_page, share_page
 from sploot_server.library.service import Library, now_ms
 from sploot_server.library.thumbnails import SHARED_PX
-from sploot_server.storage.shares import ShareStore
+from sploot_server.storage.shares import ShareLink, ShareStore
 
 SLUG_BYTES = 16  # of randomness; the slug is the only protection of a shared image
 SHARED_IMAGE_HEADERS = {
@@ -49,16 +50,21 @@ class ShareRoutes:
         """List the share links of the user, newest first."""
         query = request.query_params
         limit, offset = min(parse_whole_number(query, "limit", 50), PAGE_MAX), parse_whole_number(query, "offset", 0)
-        links = await self._shares.list_links(get_owner(request), now_ms=now_ms(), limit=limit + 1, offset=offset)
+        links = await self.find_links(request, limit + 1, offset)
         shares = [
             {
-                "shareUrl": _share_url(request, link.slug),
+                "shareUrl": url,
                 "createdAt": serializers.format_time(link.created_at_ms),
                 "asset": serializers.asset_to_json(link.asset, original_url(request, link.asset)),
             }
-            for link in links[:limit]
+            for url, link in links[:limit]
         ]
         return JSONResponse({"shares": shares, "hasMore": len(links) > limit})
+
+    async def find_links(self, request: Request, limit: int, offset: int = 0) -> Sequence[tuple[str, ShareLink]]:
+        """Return the share links of the user, newest first, each after its URL."""
+        links = await self._shares.list_links(get_owner(request), now_ms=now_ms(), limit=limit, offset=offset)
+        return [(_share_url(request, link.slug), link) for link in links]
 
     async def share(self, request: Request) -> Response:
         return JSONResponse({"shareUrl": await self.create(request)})

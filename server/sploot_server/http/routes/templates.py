@@ -4,10 +4,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from sploot_server.domain.entities import InvalidInput
+from sploot_server.domain.entities import Template
 from sploot_server.http import serializers
-from sploot_server.http.request_body import read_json, stream_body
-from sploot_server.http.routes.params import get_owner, parse_object, parse_strings
+from sploot_server.http.request_body import read_object, stream_body
+from sploot_server.http.routes.params import get_owner, parse_name, parse_strings
 from sploot_server.library.service import Library
 from sploot_server.library.templates import Templates
 
@@ -42,17 +42,15 @@ class TemplateRoutes:
         return JSONResponse({"template": serializers.template_to_json(learned)}, status_code=201)
 
     async def name(self, request: Request) -> Response:
-        """Name the template of an asset."""
-        body = parse_object(await read_json(request, malformed="The request body is not valid JSON"))
-        if not isinstance(body.get("name"), str):
-            raise InvalidInput("name must be a string")
-        named = await self._templates.name_asset(
-            request.path_params["id"],
-            body["name"],
-            parse_strings(body.get("keywords", []), "keywords"),
-            owner=get_owner(request),
+        return JSONResponse({"template": serializers.template_to_json(await self.name_asset(request))})
+
+    async def name_asset(self, request: Request) -> Template:
+        """Name the template of an asset, and so of all that share it."""
+        body = await read_object(request)
+        keywords = parse_strings(body.get("keywords", []), "keywords")
+        return await self._templates.name_asset(
+            request.path_params["id"], parse_name(body), keywords, owner=get_owner(request)
         )
-        return JSONResponse({"template": serializers.template_to_json(named)})
 
     async def remove(self, request: Request) -> Response:
         await self._templates.remove(request.path_params["id"], owner=get_owner(request))

@@ -8,12 +8,12 @@ from sploot_server.config import Config
 from sploot_server.domain.entities import InvalidInput
 from sploot_server.http import serializers
 from sploot_server.http.multipart import UploadForm, parse_tags
-from sploot_server.http.request_body import read_json, stream_body
+from sploot_server.http.request_body import read_object, stream_body
 from sploot_server.http.routes.batch import FEATURES as BATCH_FEATURES
 from sploot_server.http.routes.batch import upload_result_to_json
 from sploot_server.http.routes.curation import FEATURES as CURATION_FEATURES
 from sploot_server.http.routes.local_import import FEATURES as UPLOAD_BY_PATH_FEATURES
-from sploot_server.http.routes.params import get_owner, original_url, parse_checksum, parse_object
+from sploot_server.http.routes.params import get_owner, original_url, parse_checksum
 from sploot_server.http.tus.headers import FEATURES as TUS_FEATURES
 from sploot_server.library.service import Library
 
@@ -87,7 +87,7 @@ class UploadRoutes:
         return JSONResponse(upload_result_to_json(request, added, tags), status_code=201 if added.created else 409)
 
     async def check(self, request: Request) -> Response:
-        body = parse_object(await read_json(request, malformed="The request body is not valid JSON"))
+        body = await read_object(request)
         asset = await self._library.for_owner(get_owner(request)).find_by_checksum(parse_checksum(body.get("checksum")))
         if asset is None:
             return JSONResponse({"exists": False, "message": "Asset not found. Safe to upload."})

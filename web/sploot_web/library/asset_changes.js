@@ -35,13 +35,12 @@ export class AssetChanges {
   }
 
   /**
-   * @param {Asset[]} assets
+   * @param {Asset[]} assets that have the tag, perhaps still under the name before it was renamed
    * @param {string} tag
    */
   async removeTag(assets, tag) {
-    const tagged = assets.filter(({ tags }) => tags.some(({ name }) => isSameTag(name, tag)));
-    await this.#apply([[tagged, { remove_tags: [tag] }]], [[tagged, { add_tags: [tag] }]],
-      `Removed the tag '${tag}' from ${countOf(tagged)}.`);
+    await this.#apply([[assets, { remove_tags: [tag] }]], [[assets, { add_tags: [tag] }]],
+      `Removed the tag '${tag}' from ${countOf(assets)}.`);
   }
 
   /**

@@ -36,6 +36,8 @@ export class AssetLoader {
   isNearest = false; // nothing matches: the pages hold the nearest pictures
   #isLoading = false;
   #loading = new AbortController();
+  #requests = 0;
+  #newestShown = 0; // number of the latest request for the first page whose reply is shown
 
   /**
    * @param {object} handlers
@@ -79,10 +81,14 @@ export class AssetLoader {
   async #load(page, isNewList) {
     this.#isLoading = true;
     const { signal } = this.#loading;
+    const number = ++this.#requests;
     try {
       const reply = await this.#fetch(page, signal);
-      if (signal.aborted) return;
-      if (page === 0) this.pages.clear();
+      if (signal.aborted || number < this.#newestShown) return; // replies may overtake each other
+      if (page === 0) {
+        this.pages.clear();
+        this.#newestShown = number;
+      }
       const nearest = page === 0 && !reply.assets.length ? reply.nearest ?? [] : [];
       if (page === 0) this.isNearest = nearest.length > 0;
       if (nearest.length) this.pages.store(0, nearest, { total: nearest.length, hasMore: false });

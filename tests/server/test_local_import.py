@@ -243,7 +243,7 @@ async def test_a_cancelled_request_leaves_no_files_and_descriptors(
     client: httpx.AsyncClient, made: Made, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def descriptors() -> int:
-        targets = [os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+        targets = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
         return sum("/etilqs_" not in target for target in targets)  # temporary files of SQLite come and go
 
     def wait_and_copy(*arguments: Any) -> str:

@@ -55,7 +55,7 @@ async def share(context: Context, request: protocol.Share) -> protocol.SharedAss
     for asset in found:
         if request.stop:
             await context.library_client.unshare_asset(asset.id)
-        urls.append(None if request.stop else await context.library_client.share_asset(asset.id))
+        urls.append(None if request.stop else (await context.library_client.share_asset(asset.id)).url)
     names = await _find_names(context, found)
     shared = (protocol.SharedAsset(asset.id, name, url) for asset, name, url in zip(found, names, urls, strict=True))
     return protocol.SharedAssets(tuple(shared), not_found)

@@ -65,11 +65,20 @@ class Asset:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareUrl:
+    """The address of a link, and the time at which it ends, if it does."""
+
+    url: str
+    expires_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ShareLink:
     """A link that shows one asset without an account."""
 
     url: str
     created_at: str | None
+    expires_at: str | None
     asset: Asset
 
 
@@ -168,12 +177,12 @@ def parse_tags(value: Any) -> Sequence[tuple[Tag, int]]:
     return [(tag, _number(each.get("assetCount")) or 0) for each in found[:TAGS_MAX] if (tag := _parse_tag(each))]
 
 
-def parse_share_url(value: Any) -> str:
+def parse_share_url(value: Any) -> ShareUrl:
     """Parse the response to POST /api/assets/{id}/share."""
     url = _text(value.get("shareUrl")) if isinstance(value, dict) else None
     if url is None or not url.startswith(("https://", "http://")) or not url.isprintable():
         raise _invalid_field("shareUrl")
-    return url
+    return ShareUrl(url, _text(value.get("expiresAt")))
 
 
 def parse_share_links(value: Any) -> Sequence[ShareLink]:
@@ -182,8 +191,9 @@ def parse_share_links(value: Any) -> Sequence[ShareLink]:
     if not isinstance(found, list) or len(found) > ASSETS_MAX or not all(isinstance(each, dict) for each in found):
         raise _invalid_field("shares")
     return [
-        ShareLink(parse_share_url(each), _text(each.get("createdAt")), _parse_asset(each.get("asset")))
+        ShareLink(link.url, _text(each.get("createdAt")), link.expires_at, _parse_asset(each.get("asset")))
         for each in found
+        for link in [parse_share_url(each)]
     ]
 
 

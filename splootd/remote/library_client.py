@@ -1,6 +1,6 @@
 """Client of the library: list, search, tag, mark as favourite, share, name templates, find similar assets, delete."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -14,6 +14,7 @@ from splootd.remote.asset_responses import (
     DuplicateGroup,
     Page,
     ShareLink,
+    ShareUrl,
     Tag,
     Template,
     parse_asset,
@@ -130,10 +131,12 @@ class LibraryClient:
         return parse_asset(await self._request_json("GET", _asset_path(asset_id)))
 
     @instrument
-    async def share_asset(self, asset_id: str) -> str:
-        """Return the URL of the asset's share link, creating the link if there is none."""
+    async def share_asset(self, asset_id: str, end: Mapping[str, int | None] | None = None) -> ShareUrl:
+        """Return the asset's share link, creating it if there is none; `end` changes when it ends (`days`)."""
         self.check_shareable()
-        return parse_share_url(await self._request_json("POST", f"{_asset_path(asset_id)}/share"))
+        if end is not None:
+            await self._require("shareExpiry", "links that end")
+        return parse_share_url(await self._request_json("POST", f"{_asset_path(asset_id)}/share", end))
 
     @instrument
     async def unshare_asset(self, asset_id: str) -> None:

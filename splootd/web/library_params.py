@@ -13,6 +13,7 @@ from splootd.remote.responses import ID_CHARS_MAX
 TEXT_CHARS_MAX = 500  # limit of a Sploot server
 TAG_CHARS_MAX = 200
 TAGS_MAX = 20
+SHARE_DAYS_MAX = 3_650
 CHANGES_MAX = 500  # assets in one request
 OFFSET_MAX = 10_000_000
 SEED_MAX = 2**31 - 1
@@ -83,6 +84,17 @@ def parse_tag_name(body: bytes) -> str:
     if not _is_tag(name):
         raise RequestError("malformed", f"`name` must have 1 to {TAG_CHARS_MAX} characters")
     return str(name).strip()
+
+
+def parse_share_end(body: bytes) -> Mapping[str, int | None] | None:
+    """Return the `days` until a share link ends, null for one without an end; None if the body has none."""
+    fields = _parse_object(body) if body else {}
+    if "days" not in fields:
+        return None
+    days = fields["days"]
+    if days is not None and (type(days) is not int or not 1 <= days <= SHARE_DAYS_MAX):
+        raise RequestError("malformed", f"`days` must be a whole number from 1 to {SHARE_DAYS_MAX}, or null")
+    return {"days": days}
 
 
 def parse_ids(query: Mapping[str, str]) -> list[str]:

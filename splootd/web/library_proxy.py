@@ -31,6 +31,7 @@ from splootd.web.library_params import (
     parse_many_changes,
     parse_number,
     parse_order,
+    parse_share_end,
     parse_tag_name,
     parse_text,
 )
@@ -53,6 +54,7 @@ FEATURES = {
     "duplicates": "duplicates",
     "templates": "templates",
     "links": "shareList",
+    "expiry": "shareExpiry",
 }
 """Names of the page for what a library can do, and the features that its server must announce."""
 
@@ -189,7 +191,10 @@ class LibraryProxy:
         return json_response({"groups": rows, "total": total, "has_more": offset + len(groups) < total})
 
     async def share(self, http: Request) -> Response:
-        return json_response({"url": await self._client.share_asset(parse_asset_id(http))})
+        """Create a link, or change the end of the existing one."""
+        return json_response(
+            asdict(await self._client.share_asset(parse_asset_id(http), parse_share_end(await read_body(http))))
+        )
 
     async def unshare(self, http: Request) -> Response:
         await self._client.unshare_asset(parse_asset_id(http))
@@ -199,7 +204,7 @@ class LibraryProxy:
         links = await self._client.list_share_links()
         rows = await self._rows([link.asset for link in links])
         shared = [
-            {"url": link.url, "created_at": link.created_at, "asset": row}
+            {"url": link.url, "created_at": link.created_at, "expires_at": link.expires_at, "asset": row}
             for link, row in zip(links, rows, strict=True)
         ]
         return json_response({"links": shared})

@@ -15,7 +15,7 @@ from splootd.credentials import Credentials
 from splootd.errors import InternalServerError, InvalidResponse, RequestError, Unauthenticated
 from splootd.remote import library_client as library_client_module
 from splootd.remote.asset_query import AssetFilter, Order, Sort
-from splootd.remote.asset_responses import Asset, Tag, parse_asset, parse_assets, parse_page, parse_tags
+from splootd.remote.asset_responses import Asset, ShareUrl, Tag, parse_asset, parse_assets, parse_page, parse_tags
 from splootd.remote.client import SplootClient
 from splootd.remote.library_client import LibraryClient
 
@@ -247,7 +247,7 @@ async def test_an_asset_is_shared_and_no_longer_shared_as_sploot_does_it(
     library: LibraryClient, sploot: ScriptedSploot
 ):
     script_asset(sploot, {"shareUrl": "https://sploot.example/s/abc"}, {"message": "Asset no longer shared"})
-    assert await library.share_asset("c1") == "https://sploot.example/s/abc"
+    assert await library.share_asset("c1") == ShareUrl("https://sploot.example/s/abc", None)
     await library.unshare_asset("c1")
 
 

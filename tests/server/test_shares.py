@@ -44,8 +44,8 @@ async def test_an_asset_has_one_link_that_only_its_owner_creates_and_revokes(
     assets, shares = stores
     asset = (await assets.add(NewAsset(new_id(), "0" * 64, "x.jpg", "image/jpeg", 9, ()), now_ms=1)).asset
     assert await shares.create_link(asset.id, "ben", "bens", now_ms=2) is None
-    assert await shares.create_link(asset.id, "anna", "first", now_ms=2) == "first"
-    assert await shares.create_link(asset.id, "anna", "second", now_ms=3) == "first"
+    assert await shares.create_link(asset.id, "anna", "first", now_ms=2) == ("first", None)
+    assert await shares.create_link(asset.id, "anna", "second", now_ms=3) == ("first", None)
     shown = await shares.get_shared_asset("first", now_ms=9)
     assert shown is not None
     assert shown.id == asset.id
@@ -54,7 +54,7 @@ async def test_an_asset_has_one_link_that_only_its_owner_creates_and_revokes(
     assert await shares.get_shared_asset("first", now_ms=9) is not None
     await shares.revoke_link(asset.id, "anna")
     assert await shares.get_shared_asset("first", now_ms=9) is None
-    assert await shares.create_link(asset.id, "anna", "third", now_ms=4) == "third"
+    assert await shares.create_link(asset.id, "anna", "third", now_ms=4) == ("third", None)
 
 
 async def test_a_link_to_a_deleted_asset_is_invalid(stores: tuple[AssetStore, ShareStore]) -> None:
@@ -71,13 +71,14 @@ async def test_a_link_to_a_deleted_asset_is_invalid(stores: tuple[AssetStore, Sh
 async def test_a_link_ends_at_its_time_and_is_not_revived_by_a_later_one(stores: tuple[AssetStore, ShareStore]) -> None:
     assets, shares = stores
     asset = (await assets.add(NewAsset(new_id(), "0" * 64, "x.jpg", "image/jpeg", 9, ()), now_ms=1)).asset
-    assert await shares.create_link(asset.id, "anna", "first", now_ms=2, expires_at_ms=10) == "first"
-    assert await shares.create_link(asset.id, "anna", "x", now_ms=3, expires_at_ms=20) == "first", "it now ends later"
+    assert await shares.create_link(asset.id, "anna", "first", now_ms=2, expires_at_ms=10) == ("first", 10)
+    assert await shares.create_link(asset.id, "anna", "x", now_ms=3, expires_at_ms=20) == ("first", 20)
+    assert await shares.create_link(asset.id, "anna", "y", now_ms=4, keeps_end=True) == ("first", 20)
     assert await shares.get_shared_asset("first", now_ms=19) is not None
     assert len(await shares.list_links("anna", now_ms=19, limit=9, offset=0)) == 1
     assert await shares.get_shared_asset("first", now_ms=20) is None
     assert await shares.list_links("anna", now_ms=20, limit=9, offset=0) == []
-    assert await shares.create_link(asset.id, "anna", "second", now_ms=20) == "second"
+    assert await shares.create_link(asset.id, "anna", "second", now_ms=20, keeps_end=True) == ("second", None)
     assert await shares.get_shared_asset("first", now_ms=21) is None
     assert await shares.get_shared_asset("second", now_ms=1_000_000) is not None
 
@@ -198,7 +199,13 @@ async def test_a_link_that_has_ended_says_so(library: LiveLibrary) -> None:
     asset_id, url = await shared(library, photo("JPEG"))
     assert (await library.client.post(f"/v1/library/{asset_id}/share", json={"days": 0})).status_code == 400
     again = await library.client.post(f"/v1/library/{asset_id}/share", json={"days": 7})
-    assert again.json() == {"url": url}
+    assert again.json()["url"] == url
+    [link] = (await library.client.get("/v1/library/links")).json()["links"]
+    assert (link["url"], link["expires_at"], link["asset"]["id"]) == (url, again.json()["expires_at"], asset_id)
+    shown = await library.client.post(f"/v1/library/{asset_id}/share", json={})
+    assert shown.json() == again.json(), "to look at a link does not change when it ends"
+    endless = await library.client.post(f"/v1/library/{asset_id}/share", json={"days": None})
+    assert endless.json() == {"url": url, "expires_at": None}
     await library.client.delete(f"/v1/library/{asset_id}/share")
     ended = await library.client.get(url)
     assert (ended.status_code, "This link has ended" in ended.text) == (404, True)

@@ -308,6 +308,8 @@ def test_a_share_link_is_made_listed_and_stopped(page: Page):
     assert "/s/" in url
     expect(sheet).to_contain_text("The link is copied.")
     assert page.evaluate("() => navigator.clipboard.readText()") == url
+    sheet.get_by_label("The link ends").select_option("In a week")
+    expect(sheet.locator(".link-end [role=status]")).not_to_be_empty()
     check_accessibility(page)
     save_pictures(page, "share")
     sheet.get_by_role("button", name="Done").click()
@@ -315,6 +317,7 @@ def test_a_share_link_is_made_listed_and_stopped(page: Page):
     page.get_by_role("button", name="Links").click()
     links = page.get_by_role("dialog", name="Shared links")
     expect(links.locator(".card-picture")).to_have_count(1)
+    expect(links).to_contain_text("Ends: ")
     check_accessibility(page)
     save_pictures(page, "links")
     links.get_by_role("button", name="Stop sharing").click()

@@ -45,6 +45,7 @@
  * @property {boolean} tag_editing tags can be renamed and deleted
  * @property {boolean} duplicates GET /v1/library/duplicates
  * @property {boolean} share POST and DELETE /v1/library/{id}/share
+ * @property {boolean} expiry a share link may end after `days`
  * @property {boolean} links GET /v1/library/links
  */
 

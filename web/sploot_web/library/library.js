@@ -297,6 +297,7 @@ export class Library {
       },
       onSimilar: this.#features.similar ? (similarTo) => this.#showSimilar(similarTo) : null,
       canShare: this.#features.share === true,
+      canExpire: this.#features.expiry === true,
       onTemplate: this.#features.templates ? (template) => this.#showOnly({ template }) : null,
       onClose: () => this.#onClose(),
     });

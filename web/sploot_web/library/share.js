@@ -8,7 +8,10 @@ import { formatCount, formatTime } from "../ui/format.js";
 import { showToast, withErrorToast } from "../ui/toast.js";
 
 /** @typedef {import("./asset.js").Asset} Asset */
-/** @typedef {{url: string, created_at: string | null, asset: Asset}} ShareLink */
+/** @typedef {{url: string, expires_at: string | null}} ShareUrl */
+/** @typedef {ShareUrl & {created_at: string | null, asset: Asset}} ShareLink */
+
+const ENDS = /** @type {const} */ ([["", "When I stop sharing"], ["1", "In a day"], ["7", "In a week"], ["30", "In 30 days"]]);
 
 /** @param {Asset} asset */
 function sharePath({ id }) {
@@ -18,9 +21,10 @@ function sharePath({ id }) {
 /**
  * Create a share link, copy it, and say what it shows.
  * @param {Asset} asset
+ * @param {boolean} canExpire
  */
-export async function shareLink(asset) {
-  /** @type {{url: string} | null} */
+export async function shareLink(asset, canExpire) {
+  /** @type {ShareUrl | null} */
   const reply = await withErrorToast(send("POST", sharePath(asset)));
   if (!reply) return;
   const input = element("input", { class: "share-url", type: "text", readonly: true, value: reply.url, "aria-label": "Share link" });
@@ -29,12 +33,34 @@ export async function shareLink(asset) {
   const status = element("p", { role: "status" });
   const dialog = openDialog("Share link",
     element("p", {}, "Anyone who has this link sees the picture, without an account. It tells neither the name of the file nor where it was taken."),
-    input, status,
+    input, ...(canExpire ? [createEndChoice(asset, reply.expires_at)] : []), status,
     element("div", { class: "actions" },
       button("Stop sharing", () => void stopSharing(asset).then((done) => done && dialog.close()), { class: "danger" }),
       button("Copy", copy), button("Done", () => dialog.close(), { class: "primary" })));
   input.select();
   copy();
+}
+
+/**
+ * Create the choice of when a link ends; a change of it takes effect at once.
+ * @param {Asset} asset
+ * @param {string | null} expiresAt
+ */
+function createEndChoice(asset, expiresAt) {
+  const time = element("span", { role: "status" });
+  const select = element("select", { id: "link-end" }, ...ENDS.map(([days, text]) => element("option", { value: days }, text)));
+  const show = (/** @type {string | null} */ end) => setText(time, end ? formatTime(end) : "");
+  if (expiresAt) {
+    select.prepend(element("option", { value: "unchanged", hidden: true }, "At its time"));
+    select.value = "unchanged";
+  }
+  show(expiresAt);
+  select.addEventListener("change", async () => {
+    /** @type {ShareUrl | null} */
+    const reply = await withErrorToast(send("POST", sharePath(asset), { days: Number(select.value) || null }));
+    if (reply) show(reply.expires_at);
+  });
+  return element("p", { class: "link-end" }, element("label", { for: "link-end" }, "The link ends"), " ", select, " ", time);
 }
 
 /**
@@ -80,13 +106,21 @@ export class Links {
   }
 
   /** @param {ShareLink} link */
-  #createCard({ url, created_at, asset }) {
+  #createCard({ url, created_at, expires_at, asset }) {
     const copy = () => void withErrorToast(navigator.clipboard.writeText(url)).then((done) =>
       done !== null && showToast("The link is copied."));
     const stop = () => void stopSharing(asset).then(() => this.#load());
     return element("div", { class: "link-card" },
-      createCard(asset, created_at ? `Shared: ${formatTime(created_at)}` : "", null),
+      createCard(asset, timesOf(created_at, expires_at), null),
       element("div", { class: "actions" },
         button("Copy link", copy), button("Stop sharing", stop, { class: "danger" })));
   }
+}
+
+/**
+ * @param {string | null} createdAt
+ * @param {string | null} expiresAt
+ */
+function timesOf(createdAt, expiresAt) {
+  return [createdAt && `Shared: ${formatTime(createdAt)}`, expiresAt && `Ends: ${formatTime(expiresAt)}`].filter(Boolean).join(", ");
 }

@@ -18,6 +18,7 @@ import { showToast, withErrorToast } from "../ui/toast.js";
  * @property {(asset: Asset) => void} onDelete
  * @property {((asset: Asset) => void) | null} onSimilar null if the server cannot search for similar pictures
  * @property {boolean} canShare the library makes links that open for others
+ * @property {boolean} canExpire its links may end after some days
  * @property {((name: string) => void) | null} onTemplate shows the pictures of a template; null without templates
  * @property {() => void} onClose
  */
@@ -37,6 +38,7 @@ export class Viewer {
     this.#stage = new ViewerStage({ onStep: handlers.onStep, onClose: () => this.close() });
     this.#details = new ViewerDetails({
       canShare: handlers.canShare,
+      canExpire: handlers.canExpire,
       onCopy: () => handlers.onCopy(this.asset),
       onFavorite: () => void this.toggleFavorite(),
       onTags: (tags) => void this.#saveTags(tags),

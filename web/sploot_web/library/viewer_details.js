@@ -19,7 +19,7 @@ export class ViewerDetails {
   #facts = element("dl", { class: "facts" });
   #favorite = button("Favourite", () => this.handlers.onFavorite(), { "aria-keyshortcuts": "f" });
   #copyWords = button("Copy text", () => void copyText(this.#asset?.text ?? "", "Text"));
-  #share = button("", () => this.#asset && void (this.handlers.canShare ? shareLink : copyPath)(this.#asset));
+  #share = button("", () => this.#asset && void this.#shareOrCopyPath(this.#asset));
   #reveal = button("Show in folder", () => this.#asset && void showInFolder(this.#asset));
   #similar = button("Similar", () => this.handlers.onSimilar?.());
   #nameTemplate = button("Name this template", () => this.#askTemplate());
@@ -33,6 +33,7 @@ export class ViewerDetails {
   /**
    * @param {object} handlers
    * @param {boolean} handlers.canShare the library makes links that open for others
+   * @param {boolean} handlers.canExpire its links may end after some days
    * @param {() => void} handlers.onCopy
    * @param {() => void} handlers.onFavorite
    * @param {(tags: string[]) => void} handlers.onTags
@@ -82,6 +83,11 @@ export class ViewerDetails {
     if (document.activeElement !== this.#tags) { // not while the user edits them
       this.#tags.value = asset.tags.map(({ name }) => escapeInvisible(name)).join(", ");
     }
+  }
+
+  /** @param {Asset} asset */
+  #shareOrCopyPath(asset) {
+    return this.handlers.canShare ? shareLink(asset, this.handlers.canExpire) : copyPath(asset);
   }
 
   get #templateName() {

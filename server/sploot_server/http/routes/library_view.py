@@ -30,7 +30,7 @@ from sploot_server.http.serializers import format_optional_time, format_time, ta
 from sploot_server.http.zip_stream import stream_zip
 from sploot_server.library.curation import Curation
 from sploot_server.library.search import Match, Search
-from sploot_server.library.service import Library, now_ms
+from sploot_server.library.service import Library
 
 PAGE_MAX = 200
 GROUPS_MAX = 50
@@ -40,8 +40,6 @@ NEAREST_MAX = 10
 LINKS_MAX = 1000  # as many as the daemon asks for
 IDS_MAX = 500  # of one change, or of one ZIP file
 TEXT_CHARS_MAX = 500
-DAY_MS = 86_400_000
-SHARE_DAYS_MAX = 3_650
 SORTS = {
     "newest": (AssetSort.CREATED, True),
     "oldest": (AssetSort.CREATED, False),
@@ -55,6 +53,7 @@ FEATURES = {
     "thumbnails": True,
     "share": True,
     "links": True,
+    "expiry": True,
     "templates": True,
     "sorts": True,
     "kinds": True,
@@ -219,17 +218,18 @@ class LibraryViewRoutes:
         return JSONResponse({"message": "It is marked as copied."})
 
     async def share(self, request: Request) -> Response:
-        """Create a link, which ends after `days` if the body has them."""
-        body = await read_object(request)
-        days = body.get("days")
-        if days is not None and (type(days) is not int or not 1 <= days <= SHARE_DAYS_MAX):
-            raise InvalidInput(f"days must be a whole number from 1 to {SHARE_DAYS_MAX}")
-        expires_at_ms = None if days is None else now_ms() + days * DAY_MS
-        return JSONResponse({"url": await self._shares.create(request, expires_at_ms)})
+        """Create a link, or change the end of the existing one."""
+        url, expires_at_ms = await self._shares.create(request)
+        return JSONResponse({"url": url, "expires_at": format_optional_time(expires_at_ms)})
 
     async def links(self, request: Request) -> Response:
         shared = [
-            {"url": url, "created_at": format_time(link.created_at_ms), "asset": asset_to_row(link.asset)}
+            {
+                "url": url,
+                "created_at": format_time(link.created_at_ms),
+                "expires_at": format_optional_time(link.expires_at_ms),
+                "asset": asset_to_row(link.asset),
+            }
             for url, link in await self._shares.find_links(request, LINKS_MAX)
         ]
         return JSONResponse({"links": shared})

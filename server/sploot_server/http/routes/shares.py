@@ -14,6 +14,7 @@ from sploot_server.domain.entities import InvalidInput, NotFound
 from sploot_server.domain.image_formats import is_readable
 from sploot_server.http import serializers
 from sploot_server.http.authentication import SHARE_PREFIX
+from sploot_server.http.request_body import read_object
 from sploot_server.http.routes.images import IMAGE_HEADERS, thumbnail_response
 from sploot_server.http.routes.params import PAGE_MAX, get_owner, original_url, parse_whole_number
 from sploot_server.http.routes.share_page import ended_page, share_page
@@ -21,6 +22,8 @@ from sploot_server.library.service import Library, now_ms
 from sploot_server.library.thumbnails import SHARED_PX
 from sploot_server.storage.shares import ShareLink, ShareStore
 
+DAY_MS = 86_400_000
+DAYS_MAX = 3_650
 SLUG_BYTES = 16  # of randomness; the slug is the only protection of a shared image
 SHARED_IMAGE_HEADERS = {
     **IMAGE_HEADERS,
@@ -55,6 +58,7 @@ class ShareRoutes:
             {
                 "shareUrl": url,
                 "createdAt": serializers.format_time(link.created_at_ms),
+                "expiresAt": serializers.format_optional_time(link.expires_at_ms),
                 "asset": serializers.asset_to_json(link.asset, original_url(request, link.asset)),
             }
             for url, link in links[:limit]
@@ -67,20 +71,34 @@ class ShareRoutes:
         return [(_share_url(request, link.slug), link) for link in links]
 
     async def share(self, request: Request) -> Response:
-        return JSONResponse({"shareUrl": await self.create(request)})
+        url, expires_at_ms = await self.create(request)
+        return JSONResponse({"shareUrl": url, "expiresAt": serializers.format_optional_time(expires_at_ms)})
 
-    async def create(self, request: Request, expires_at_ms: int | None = None) -> str:
-        """Create a share link, or change the end of the existing one; return its URL."""
+    async def create(self, request: Request) -> tuple[str, int | None]:
+        """Create a share link, or change the end of the existing one; return its URL and its end.
+
+        The link ends after `days` of the body, or never if they are null; without `days` its end stays as it is.
+        """
+        has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+        body = await read_object(request) if has_body else {}
+        days = body.get("days")
+        if days is not None and (type(days) is not int or not 1 <= days <= DAYS_MAX):
+            raise InvalidInput(f"days must be a whole number from 1 to {DAYS_MAX}")
         asset = await self._library.for_owner(get_owner(request)).get(request.path_params["id"])
         if not is_readable(asset.mime):
             raise InvalidInput("This file type cannot be shared: the server cannot decode it")
         new_slug = secrets.token_urlsafe(SLUG_BYTES)
-        slug = await self._shares.create_link(
-            asset.id, get_owner(request), new_slug, now_ms=now_ms(), expires_at_ms=expires_at_ms
+        now = now_ms()
+        created = await self._shares.create_link(
+            *(asset.id, get_owner(request), new_slug),
+            now_ms=now,
+            expires_at_ms=None if days is None else now + days * DAY_MS,
+            keeps_end="days" not in body,
         )
-        if slug is None:
+        if created is None:
             raise NotFound
-        return _share_url(request, slug)
+        slug, expires_at_ms = created
+        return _share_url(request, slug), expires_at_ms
 
     async def unshare(self, request: Request) -> Response:
         asset = await self._library.for_owner(get_owner(request)).get(request.path_params["id"])

@@ -25,6 +25,7 @@ FEATURES = {
     "thumbnails": "true",
     "fileNames": "true",
     "shareList": "true",
+    "shareExpiry": "true",
     "assetQueries": "true",
     "templates": "true",
     **BATCH_FEATURES,
@@ -36,6 +37,7 @@ FEATURES = {
 protocols of the push channel (`push/endpoints.py`). `similar`: `/api/assets/{id}/similar` exists and search results
 list near-duplicates. `thumbnails`: `/api/assets/{id}/thumbnail` exists. `fileNames`: the name of an upload, in a form
 its field `originalName`, may be `folder/name.jpg`, and is kept and searched. `shareList`: `/api/shares` exists.
+`shareExpiry`: a share link may end after `days`.
 `assetQueries`: lists and searches know all of `AssetFilter` and `AssetSort`, rows have their `text`, and
 `/api/folders` and `/api/assets/{id}/copied` exist. `changes`, `trash`, `tagEditing`, `duplicates`: see `curation.py`.
 `templates`: `/api/templates` exists.

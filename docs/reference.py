@@ -3,6 +3,7 @@
 A test compares the files with what this program would write.
 """
 
+import argparse
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
@@ -12,6 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import typer.main
 from sploot.examples import EXAMPLES
 from sploot.typer_app import build_app
+from sploot_server.admin.commands import LOCATION, build_parser
 from sploot_server.cli import server_parser, worker_parser
 from sploot_server.environment import variable_name
 from sploot_server.http import openapi
@@ -269,7 +271,23 @@ def _server() -> Iterator[str]:
             if variable is not None:
                 about = str(action.help).replace(f" [{variable}]", "") % vars(action)
                 yield _row(f"`{action.option_strings[-1]}`", f"`{variable}`", about)
+    yield "\n## Admin commands\n"
+    yield from _table("command", "meaning")
+    yield from (_row(f"`{usage}`", about) for usage, about in _admin_commands(build_parser()))
     yield "\nThe admin commands read `SPLOOT_SERVER_DATA`, `SPLOOT_SERVER_DATABASE` and `SPLOOT_SERVER_BLOBS` only."
+
+
+def _admin_commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
+    """Yield the usage and the meaning of each command without subcommands."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other list of its commands
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for each in dict.fromkeys(action.choices.values()):
+                yield from _admin_commands(each)
+            return
+    arguments = [each for each in parser._actions if each.dest not in {*LOCATION, "help"}]  # noqa: SLF001
+    formatter = argparse.HelpFormatter(parser.prog, width=1_000)
+    formatter.add_usage(None, arguments, [])
+    yield formatter.format_help().strip().removeprefix("usage: "), str(parser.description)
 
 
 def _states() -> Iterator[str]:

@@ -24,7 +24,19 @@ BACKEND_OPTIONS = {
     "events": "Redis that relays events between processes, as redis://host:6379 (default: PostgreSQL relays them)",
     "blobs": "S3-compatible store of the originals, as s3://bucket/prefix",
 }
-ADMIN_COMMANDS = ("user", "token", "link", "export", "import", "check", "backup", "restore", "model", "install")
+ADMIN_COMMANDS = (
+    "user",
+    "token",
+    "invitation",
+    "link",
+    "export",
+    "import",
+    "check",
+    "backup",
+    "restore",
+    "model",
+    "install",
+)
 ALIASES = ("links",)
 LEVELS = ("debug", "info", "warning", "error")
 

@@ -57,6 +57,16 @@ async def test_an_invitation_works_once_and_until_it_expires(stores: Stores) -> 
     assert await stores.sessions.redeem(id_of(late), hash_token(late), now_ms=NOW + DAY_MS) is None
 
 
+async def test_unused_invitations_are_listed_and_revoked(stores: Stores) -> None:
+    first, second = [await stores.sessions.invite("u", now_ms=NOW, ttl_ms=DAY_MS * days) for days in (1, 2)]
+    listed = await stores.sessions.list_invitations(now_ms=NOW)
+    assert [(each.id, each.user_name) for each in listed] == [(id_of(first), "Änna"), (id_of(second), "Änna")]
+    assert [each.id for each in await stores.sessions.list_invitations(now_ms=NOW + DAY_MS)] == [id_of(second)]
+    assert await stores.sessions.revoke_invitation(id_of(second))
+    assert not await stores.sessions.revoke_invitation(id_of(second))
+    assert await stores.sessions.redeem(id_of(second), hash_token(second), now_ms=NOW) is None
+
+
 async def test_a_session_ends_unused_or_by_its_user_or_with_its_user(stores: Stores) -> None:
     sessions = stores.sessions
     idle, used, ended = [await sessions.begin("u", None, user_agent="Phone", now_ms=NOW) for _ in range(3)]
@@ -142,6 +152,13 @@ def test_an_invitation_of_the_operator_adds_a_user_and_signs_in_one_browser(team
     assert (link, invited.returncode) == ("https://memes.example/", 0)
     assert Browser(team).sign_in(secret).json() == {"member": {"name": "Zoë"}}
     assert Browser(team).sign_in(secret).status_code == 401, "it is used up"
+    unused = team.admin("user", "invite", "Zoë").stdout.strip()
+    invitation_id = id_of(unused.rpartition("=")[2])
+    assert f"{invitation_id}\tZoë\t" in team.admin("invitation", "list").stdout
+    assert team.admin("invitation", "revoke", unused).stderr == f"Revoked invitation {invitation_id}.\n"
+    assert Browser(team).sign_in(unused.rpartition("=")[2]).status_code == 401
+    again = team.admin("invitation", "revoke", invitation_id)
+    assert (again.returncode, "`sploot-server invitation list" in again.stderr) == (1, True)
     assert "Signed Zoë out of 1 browser." in team.admin("user", "sign-out", "zoë").stderr
 
 

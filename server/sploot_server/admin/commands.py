@@ -80,6 +80,12 @@ def build_parser() -> argparse.ArgumentParser:
     listing = _add_command(tokens, "token list", "list the valid tokens")
     listing.add_argument("--all", action="store_true", help="also list those that are revoked or expired")
     _add_command(tokens, "token revoke", "revoke a token immediately").add_argument("id", metavar="ID")
+    invitations = commands.add_parser("invitation", help="manage unused invitations")
+    actions = invitations.add_subparsers(required=True, metavar="ACTION")
+    _add_command(actions, "invitation list", "list the unused invitations of all users")
+    _add_command(actions, "invitation revoke", "revoke an unused invitation immediately").add_argument(
+        "id", metavar="INVITATION", help="its link, or its id in the list"
+    )
     link = commands.add_parser("link", aliases=["links"], help="manage share links")
     links = link.add_subparsers(required=True, metavar="ACTION")
     _add_command(links, "link list", "list the share links of all users")

@@ -1,4 +1,4 @@
-"""Admin commands behind `sploot-server user`, `token`, `link`, `export`, `import`, `check` and `backup`.
+"""Admin commands behind `sploot-server user`, `token`, `invitation`, `link`, `export`, `check`, `backup` and others.
 
 A command is a JSON object: the key `command` names it, and `location` is the option that selects its library in a
 pasted command. It writes lines to an output while it runs and returns an exit code, both in the command's own process
@@ -15,7 +15,7 @@ from typing import Any
 from sploot_server.admin.export_import import LibraryImporter, export_library
 from sploot_server.auth.accounts import AccountError, AccountStore, Token, User, UserUsage
 from sploot_server.auth.sessions import DAY_MS, SessionStore
-from sploot_server.auth.tokens import hash_token, mint_token, parse_scopes
+from sploot_server.auth.tokens import hash_token, mint_token, parse_scopes, parse_token_id
 from sploot_server.domain.byte_sizes import format_bytes
 from sploot_server.domain.entities import LibraryError, new_id
 from sploot_server.library.consistency_check import ConsistencyCheck, Difference
@@ -63,6 +63,8 @@ class AdminService:
             "token create": self._create_token,
             "token list": self._list_tokens,
             "token revoke": self._revoke_token,
+            "invitation list": self._list_invitations,
+            "invitation revoke": self._revoke_invitation,
             "link list": self._list_links,
             "link revoke": self._revoke_link,
             "export": self._export,
@@ -180,6 +182,20 @@ class AdminService:
                 f"Token {token_id} does not exist; `{_line(command, 'token', 'list')}` lists all tokens."
             )
         output("err", f"Revoked token {token_id}.")
+
+    async def _list_invitations(self, command: Mapping[str, Any], output: Output) -> None:
+        output("out", "ID\tUSER\tCREATED\tEXPIRES")
+        for each in await self._sessions.list_invitations(now_ms=now_ms()):
+            times = [_format_time(each.created_at_ms), _format_time(each.expires_at_ms)]
+            output("out", "\t".join([each.id, each.user_name, *times]))
+
+    async def _revoke_invitation(self, command: Mapping[str, Any], output: Output) -> None:
+        text = command["id"].rpartition("#invitation=")[2]
+        invitation_id = parse_token_id(text) or text
+        if not await self._sessions.revoke_invitation(invitation_id):
+            listing = _line(command, "invitation", "list")
+            raise AccountError(f"Invitation {invitation_id} was used or never existed; `{listing}` lists the others.")
+        output("err", f"Revoked invitation {invitation_id}.")
 
     async def _list_links(self, command: Mapping[str, Any], output: Output) -> None:
         output("out", "LINK\tUSER\tFILE\tCREATED")

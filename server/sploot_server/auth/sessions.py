@@ -38,6 +38,16 @@ class Session:
     last_used_at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """An unused invitation; `id` is the part of it that may be displayed."""
+
+    id: str
+    user_name: str
+    created_at_ms: int
+    expires_at_ms: int
+
+
 class SessionStore:
     """Store of sessions and invitations. Every call returns after its change is durable."""
 
@@ -61,6 +71,20 @@ class SessionStore:
             values=(invitation_id, digest, now_ms),
         )
         return str(rows[0]["user"]) if rows else None
+
+    async def list_invitations(self, *, now_ms: int) -> Sequence[Invitation]:
+        """Return the unused invitations of all users, the first to expire first."""
+        rows = await self._database.fetch(
+            'SELECT i.id, u.name, i.created_at, i.expires_at FROM invitations i JOIN users u ON u.id = i."user" '
+            "WHERE i.expires_at > $1 ORDER BY i.expires_at, i.id",
+            now_ms,
+        )
+        return [Invitation(row["id"], row["name"], row["created_at"], row["expires_at"]) for row in rows]
+
+    async def revoke_invitation(self, invitation_id: str) -> bool:
+        """Revoke an invitation of any user; return False if it does not exist or was used."""
+        revoked = "DELETE FROM invitations WHERE id = $1 RETURNING id"
+        return bool(await self._database.execute(revoked, values=(invitation_id,)))
 
     async def begin(self, user_id: str, token: Token | None, *, user_agent: str, now_ms: int) -> str:
         """Begin a session by a token, or by an invitation if it is None; return the secret for the cookie."""

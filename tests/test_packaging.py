@@ -61,6 +61,29 @@ def test_the_wheel_brings_units_and_types(sources: list[Path], tmp_path: Path):
     assert not [name for name in names if name.startswith(("tests/", "cli/", "server/", "web/"))]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("pipx", "install"), ("uv", "tool", "install", "--python", sys.executable)],
+    ids=["pipx", "uv"],
+)
+def test_an_installed_tool_is_on_the_path_and_stays_in_its_folders(
+    sources: list[Path], tmp_path: Path, command: tuple[str, ...]
+):
+    wheel, home = built(sources[0], tmp_path / "wheel", "wheel"), tmp_path / "home"
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "UV_", "PIPX_"))}
+    environ = {**kept, "HOME": str(home)}
+    program = Path(sys.executable).with_name(command[0])
+    subprocess.run([program, *command[1:], wheel], check=True, capture_output=True, env=environ, timeout=110)
+    bin_folder = home / ".local" / "bin"
+    assert {each.name for each in bin_folder.iterdir()} >= {"sploot", "splootd", "sploot-server"}
+    done = subprocess.run([bin_folder / "sploot", "version"], check=True, capture_output=True, text=True, env=environ)
+    assert done.stdout.startswith(f"sploot {__version__}")
+    assert {each.name for each in home.iterdir()} <= {".local", ".cache"}
+    assert {each.name for each in (home / ".local").iterdir()} <= {"bin", "share", "state"}
+    assert list(home.rglob("sploot-add.1")), "the man pages come with it"
+
+
 def test_the_wheel_and_the_wheel_of_the_sdist_know_their_commit(sources: list[Path], tmp_path: Path):
     source = sources[0]
     for command in (

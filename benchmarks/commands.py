@@ -22,10 +22,10 @@ from temp_home import Home, home_in
 from splootd.config import LOCAL
 from splootd.core.item import FoundFile
 from splootd.event_bus import WakeSignals
+from splootd.store.accounts import open_account
 from splootd.store.database import Database
 from splootd.store.enqueue import ENQUEUE_BATCH_MAX
 from splootd.store.imports import ImportStore
-from splootd.store.ledger import get_or_create_server
 
 HOT = ("status", "status --json", "add FILE")
 OTHERS = (
@@ -39,9 +39,8 @@ async def fill(path: Path, count: int) -> None:
     """Enqueue waiting items, as a scan would."""
     database = await Database.open(path)
     try:
-        import_store = ImportStore(
-            database, server_id=await get_or_create_server(database, LOCAL), wake_signals=WakeSignals()
-        )
+        server_id, _ = await open_account(database, LOCAL)
+        import_store = ImportStore(database, server_id=server_id, wake_signals=WakeSignals())
         for start in range(0, count, ENQUEUE_BATCH_MAX):
             numbers = range(start, min(start + ENQUEUE_BATCH_MAX, count))
             batch = [FoundFile(b"/memes/%d.jpg" % number, version(number)) for number in numbers]

@@ -35,6 +35,7 @@ from sploot_server.http.push.subscriptions import SubscriptionHub
 from sploot_server.http.push.websocket_protocol import WebSocketProtocol
 from sploot_server.http.request_guard import RequestGuardMiddleware
 from sploot_server.http.routes import build_routes
+from sploot_server.http.routes.admin import AdminRoutes
 from sploot_server.http.routes.local_import import UploadByPathRoutes
 from sploot_server.http.routes.probes import ProbeRoutes
 from sploot_server.http.routes.sessions import SessionRoutes
@@ -122,6 +123,7 @@ async def create_app(
             *PushRoutes(hub).routes(),
             *ProbeRoutes(config, stores, hub, metrics).routes(),
             *SessionRoutes(stores.accounts, stores.sessions, guesses).routes(),
+            *AdminRoutes(stores.accounts, stores.sessions, stores.shares).routes(),
         ]
         if config.supports_resumable_uploads:  # otherwise the server that continues an upload would not have its start
             upload_store = UploadStore(config.upload_dir or config.data / "partial")

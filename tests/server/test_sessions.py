@@ -14,8 +14,13 @@ from sploot_server.auth.accounts import AccountStore, Scope, Token, User
 from sploot_server.auth.rate_limit import BURST_MAX
 from sploot_server.auth.sessions import DAY_MS, SESSION_IDLE_MS, SessionStore
 from sploot_server.auth.tokens import hash_token, mint_token, parse_token_id
+from sploot_server.domain.entities import NotFound
+from sploot_server.http.routes.admin import AdminRoutes
+from sploot_server.library.service import now_ms
 from sploot_server.storage.postgres.database import PostgresDatabase
+from sploot_server.storage.shares import ShareStore
 from sploot_server.storage.sqlite.database import Database
+from starlette.requests import Request
 from team_server import TeamServer, team_server
 
 NOW = 1_000 * DAY_MS
@@ -26,6 +31,7 @@ MEMES = Path(__file__).parents[2] / "examples" / "memes"
 class Stores:
     accounts: AccountStore
     sessions: SessionStore
+    shares: ShareStore
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -37,7 +43,7 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     else:
         database = PostgresDatabase(await postgres.empty_database())
         await database.open()
-    stores = Stores(AccountStore(database), SessionStore(database))
+    stores = Stores(AccountStore(database), SessionStore(database), ShareStore(database))
     await stores.accounts.add_user(User("u", "Änna", 1))
     yield stores
     await database.close()
@@ -65,6 +71,33 @@ async def test_unused_invitations_are_listed_and_revoked(stores: Stores) -> None
     assert await stores.sessions.revoke_invitation(id_of(second))
     assert not await stores.sessions.revoke_invitation(id_of(second))
     assert await stores.sessions.redeem(id_of(second), hash_token(second), now_ms=NOW) is None
+
+
+async def test_only_an_admin_sees_members_and_revokes_their_invitations(stores: Stores) -> None:
+    await stores.accounts.add_user(User("b", "Ben", 1))
+    cookies = [await stores.sessions.begin(user, None, user_agent="", now_ms=NOW) for user in ("u", "b")]
+    invitation = await stores.sessions.invite("b", now_ms=now_ms(), ttl_ms=DAY_MS)
+    routes = AdminRoutes(stores.accounts, stores.sessions, stores.shares)
+
+    async def call(handler: Any, cookie: str | None, **path: str) -> Any:
+        session = None if cookie is None else await stores.sessions.get(id_of(cookie), now_ms=NOW)
+        request = Request({"type": "http", "headers": [], "path_params": path, "state": {"session": session}})
+        return json.loads((await handler(request)).body)
+
+    await stores.accounts.set_admin("u", is_admin=True)
+    admin, member = cookies
+    for cookie in (member, None):
+        for handler in (routes.overview, routes.invite, routes.revoke_invitation, routes.revoke_link):
+            with pytest.raises(NotFound):
+                await call(handler, cookie, id=id_of(invitation), slug="x")
+    seen = await call(routes.overview, admin)
+    assert [(each["name"], each["bytes"]) for each in seen["members"]] == [("Ben", 0), ("Änna", 0)]
+    assert [(each["id"], each["member"]) for each in seen["invitations"]] == [(id_of(invitation), "Ben")]
+    await call(routes.revoke_invitation, admin, id=id_of(invitation))
+    assert (await call(routes.overview, admin))["invitations"] == []
+    await stores.accounts.set_admin("u", is_admin=False)
+    with pytest.raises(NotFound):
+        await call(routes.overview, admin)
 
 
 async def test_a_session_ends_unused_or_by_its_user_or_with_its_user(stores: Stores) -> None:
@@ -160,6 +193,24 @@ def test_an_invitation_of_the_operator_adds_a_user_and_signs_in_one_browser(team
     again = team.admin("invitation", "revoke", invitation_id)
     assert (again.returncode, "`sploot-server invitation list" in again.stderr) == (1, True)
     assert "Signed Zoë out of 1 browser." in team.admin("user", "sign-out", "zoë").stderr
+
+
+def test_an_admin_revokes_the_link_of_a_member_in_the_page(team: TeamServer) -> None:
+    anna, ben = signed_in(team, "anna"), signed_in(team, "ben")
+    url = anna.client.post(f"/v1/library/{upload(anna)}/share", json={}).json()["url"]
+    assert ben.client.get("/v1/admin").status_code == 404
+    assert "ben is an admin of the page." in team.admin("user", "admin", "ben").stderr
+    assert ben.client.get("/v1/sessions").json()["is_admin"] is True
+    seen = ben.client.get("/v1/admin").json()
+    assert {each["name"]: each["bytes"] > 0 for each in seen["members"]}["anna"]
+    [slug] = [each["slug"] for each in seen["links"] if url.endswith(each["slug"])]
+    assert anna.client.delete(f"/v1/admin/links/{slug}").status_code == 404
+    assert ben.client.delete(f"/v1/admin/links/{slug}").status_code == 200
+    assert ben.client.get(url).status_code == 404
+    secret = ben.client.post("/v1/admin/invitations", json={"name": "anna"}).json()["secret"]
+    assert Browser(team).sign_in(secret).json() == {"member": {"name": "anna"}}
+    team.admin("user", "admin", "ben", "--revoke")
+    assert ben.client.get("/v1/admin").status_code == 404
 
 
 def test_a_member_lists_and_ends_their_sessions_and_invites_their_other_device(team: TeamServer) -> None:

@@ -107,6 +107,15 @@ def test_signing_out_everywhere_shows_the_sign_in_page_on_the_other_device(team:
     with new_context(browser) as laptop, new_context(browser, **PHONE) as phone:
         page = sign_in(laptop, team, "anna")
         page.locator("#account").click()
+        expect(page.locator("#sessions li")).not_to_have_count(0)
+        expect(page.locator("#admin")).to_have_count(0)
+        page.keyboard.press("Escape")
+        assert team.admin("user", "admin", "anna").returncode == 0
+        page.locator("#account").click()
+        admin = page.get_by_role("region", name="All members")
+        expect(admin).to_contain_text("anna")
+        admin.get_by_role("button", name="Invite anna").click()
+        expect(admin.locator("code")).to_contain_text("#invitation=")
         page.get_by_role("button", name="Create a link").click()
         link = page.locator("#device-link code").inner_text()
         other = phone.new_page()

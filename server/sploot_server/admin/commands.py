@@ -48,28 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all admin commands."""
     top = argparse.ArgumentParser(prog="sploot-server", allow_abbrev=False)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    users = commands.add_parser("user", help="manage users").add_subparsers(required=True, metavar="ACTION")
-    add = _add_command(users, "user add", "add a user")
-    add.add_argument("name", metavar="NAME")
-    add.add_argument("--adopt", action="store_true", help="give the user all files added without accounts")
-    invite = _add_command(users, "user invite", "print a link that signs in one browser of a user; add a new user")
-    invite.add_argument("name", metavar="NAME")
-    invite.add_argument(
-        "--url", default=DEFAULT_URL, metavar="URL", help="address at which members open the server (%(default)s)"
-    )
-    invite.add_argument(
-        "--days", type=_parse_days, default=INVITATION_DAYS, metavar="N", help="days until it expires (%(default)s)"
-    )
-    _add_command(users, "user sign-out", "end all sessions and invitations of a user").add_argument(
-        "name", metavar="NAME"
-    )
-    _add_command(users, "user list", "list users: name, date added, number of files, bytes and quota")
-    quota = _add_command(users, "user quota", "limit the bytes that a user may store")
-    quota.add_argument("name", metavar="NAME")
-    quota.add_argument("quota_bytes", type=_parse_quota, metavar="SIZE", help="such as 500MB or 20GB; none: no limit")
-    remove = _add_command(users, "user remove", "remove a user and their tokens")
-    remove.add_argument("name", metavar="NAME")
-    remove.add_argument("--with-pictures", action="store_true", help="also delete all files of the user permanently")
+    _add_user_parsers(commands)
     tokens = commands.add_parser("token", help="manage access tokens").add_subparsers(required=True, metavar="ACTION")
     create = _add_command(tokens, "token create", "create a token and print it to standard output, once")
     create.add_argument("name", metavar="USER")
@@ -114,6 +93,34 @@ def build_parser() -> argparse.ArgumentParser:
     add_model_parsers(commands)
     add_install_parser(commands)
     return top
+
+
+def _add_user_parsers(commands: Any) -> None:
+    users = commands.add_parser("user", help="manage users").add_subparsers(required=True, metavar="ACTION")
+    add = _add_command(users, "user add", "add a user")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--adopt", action="store_true", help="give the user all files added without accounts")
+    invite = _add_command(users, "user invite", "print a link that signs in one browser of a user; add a new user")
+    invite.add_argument("name", metavar="NAME")
+    invite.add_argument(
+        "--url", default=DEFAULT_URL, metavar="URL", help="address at which members open the server (%(default)s)"
+    )
+    invite.add_argument(
+        "--days", type=_parse_days, default=INVITATION_DAYS, metavar="N", help="days until it expires (%(default)s)"
+    )
+    _add_command(users, "user sign-out", "end all sessions and invitations of a user").add_argument(
+        "name", metavar="NAME"
+    )
+    _add_command(users, "user list", "list users: name, date added, number of files, bytes and quota")
+    quota = _add_command(users, "user quota", "limit the bytes that a user may store")
+    quota.add_argument("name", metavar="NAME")
+    quota.add_argument("quota_bytes", type=_parse_quota, metavar="SIZE", help="such as 500MB or 20GB; none: no limit")
+    admin = _add_command(users, "user admin", "show a user all members, invitations and share links in the page")
+    admin.add_argument("name", metavar="NAME")
+    admin.add_argument("--revoke", action="store_true", help="show them no longer")
+    remove = _add_command(users, "user remove", "remove a user and their tokens")
+    remove.add_argument("name", metavar="NAME")
+    remove.add_argument("--with-pictures", action="store_true", help="also delete all files of the user permanently")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -59,6 +59,7 @@ class AdminService:
             "user sign-out": self._sign_out_user,
             "user list": self._list_users,
             "user quota": self._set_quota,
+            "user admin": self._set_admin,
             "user remove": self._remove_user,
             "token create": self._create_token,
             "token list": self._list_tokens,
@@ -129,6 +130,11 @@ class AdminService:
         await self._accounts.set_quota(user.id, quota_bytes)
         limit = "has no quota" if quota_bytes is None else f"may store {format_bytes(quota_bytes)}"
         output("err", f"{user.name} now {limit}.")
+
+    async def _set_admin(self, command: Mapping[str, Any], output: Output) -> None:
+        user = await self._get_user(command)
+        await self._accounts.set_admin(user.id, is_admin=not command["revoke"])
+        output("err", f"{user.name} is {'no longer ' if command['revoke'] else ''}an admin of the page.")
 
     async def _remove_user(self, command: Mapping[str, Any], output: Output) -> None:
         user = await self._get_user(command)

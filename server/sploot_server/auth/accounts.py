@@ -23,6 +23,7 @@ class User:
     name: str
     created_at_ms: int
     quota_bytes: int | None = None  # None: no limit
+    is_admin: bool = False  # sees the members, invitations and links of all in the page, but no pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,9 @@ class AccountStore:
         """Limit the bytes that a user may store; None removes the limit."""
         await self._database.execute("UPDATE users SET quota_bytes = $2 WHERE id = $1", values=(user_id, quota_bytes))
 
+    async def set_admin(self, user_id: str, *, is_admin: bool) -> None:
+        await self._database.execute("UPDATE users SET is_admin = $2 WHERE id = $1", values=(user_id, int(is_admin)))
+
     async def remove_user(self, user_id: str) -> None:
         """Remove a user and their tokens, but not their assets."""
         await self._database.execute("DELETE FROM users WHERE id = $1", values=(user_id,))
@@ -152,7 +156,7 @@ class AccountStore:
 
 def _user_from_row(row: Row) -> User:
     """Convert a row of `users`."""
-    return User(row["id"], row["name"], row["created_at"], row["quota_bytes"])
+    return User(row["id"], row["name"], row["created_at"], row["quota_bytes"], bool(row["is_admin"]))
 
 
 def _token_from_row(row: Row) -> Token:

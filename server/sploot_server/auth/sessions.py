@@ -17,7 +17,8 @@ SESSION_SCOPES = frozenset({Scope.READ, Scope.WRITE})
 """The scopes of an invited browser. A session never has ADMIN: nothing in a browser needs it."""
 USER_AGENT_CHARS_MAX = 300
 SELECT = """
-    SELECT s.*, u.name AS user_name FROM sessions s JOIN users u ON u.id = s."user" LEFT JOIN tokens t ON t.id = s.token
+    SELECT s.*, u.name AS user_name, u.is_admin
+    FROM sessions s JOIN users u ON u.id = s."user" LEFT JOIN tokens t ON t.id = s.token
     WHERE s.last_used_at > $1
       AND (s.token IS NULL OR (t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > $2)))
 """
@@ -36,6 +37,7 @@ class Session:
     user_agent: str
     created_at_ms: int
     last_used_at_ms: int
+    is_admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +145,5 @@ def _session_from_row(row: Row) -> Session:
         user_agent=row["user_agent"],
         created_at_ms=row["created_at"],
         last_used_at_ms=row["last_used_at"],
+        is_admin=bool(row["is_admin"]),
     )

@@ -1,11 +1,13 @@
 /** The account of the member: the browsers that are signed in, a link for another device, and signing out. */
 
+import { createAdminSection } from "./admin.js";
+import { createInvitation } from "./invitation.js";
 import { get, send } from "../ui/client.js";
 import { openDialog } from "../ui/dialog.js";
 import { button, element } from "../ui/dom.js";
 import { isolate } from "../ui/filename.js";
 import { formatTime } from "../ui/format.js";
-import { showToast, withErrorToast } from "../ui/toast.js";
+import { withErrorToast } from "../ui/toast.js";
 
 /** @typedef {{id: string, user_agent: string, created_at: string, last_used_at: string, is_this: boolean}} Session */
 
@@ -33,7 +35,7 @@ export function browserName(userAgent) {
  * @param {() => void} onSignedOut
  */
 export async function showAccount(name, onSignedOut) {
-  /** @type {{sessions: Session[]} | null} */
+  /** @type {{sessions: Session[], is_admin: boolean} | null} */
   const reply = await withErrorToast(get("/v1/sessions"));
   if (!reply) return;
   const signOut = (/** @type {string} */ path) => async () => {
@@ -41,13 +43,14 @@ export async function showAccount(name, onSignedOut) {
     dialog.close();
     onSignedOut();
   };
-  const link = element("p", { id: "device-link" });
+  const admin = reply.is_admin ? await createAdminSection() : null;
+  const link = element("p", { id: "device-link", class: "device-link" });
   const dialog = openDialog(isolate(name),
     element("h3", {}, "Signed-in browsers"),
     element("ul", { id: "sessions" }, ...reply.sessions.map(sessionRow)),
     element("h3", {}, "Another device"),
     element("p", { class: "dim" }, "A link signs in one other browser, for example on your phone, within 15 minutes."),
-    button("Create a link", () => void createLink(link)), link,
+    button("Create a link", () => void createInvitation(link, "/v1/invitations")), link, ...(admin ? [admin] : []),
     element("div", { class: "actions" },
       button("Sign out everywhere", signOut("/v1/sessions"), { class: "danger" }),
       button("Sign out", signOut("/v1/session"), { class: "primary" })));
@@ -65,16 +68,4 @@ function sessionRow(session) {
     }, { "aria-label": `Sign out ${browserName(session.user_agent)}` }));
   }
   return row;
-}
-
-/** @param {HTMLElement} target */
-async function createLink(target) {
-  /** @type {{secret: string} | null} */
-  const reply = await withErrorToast(send("POST", "/v1/invitations"));
-  if (!reply) return;
-  const url = `${location.origin}/#invitation=${reply.secret}`;
-  const copy = async () => {
-    if ((await withErrorToast(navigator.clipboard.writeText(url))) !== null) showToast("Link copied.");
-  };
-  target.replaceChildren(element("code", {}, url), " ", button("Copy", () => void copy()));
 }

@@ -75,12 +75,12 @@ class SessionRoutes:
         return JSONResponse({"member": None if session is None else {"name": session.user_name}})
 
     async def sign_out(self, request: Request) -> Response:
-        session = _required_session(request)
+        session = required_session(request)
         await self._sessions.end(session.user_id, session.id)
         return _signed_out(request, 1)
 
     async def list(self, request: Request) -> Response:
-        this = _required_session(request)
+        this = required_session(request)
         found = await self._sessions.list_of_user(get_owner(request), now_ms=now_ms())
         sessions = [
             {
@@ -92,21 +92,21 @@ class SessionRoutes:
             }
             for each in found
         ]
-        return JSONResponse({"sessions": sessions})
+        return JSONResponse({"sessions": sessions, "is_admin": this.is_admin})
 
     async def end(self, request: Request) -> Response:
-        session = _required_session(request)
+        session = required_session(request)
         if not await self._sessions.end(session.user_id, request.path_params["id"]):
             raise NotFound
         return JSONResponse({"ended": 1})
 
     async def end_all(self, request: Request) -> Response:
         """Sign the member out everywhere, this browser included; unused invitations end, too."""
-        return _signed_out(request, await self._sessions.end(_required_session(request).user_id))
+        return _signed_out(request, await self._sessions.end(required_session(request).user_id))
 
     async def invite(self, request: Request) -> Response:
         """Return an invitation for another device of the member."""
-        session = _required_session(request)
+        session = required_session(request)
         now = now_ms()
         secret = await self._sessions.invite(session.user_id, now_ms=now, ttl_ms=DEVICE_INVITATION_MS)
         return JSONResponse({"secret": secret, "expires_at": format_time(now + DEVICE_INVITATION_MS)})
@@ -121,7 +121,7 @@ def _session_of(request: Request) -> Session | None:
     return session
 
 
-def _required_session(request: Request) -> Session:
+def required_session(request: Request) -> Session:
     """Return the session of the request. Raise NotFound if it has none, but a token or nothing."""
     session = _session_of(request)
     if session is None:

@@ -247,6 +247,7 @@ CREATE TABLE users (
   folded_name text   COLLATE "C" NOT NULL UNIQUE,
   created_at  bigint NOT NULL,
   quota_bytes bigint, -- of all assets, deleted ones included; NULL: no limit
+  is_admin    integer NOT NULL DEFAULT 0, -- 1: the page shows the members, invitations and links of all
   CONSTRAINT users_name_check CHECK (id <> '' AND name <> '')
 );
 

@@ -216,6 +216,7 @@ CREATE TABLE users (
   folded_name TEXT    NOT NULL UNIQUE,
   created_at  INTEGER NOT NULL,
   quota_bytes INTEGER, -- of all assets, deleted ones included; NULL: no limit
+  is_admin    INTEGER NOT NULL DEFAULT 0, -- 1: the page shows the members, invitations and links of all
   CONSTRAINT users_name_check CHECK (id <> '' AND name <> '')
 ) STRICT, WITHOUT ROWID;
 

@@ -1,8 +1,8 @@
-/** Uploads files that the user drops, pastes or chooses to the daemon, which queues them. */
+/** Uploads the files that a person adds on the page to the daemon, which queues them. */
 
 import { errorText, send } from "../ui/client.js";
-import { byId, element, setText } from "../ui/dom.js";
-import { filesFrom } from "../ui/dropped_files.js";
+import { byId, setText } from "../ui/dom.js";
+import { createPicker } from "../ui/file_input.js";
 import { isolate, percentEncode } from "../ui/filename.js";
 import { formatCount } from "../ui/format.js";
 import { showToast } from "../ui/toast.js";
@@ -19,7 +19,7 @@ const ERROR_TOAST_MS = 12_000;
  * @param {File[]} files
  */
 export async function uploadFiles(files) {
-  if (files.length === 0) return;
+  if (files.length === 0) return showToast("No files found.");
   const left = files.slice(0, FILES_MAX).reverse();
   /** @type {string[]} */
   const errors = [];
@@ -56,47 +56,11 @@ async function uploadFile(file) {
   }
 }
 
-const picker = createPicker({ id: "picker", accept: "image/*,video/*" });
-const folderPicker = createPicker({ id: "folder-picker", webkitdirectory: true });
-
-/** @param {Record<string, string | boolean>} attributes */
-function createPicker(attributes) {
-  const created = element("input", { type: "file", multiple: true, hidden: true, ...attributes });
-  created.addEventListener("change", () => {
-    const files = [...(created.files ?? [])].filter(({ webkitRelativePath }) => !/(^|\/)\./.test(webkitRelativePath));
-    void uploadFiles(files);
-    created.value = ""; // so that choosing the same file again fires "change"
-  });
-  document.body.append(created);
-  return created;
-}
-
-/** Open the dialog of the browser that chooses files to add. */
-export function chooseFiles() {
-  picker.click();
-}
+const folderPicker = createPicker({ id: "folder-picker", webkitdirectory: true }, (files) => {
+  void uploadFiles(files.filter(({ webkitRelativePath }) => !/(^|\/)\./.test(webkitRelativePath)));
+});
 
 /** Open the dialog of the browser that chooses a folder to add with all that is in it. */
 export function chooseFolder() {
   folderPicker.click();
-}
-
-/** Accept files dropped or pasted anywhere in the window, and from the file picker behind the Add button. */
-export function acceptFiles() {
-  byId("add").addEventListener("click", chooseFiles);
-  const hasFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
-  addEventListener("dragover", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault(); // without this the browser opens the dropped file
-    document.body.classList.add("dragging");
-  });
-  addEventListener("dragleave", (event) => event.relatedTarget === null && document.body.classList.remove("dragging"));
-  addEventListener("drop", (event) => {
-    document.body.classList.remove("dragging");
-    if (!event.dataTransfer || !hasFiles(event)) return;
-    event.preventDefault();
-    void filesFrom(event.dataTransfer).then((files) =>
-      files.length ? uploadFiles(files) : showToast("No files found in the drop."));
-  });
-  addEventListener("paste", (event) => void uploadFiles([...(event.clipboardData?.files ?? [])]));
 }

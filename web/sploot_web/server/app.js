@@ -1,13 +1,13 @@
 /** Entry point of the page that sploot-server serves to its members: signs in, then shows the library. */
 
 import { showAccount } from "./account.js";
-import { acceptFiles } from "./file_input.js";
 import { watchLibrary } from "./library_events.js";
 import { forgetSeen, supportOffline } from "./offline.js";
 import { invitationIn, signIn } from "./sign_in.js";
 import { Uploads } from "./uploads.js";
 import { errorText, get, Problem } from "../ui/client.js";
 import { button, byId, setText } from "../ui/dom.js";
+import { acceptFiles } from "../ui/file_input.js";
 import { isolate } from "../ui/filename.js";
 import { isTyping } from "../ui/keys.js";
 import { Library } from "../library/library.js";

@@ -69,10 +69,13 @@ def large_picture(folder: Path) -> Path:
 
 def test_several_pictures_chosen_at_once_are_added_exactly_once(team: TeamServer, phone: BrowserContext) -> None:
     page = sign_in(phone, team, "anna")
+    expect(page.locator("#tiles-message")).to_have_text("The library is empty. Press Add to choose or take pictures.")
     choose(page, *MEMES[:5], MEMES[0])
     expect(page.locator("#toast")).to_have_text("Added 5 files. 1 file already in the library.")
     expect(page.locator("#uploads")).to_be_hidden()
     expect(page.locator(".tile img")).to_have_count(5)
+    expect(page.locator("#tiles-count")).to_have_text("5 memes")
+    expect(page.locator("#tiles-count")).to_be_in_viewport(ratio=1)
     assert checksums(team, "anna") == hashes(*MEMES[:5])
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 

@@ -214,11 +214,14 @@ def test_back_closes_the_viewer_and_a_reload_keeps_search_picture_and_place(page
     page.wait_for_function("index => library.wall.first?.index === index", arg=index)
 
 
-def test_hover_shows_words_and_actions_and_moves_an_animation(page: Page):
+def test_hover_shows_words_tags_and_actions_and_moves_an_animation(page: Page, host: LibraryHost):
+    host.changes["p4"] = {"tags": [{"id": "t1", "name": "work"}, {"id": "t2", "name": "cats"}]}
+    page.reload()
     expect(page.locator("#tile-4")).to_have_attribute("data-badge", "GIF")
     page.locator("#tile-4").hover()
     overlay = page.locator(".tile-overlay")
     expect(overlay.locator(".words")).to_have_text("MONDAY NUMBER 4")
+    expect(overlay.locator(".tile-tags")).to_have_text("\u2068work\u2069 · \u2068cats\u2069")
     page.wait_for_function("() => document.querySelector('.moving').naturalWidth > 0")
     assert page.locator(".moving").get_attribute("src") == "/v1/library/p4/original"
     expect(page.locator("#tile-4")).to_have_attribute("aria-label", re.compile("^.?MONDAY NUMBER 4.?, .?picture-4.gif"))
@@ -316,6 +319,8 @@ def test_the_viewer_zooms_pans_and_fills_the_screen(page: Page):
 
 
 def test_the_viewer_shows_words_date_and_path_and_copies_them(page: Page, host: LibraryHost):
+    host.features["share"] = True
+    page.reload()
     page.locator("#tile-0").click()
     details = page.locator(".details")
     expect(details.locator(".caption")).to_have_text("MONDAY NUMBER 0")
@@ -324,6 +329,10 @@ def test_the_viewer_shows_words_date_and_path_and_copies_them(page: Page, host: 
     details.get_by_role("button", name="Copy text").click()
     expect(page.locator("#toast")).to_have_text("Text copied.")
     assert page.evaluate("() => navigator.clipboard.readText()") == "MONDAY NUMBER 0"
+    details.get_by_role("button", name="Copy path").click()
+    expect(page.locator("#toast")).to_have_text("Path copied.")
+    assert page.evaluate("() => navigator.clipboard.readText()").endswith("picture-0.png")
+    expect(details.get_by_role("button", name="Share link")).to_be_visible()
     details.get_by_role("button", name="Show in folder").click()
     details.get_by_role("button", name="Copy", exact=True).click()
     expect(page.locator("#toast")).to_have_text("Image copied.")

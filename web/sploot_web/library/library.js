@@ -242,7 +242,7 @@ export class Library {
     this.bar.showCount(sum, this.#notice, filter !== NO_FILTER);
     const isFiltered = formatAddress({ ...filter, sort: "", seed: "" }, null) !== formatAddress(NO_FILTER, null);
     setAttribute(this.root, "data-empty", shown === 0 && !isFiltered); // the host shows how to add pictures
-    const empty = isFiltered ? "No pictures match." : "The library is empty. Drop images here to add them.";
+    const empty = isFiltered ? "No pictures match." : emptyText();
     setText(this.#message, shown ? "" : filter.text ? `Nothing close to “${filter.text}”.` : empty);
   }
 
@@ -376,4 +376,10 @@ export class Library {
       this.#replace({ ...asset, favorite });
     }
   }
+}
+
+/** Say how to add pictures to an empty library: a phone has nothing to drop. */
+function emptyText() {
+  const isPhone = matchMedia("(hover: none)").matches;
+  return `The library is empty. ${isPhone ? "Press Add to choose or take pictures." : "Drop pictures here to add them."}`;
 }

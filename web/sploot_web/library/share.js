@@ -74,12 +74,14 @@ export async function stopSharing(asset) {
 }
 
 /**
- * Copy the path of a picture, and say what a link would need.
+ * Copy the path of a picture; say what a link would need where none can be made.
  * @param {Asset} asset
+ * @param {boolean} canShare
  */
-export async function copyPath({ path }) {
-  const copied = withErrorToast(navigator.clipboard.writeText(path ?? ""));
-  if ((await copied) !== null) showToast("Path copied. A link for others needs a server that they can reach.");
+export async function copyPath({ path }, canShare) {
+  const copied = await withErrorToast(navigator.clipboard.writeText(path ?? ""));
+  if (copied === null) return;
+  showToast(canShare ? "Path copied." : "Path copied. A link for others needs a server that they can reach.");
 }
 
 export class Links {

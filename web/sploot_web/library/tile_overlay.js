@@ -1,6 +1,6 @@
 /**
- * What is shown over the tile under the pointer, or at the keyboard's cursor: its words, its buttons, and its movement.
- * One overlay serves all tiles.
+ * What is shown over the tile under the pointer, or at the keyboard's cursor: its words, tags and buttons, and its
+ * movement. One overlay serves all tiles.
  */
 
 import { originalUrl } from "./asset.js";
@@ -21,6 +21,7 @@ export class TileOverlay {
   #moving = createPicture({ alt: "", class: "moving" });
   #words = element("p", { class: "words" });
   #reason = element("p", { class: "reason" });
+  #tags = element("p", { class: "tile-tags" });
   #favorite;
   #reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -45,7 +46,7 @@ export class TileOverlay {
         button("Copy", act(handlers.onCopy), { "aria-keyshortcuts": "c" }),
         iconButton("download", "Download", act(download), { "aria-keyshortcuts": "d" }),
         this.#favorite),
-      element("div", { class: "tile-words" }, this.#words, this.#reason),
+      element("div", { class: "tile-words" }, this.#words, this.#tags, this.#reason),
     );
     view.after(this.element);
     view.addEventListener("pointermove", (event) => event.pointerType === "mouse" && this.#showAt(event.target));
@@ -92,6 +93,7 @@ export class TileOverlay {
     this.#shown = { tile, asset };
     this.#words.replaceChildren(...(asset.text ? markedText(asset) : [isolate(asset.name)]));
     this.#reason.textContent = matchReason(asset);
+    this.#tags.textContent = asset.tags.map(({ name }) => isolate(name)).join(" · ");
     setAttribute(this.#favorite, "aria-pressed", String(asset.favorite));
     const isMoving = MOVING_TYPES.includes(asset.mime ?? "") && !this.#reducedMotion.matches;
     setPicture(this.#moving, isMoving ? originalUrl(asset) : null);

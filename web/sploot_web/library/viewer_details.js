@@ -19,7 +19,8 @@ export class ViewerDetails {
   #facts = element("dl", { class: "facts" });
   #favorite = button("Favourite", () => this.handlers.onFavorite(), { "aria-keyshortcuts": "f" });
   #copyWords = button("Copy text", () => void copyText(this.#asset?.text ?? "", "Text"));
-  #share = button("", () => this.#asset && void this.#shareOrCopyPath(this.#asset));
+  #share = button("Share link", () => this.#asset && void shareLink(this.#asset, this.handlers.canExpire));
+  #copyPath = button("Copy path", () => this.#asset && void copyPath(this.#asset, this.handlers.canShare));
   #reveal = button("Show in folder", () => this.#asset && void showInFolder(this.#asset));
   #similar = button("Similar", () => this.handlers.onSimilar?.());
   #nameTemplate = button("Name this template", () => this.#askTemplate());
@@ -59,7 +60,8 @@ export class ViewerDetails {
         this.copy,
         button("Download", act(download), { "aria-keyshortcuts": "d" }),
         button("Open", act(openOriginal), { "aria-keyshortcuts": "o" }),
-        this.#favorite, this.#similar, this.#moreOfTemplate, this.#nameTemplate, this.#reveal, this.#share),
+        this.#favorite, this.#similar, this.#moreOfTemplate, this.#nameTemplate,
+        this.#reveal, this.#copyPath, this.#share),
       this.#title, this.#facts, form,
       button("Delete", handlers.onDelete, { class: "danger", "aria-keyshortcuts": "Delete" }));
   }
@@ -74,20 +76,14 @@ export class ViewerDetails {
     this.#facts.replaceChildren(...factsOf(asset));
     setAttribute(this.#favorite, "aria-pressed", String(asset.favorite));
     setText(this.#favorite, asset.favorite ? "★ Favourite" : "☆ Favourite");
-    this.#share.hidden = !this.handlers.canShare && asset.path === null;
-    setText(this.#share, this.handlers.canShare ? "Share link" : "Copy path");
-    this.#reveal.hidden = asset.path === null; // only the daemon knows files
+    this.#share.hidden = !this.handlers.canShare;
+    this.#reveal.hidden = this.#copyPath.hidden = asset.path === null; // only the daemon knows files
     this.#similar.hidden = this.handlers.onSimilar === null;
     this.#nameTemplate.hidden = this.handlers.onTemplate === null;
     this.#moreOfTemplate.hidden = this.handlers.onTemplate === null || !this.#templateName;
     if (document.activeElement !== this.#tags) { // not while the user edits them
       this.#tags.value = asset.tags.map(({ name }) => escapeInvisible(name)).join(", ");
     }
-  }
-
-  /** @param {Asset} asset */
-  #shareOrCopyPath(asset) {
-    return this.handlers.canShare ? shareLink(asset, this.handlers.canExpire) : copyPath(asset);
   }
 
   get #templateName() {

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from sploot_server.domain.asset_query import AssetFilter
+from sploot_server.domain.asset_query import AssetFilter, AssetQuery
 from sploot_server.domain.embedding import EmbeddingModel, ImageAnalysis, Vectors
 from sploot_server.domain.entities import NewAsset, new_id
 from sploot_server.domain.text_match import normalize, trigrams
@@ -162,6 +162,21 @@ async def test_no_search_scans_a_whole_table(harness: SearchHarness) -> None:
         plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
         scans = [step for step in plan if re.match(r"SCAN (a|b|d|e|h|k|x)\b(?!.*VIRTUAL)", step) or "(owner=?" in step]
         assert not scans, (statement, plan)
+
+
+async def test_a_page_counts_near_duplicates_without_reading_the_whole_library(harness: SearchHarness) -> None:
+    statements: list[str] = []
+    readers = list(harness.database._idle_connections.queue)
+    for connection in readers:
+        connection.set_trace_callback(statements.append)
+    await SqliteAssets(harness.database).list(AssetQuery())
+    for connection in readers:
+        connection.set_trace_callback(None)
+    [page] = [each for each in statements if "image_hashes" in each]
+    plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {page}")]
+    [by_group] = [step for step in plan if step.startswith("SEARCH k ")]
+    assert "image_hashes_by_duplicate_group" in by_group
+    assert not [step for step in plan if re.match(r"(SEARCH|SCAN) b\b(?!.*\(rowid=\?\))", step)], plan
 
 
 async def test_texts_are_stored_normalized(harness: SearchHarness) -> None:

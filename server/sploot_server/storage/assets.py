@@ -27,15 +27,16 @@ from sploot_server.storage.rows import SqlDatabase, asset_from_row, embedding_fr
 
 GROUP_ASSETS_MAX = 100  # of a duplicate group in a list
 # The rows of a page are found first: the details of those that are skipped are never computed. Each duplicate group of
-# the page is counted once, however many of its assets the page shows.
+# the page is counted once, however many of its assets the page shows. SQLite keeps the order of a CROSS JOIN:
+# by itself it starts with all assets of the owner, although the groups are given.
 SELECT_PAGE = """
     WITH page AS (
       SELECT a.row, {key} AS sort_key FROM assets a WHERE {condition}
       ORDER BY sort_key {direction}, a.row {direction} LIMIT {limit} OFFSET {offset}),
     groups AS (
-      SELECT k.duplicate_group, count(*) AS asset_count FROM image_hashes k JOIN assets b ON b.row = k.asset
+      SELECT k.duplicate_group, count(*) AS asset_count FROM image_hashes k CROSS JOIN assets b
       WHERE k.duplicate_group IN (SELECT h.duplicate_group FROM image_hashes h JOIN page ON page.row = h.asset)
-        AND b.owner = $1 AND b.deleted_at IS NULL
+        AND b.row = k.asset AND b.owner = $1 AND b.deleted_at IS NULL
       GROUP BY k.duplicate_group)
     SELECT d.*, coalesce(g.asset_count, 1) - 1 AS near_duplicate_count
     FROM page JOIN asset_details d ON d.row = page.row

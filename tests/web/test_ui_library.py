@@ -88,6 +88,7 @@ def release(page: Page, held: list[Route]) -> None:
 
 def colors(place: Locator) -> int:
     """Return the number of colours in an element, where it shows neither words, buttons nor a sign of work."""
+    place.page.evaluate("() => document.querySelectorAll('.tile-overlay').forEach((each) => { each.hidden = true; })")
     with Image.open(io.BytesIO(place.screenshot())) as full:
         width, height = full.size
         inside = full.convert("RGB").crop((width // 3, height // 4, 2 * width // 3, 2 * height // 5))

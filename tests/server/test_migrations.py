@@ -33,7 +33,7 @@ VALUES = {"one": "1" * 64, "two": "2" * 64}
 NEXT_SQLITE = """
     CREATE TABLE users_rebuilt (
       id TEXT PRIMARY KEY, name TEXT NOT NULL, folded_name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL,
-      quota_bytes INTEGER, email TEXT
+      quota_bytes INTEGER, is_admin INTEGER NOT NULL DEFAULT 0, email TEXT
     ) STRICT, WITHOUT ROWID;
     INSERT INTO users_rebuilt (id, name, folded_name, created_at) SELECT id, name, folded_name, created_at FROM users;
     DROP TABLE users;

@@ -14,7 +14,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import captions
-from sploot_server.domain.near_duplicates import DHASH_BITS, bands
+from sploot_server.domain.near_duplicates import DHASH_BITS, Look, bands
 from sploot_server.domain.text_match import normalize, trigrams
 from sploot_server.inference.worker_pool import WorkerEmbedder
 from sploot_server.storage.sqlite.database import Database
@@ -33,6 +33,7 @@ def fill(data: Path, count: int, owners: Sequence[str] = ("",)) -> float:
         counted = Counter[str]()
         dim = embedder.model.dim
         for row, text, vector, dhash in _assets(count, dim):
+            look = Look(dhash, b"", 1.0, text)
             connection.execute(
                 "INSERT INTO assets "
                 "(row, id, owner, checksum, filename, mime, size_bytes, favorite, created_at, updated_at) "
@@ -48,10 +49,11 @@ def fill(data: Path, count: int, owners: Sequence[str] = ("",)) -> float:
             connection.execute("INSERT INTO search_texts (rowid, normalized) VALUES (?, ?)", (row, normalized))
             counted.update(trigrams([normalized]))
             connection.execute(
-                "INSERT INTO image_hashes (asset, dhash, colours, duplicate_group) VALUES (?, ?, ?, ?)",
-                (row, dhash, b"", row),
+                "INSERT INTO image_hashes (asset, dhash, colours, aspect_ratio, duplicate_group) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (row, look.dhash, look.colours, look.aspect_ratio, row),
             )
-            connection.executemany("INSERT INTO dhash_bands VALUES (?, ?)", [(band, row) for band in bands(dhash)])
+            connection.executemany("INSERT INTO dhash_bands VALUES (?, ?)", [(band, row) for band in bands(look)])
         connection.executemany("INSERT INTO trigram_counts VALUES (?, ?)", counted.items())
     connection.close()
     return time.perf_counter() - started

@@ -73,13 +73,13 @@ class AccountStore:
         return bool(added)
 
     async def get_user(self, name: str) -> User | None:
-        rows = await self._database.fetch("SELECT * FROM users WHERE folded_name = $1", name.casefold())
-        return _user_from_row(rows[0]) if rows else None
+        row = await self._database.fetch_row("SELECT * FROM users WHERE folded_name = $1", name.casefold())
+        return _user_from_row(row) if row else None
 
     async def get_user_name(self, user_id: str) -> str:
         """Return the name of a user; '' if the user was removed."""
-        rows = await self._database.fetch("SELECT name FROM users WHERE id = $1", user_id)
-        return str(rows[0]["name"]) if rows else ""
+        row = await self._database.fetch_row("SELECT name FROM users WHERE id = $1", user_id)
+        return str(row["name"]) if row else ""
 
     async def list_users(self) -> Sequence[User]:
         """Return all users, ordered by name."""
@@ -133,8 +133,8 @@ class AccountStore:
         )
 
     async def get_token(self, token_id: str) -> Token | None:
-        rows = await self._database.fetch("SELECT * FROM tokens WHERE id = $1", token_id)
-        return _token_from_row(rows[0]) if rows else None
+        row = await self._database.fetch_row("SELECT * FROM tokens WHERE id = $1", token_id)
+        return _token_from_row(row) if row else None
 
     async def list_tokens(self) -> Sequence[Token]:
         """Return all tokens, invalid ones included, ordered by creation time."""
@@ -142,7 +142,7 @@ class AccountStore:
         return [_token_from_row(row) for row in rows]
 
     async def has_users(self) -> bool:
-        return bool(await self._database.fetch("SELECT 1 FROM users LIMIT 1"))
+        return await self._database.fetch_row("SELECT 1 FROM users LIMIT 1") is not None
 
     async def revoke_token(self, token_id: str, *, now_ms: int) -> bool:
         """Revoke a token; keep the time of an earlier revocation. Return False if the token does not exist."""

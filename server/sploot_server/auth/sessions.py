@@ -107,8 +107,8 @@ class SessionStore:
 
     async def get(self, session_id: str, *, now_ms: int) -> Session | None:
         """Return a session that has not ended."""
-        rows = await self._database.fetch(f"{SELECT} AND s.id = $3", now_ms - SESSION_IDLE_MS, now_ms, session_id)
-        return _session_from_row(rows[0]) if rows else None
+        row = await self._database.fetch_row(f"{SELECT} AND s.id = $3", now_ms - SESSION_IDLE_MS, now_ms, session_id)
+        return _session_from_row(row) if row else None
 
     async def list_of_user(self, user_id: str, *, now_ms: int) -> Sequence[Session]:
         """Return the sessions of a user, the last used first."""

@@ -110,8 +110,8 @@ class AssetStore(ABC):
     async def get(self, asset_id: str, *, with_deleted: bool = False) -> Asset | None:
         """Return the live asset with this id, or also a deleted one."""
         named = "SELECT * FROM asset_details WHERE id = $1 AND owner = $2"
-        rows = await self._sql.fetch(named, asset_id, self._owner)
-        return asset_from_row(rows[0]) if rows and (with_deleted or rows[0]["deleted_at"] is None) else None
+        row = await self._sql.fetch_row(named, asset_id, self._owner)
+        return asset_from_row(row) if row and (with_deleted or row["deleted_at"] is None) else None
 
     async def list(self, query: AssetQuery) -> AssetPage:
         """Return one page of the assets that match the filter, and their number."""
@@ -187,8 +187,10 @@ class AssetStore(ABC):
 
     async def get_checksum(self, asset_id: str) -> str | None:
         """Return the checksum of an asset, deleted or not."""
-        rows = await self._sql.fetch("SELECT checksum FROM assets WHERE id = $1 AND owner = $2", asset_id, self._owner)
-        return rows[0]["checksum"] if rows else None
+        row = await self._sql.fetch_row(
+            "SELECT checksum FROM assets WHERE id = $1 AND owner = $2", asset_id, self._owner
+        )
+        return row["checksum"] if row else None
 
     async def get_quota(self, *, without: str = "") -> Quota | None:
         """Return the quota of the owner; None if there is none. The content with checksum `without` does not count."""
@@ -311,4 +313,4 @@ class AssetStore(ABC):
 
     async def is_referenced(self, checksum: str) -> bool:
         """Return whether any owner has this content, deleted or not: its bytes must then be kept."""
-        return bool(await self._sql.fetch("SELECT 1 FROM assets WHERE checksum = $1 LIMIT 1", checksum))
+        return await self._sql.fetch_row("SELECT 1 FROM assets WHERE checksum = $1 LIMIT 1", checksum) is not None

@@ -22,6 +22,9 @@ class SqlDatabase(Protocol):
     async def fetch(self, statement: str, *values: Any) -> Sequence[Row]:
         """Run one statement that only reads, and return its rows."""
 
+    async def fetch_row(self, statement: str, *values: Any) -> Row | None:
+        """Return the row that a lookup by key finds."""
+
     async def execute(self, *statements: str, values: Sequence[Any]) -> Sequence[Row]:
         """Run statements with the same values in one transaction; return the rows of the last once it is durable."""
 

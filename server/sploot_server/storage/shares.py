@@ -79,12 +79,12 @@ class ShareStore:
 
     async def get_shared_asset(self, slug: str, *, now_ms: int) -> Asset | None:
         """Return the live asset of this link, unless the link has ended."""
-        rows = await self._database.fetch(
+        row = await self._database.fetch_row(
             "SELECT d.* FROM asset_details d JOIN shares s ON s.asset = d.row "
             "WHERE s.slug = $1 AND d.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > $2)",
             *(slug, now_ms),
         )
-        return asset_from_row(rows[0]) if rows else None
+        return asset_from_row(row) if row else None
 
 
 def _link_from_row(row: Row) -> ShareLink:

@@ -73,6 +73,10 @@ class PostgresDatabase:
             rows: list[Any] = await self._pool.fetch(statement, *map(_replace_nul, values))
             return rows
 
+    async def fetch_row(self, statement: str, *values: Any) -> Any | None:
+        """Return the row that a lookup by key finds. Raises BackendUnavailable."""
+        return next(iter(await self.fetch(statement, *values)), None)
+
     async def execute(self, *statements: str, values: Sequence[Any]) -> list[Any]:
         """Run statements with the same values in one transaction; return the rows of the last once it is durable."""
         async with self.transaction() as transaction:

@@ -164,6 +164,19 @@ async def test_no_search_scans_a_whole_table(harness: SearchHarness) -> None:
         assert not scans, (statement, plan)
 
 
+async def test_a_filtered_search_reads_the_rows_of_its_owner_only(harness: SearchHarness) -> None:
+    statements: list[str] = []
+    readers = list(harness.database._idle_connections.queue)
+    for connection in readers:
+        connection.set_trace_callback(statements.append)
+    await harness.candidates(NO_VECTORS, asset_filter=AssetFilter("ben", favorite=True))
+    for connection in readers:
+        connection.set_trace_callback(None)
+    [allowed] = [each for each in statements if each.startswith("SELECT a.row FROM assets a")]
+    plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {allowed}")]
+    assert [step for step in plan if step.startswith("SEARCH a ") and "(owner=?" in step], plan
+
+
 async def test_a_page_counts_near_duplicates_without_reading_the_whole_library(harness: SearchHarness) -> None:
     statements: list[str] = []
     readers = list(harness.database._idle_connections.queue)

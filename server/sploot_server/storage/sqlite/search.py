@@ -157,15 +157,15 @@ class SqliteSearch:
 
 
 def _find_allowed_rows(connection: sqlite3.Connection, asset_filter: AssetFilter) -> Sequence[int]:
-    condition, values = _filter_condition(asset_filter)
+    condition, values = _filter_condition(asset_filter, "a.owner")
     newest = f"SELECT a.row FROM assets a WHERE {condition} ORDER BY a.row DESC LIMIT {ALLOWED_ROWS_MAX}"  # noqa: S608
     return [row for (row,) in connection.execute(newest, values)]
 
 
-def _filter_condition(asset_filter: AssetFilter) -> tuple[str, dict[str, Any]]:
+def _filter_condition(asset_filter: AssetFilter, owner_column: str) -> tuple[str, dict[str, Any]]:
     """Return the condition of a filter, and its values by their numbers."""
     parameters = Parameters()
-    condition = filter_condition(asset_filter, parameters, owner_column=OWNER_OF_GIVEN_ROWS)
+    condition = filter_condition(asset_filter, parameters, owner_column=owner_column)
     return condition, {str(number): value for number, value in enumerate(parameters.values, 1)}
 
 
@@ -206,7 +206,7 @@ def _compute_similarities(
 ) -> dict[int, dict[str, float | None]]:
     """Return the similarities of those of `rows` that match the filter, by row and column, and their hubness."""
     columns = "".join(f", iif(e.model = :model, e.{column}, NULL) AS {column}" for column in vectors)
-    condition, values = _filter_condition(asset_filter)
+    condition, values = _filter_condition(asset_filter, OWNER_OF_GIVEN_ROWS)
     allowed = connection.execute(
         f"SELECT a.row, e.hubness{columns} FROM assets a JOIN embeddings e ON e.asset = a.row "  # noqa: S608 - constants
         f"WHERE a.row IN (SELECT value FROM json_each(:rows)) AND {condition}",

@@ -9,6 +9,7 @@ import json
 import os
 
 from sploot.connection import ConnectionLostError, encode_message, encode_request
+from sploot.version_order import is_older
 from splootd import API, __version__
 from splootd.errors import RequestError, SplootError
 
@@ -127,14 +128,6 @@ class Client:
             raise SplootError(f"the daemon is version {version}, this command is {__version__}", hint)
         if version != __version__:
             self._warn(f"the daemon is version {version}, this command is {__version__}; {hint}")
-
-
-def is_older(version: str, than: str) -> bool:
-    """Return True if `version` precedes `than`; False if either is not numeric."""
-    try:
-        return [int(part) for part in version.split(".")] < [int(part) for part in than.split(".")]
-    except ValueError:
-        return False
 
 
 def _decode_reply(decode_body: Callable[[], T]) -> T:

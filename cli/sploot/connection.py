@@ -124,9 +124,10 @@ class Connection:
         try:
             return self._read_head()
         except TimeoutError:
-            from sploot.frozen_process import check_not_frozen  # noqa: PLC0415 - rarely needed
+            from sploot.frozen_process import explain_frozen_daemon  # noqa: PLC0415 - rarely needed
 
-            check_not_frozen()
+            if explanation := explain_frozen_daemon():
+                raise NoDaemonError(*explanation) from None
         self._socket.settimeout(REPLY_TIMEOUT_S)
         return self._read_head()
 

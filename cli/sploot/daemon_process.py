@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sploot.connection import Connection, ConnectionLostError, NoDaemonError, connect_if_running, encode_message
+from sploot.lock_holder import get_running_pid, read_lock_holder
 from splootd import __version__
 from splootd.config import Paths
 from splootd.errors import ConfigError
@@ -20,7 +21,6 @@ START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.02
 RESTART_TIMEOUT_S = 10.0  # between the exit of a daemon and the start of the next one
-HOLDER_BYTES_MAX = 4_096
 OUTPUT_BYTES_MAX = 65_536
 DAEMON_EXIT_CONFIG_ERROR = 78
 DAEMON_EXIT_ALREADY_RUNNING = 75
@@ -129,36 +129,13 @@ def exec_daemon() -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "splootd"])  # noqa: S606 - our own program
 
 
-def get_running_pid(paths: Paths) -> str | None:
-    """Return the process id of the daemon, an empty text while it starts, or None if no daemon is running.
-
-    The lock decides, not the socket: a service manager listens on the socket even when no daemon is running.
-    """
-    holder = _read_lock_holder(paths)
-    return None if holder is None else holder[0]
-
-
 def connect_to_lock_holder(paths: Paths) -> Connection | None:
     """Return a connection to the daemon that holds the lock, or None without one.
 
     It may listen elsewhere than this environment says: without XDG_RUNTIME_DIR, as in a cron job, the path differs.
     """
-    holder = _read_lock_holder(paths)
+    holder = read_lock_holder(paths)
     return connect_if_running(holder[1]) if holder is not None and holder[1] else None
-
-
-def _read_lock_holder(paths: Paths) -> tuple[str, str] | None:
-    """Return process id and socket of the daemon that holds the lock, both empty while it starts."""
-    try:
-        with paths.lock.open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pid, _, socket = os.fsdecode(lock.read(HOLDER_BYTES_MAX)).partition("\n")
-                return pid, socket.removesuffix("\n")
-    except OSError:
-        pass
-    return None
 
 
 def stop(paths: Paths) -> bool:

@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from sploot.connection import NoDaemonError
-from sploot.daemon_process import get_running_pid
+from sploot.lock_holder import get_running_pid
 from splootd.config import Paths
 
 STOPPED_STATES = frozenset("Tt")  # by a signal, by a debugger: proc_pid_stat(5)
@@ -12,19 +11,20 @@ CGROUP_MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))  # the 
 SERVICE = "splootd.service"
 
 
-def check_not_frozen() -> None:
-    """Raise NoDaemonError if the process of the daemon is stopped, or in a frozen cgroup."""
+def explain_frozen_daemon() -> tuple[str, str] | None:
+    """Return what stops or freezes the process of the daemon, and the remedy; None if it runs."""
     pid = get_running_pid(Paths.from_environ(os.environ))
     if not pid:
-        return
+        return None
     state = _read_state(pid)
     title = f"the daemon does not respond: its process {pid} is"
     if state in STOPPED_STATES:
-        raise NoDaemonError(f"{title} stopped (state {state})", f"to continue it: kill -CONT {pid}")
+        return f"{title} stopped (state {state})", f"to continue it: kill -CONT {pid}"
     if group := _find_frozen_cgroup(pid):
         is_service = group.name == SERVICE
         remedy = f"systemctl --user thaw {SERVICE}" if is_service else f"echo 0 | sudo tee {group / 'cgroup.freeze'}"
-        raise NoDaemonError(f"{title} frozen with its cgroup {group} (state {state})", f"to continue it: {remedy}")
+        return f"{title} frozen with its cgroup {group} (state {state})", f"to continue it: {remedy}"
+    return None
 
 
 def _read_state(pid: str) -> str:

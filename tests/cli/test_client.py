@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import sploot.commands.list as list_command
 from sploot import connection as connection_module
-from sploot.client import ATTEMPTS_MAX, Client, is_older
+from sploot.client import ATTEMPTS_MAX, Client
 from sploot.connection import Connection, ConnectionLostError, NoDaemonError, connect_if_running
+from sploot.version_order import is_older
 
 from splootd.control.server import bind
 from splootd.errors import RequestError, SplootError

@@ -9,8 +9,9 @@ from contextlib import closing
 from sploot import exit_codes
 from sploot.connection import ConnectionLostError, NoDaemonError
 from sploot.daemon_connect import open_client, open_client_of_running
-from sploot.daemon_process import get_running_pid, wait_for_restart
+from sploot.daemon_process import wait_for_restart
 from sploot.formatting import escape_unprintable, format_duration
+from sploot.lock_holder import get_running_pid
 from sploot.progress import Meter, ProgressDisplay, render_summary
 from sploot.terminal import get_style, print_json, print_stderr
 from splootd.codec import decode, encode

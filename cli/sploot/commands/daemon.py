@@ -4,12 +4,13 @@ import os
 
 from sploot import daemon_process, exit_codes
 from sploot.daemon_connect import open_client
+from sploot.lock_holder import get_running_pid
 from splootd.config import Paths
 
 
 def start_daemon() -> int:
     """Start the daemon if it is not running."""
-    is_running = daemon_process.get_running_pid(Paths.from_environ(os.environ)) is not None
+    is_running = get_running_pid(Paths.from_environ(os.environ)) is not None
     open_client().request_json("GET", "/v1/status")
     print("The daemon is already running." if is_running else "The daemon started.")
     return exit_codes.DONE

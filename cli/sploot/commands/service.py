@@ -7,6 +7,7 @@ import os
 from sploot import daemon_process, exit_codes
 from sploot.commands.status import status_from_json
 from sploot.daemon_connect import open_client
+from sploot.lock_holder import get_running_pid
 from sploot.service import backend
 from sploot.service.backend import ServiceBackend
 from sploot.service.unit_files import get_user_name
@@ -76,7 +77,7 @@ def get_service_state(service: ServiceBackend) -> dict[str, object]:
         "enabled": installed and service.is_enabled(),
         "current": installed and backend.is_current(service),
         "lingering": service.is_lingering(),
-        "running": daemon_process.get_running_pid(Paths.from_environ(os.environ)) is not None,
+        "running": get_running_pid(Paths.from_environ(os.environ)) is not None,
         "files": [str(file) for file in service.files()],
     }
 

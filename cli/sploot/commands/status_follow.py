@@ -10,7 +10,8 @@ from sploot import render
 from sploot.client import Client
 from sploot.connection import ConnectionLostError, NoDaemonError
 from sploot.daemon_connect import open_client
-from sploot.daemon_process import get_running_pid, wait_for_restart
+from sploot.daemon_process import wait_for_restart
+from sploot.lock_holder import get_running_pid
 from sploot.terminal import get_columns, get_style, print_json, supports_ansi
 from splootd.codec import encode
 from splootd.config import Paths

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from sploot.client import is_older
 from sploot.service import systemd
 from sploot.service.autostart import Autostart
 from sploot.service.unit_files import ServiceIdentity, written_by
+from sploot.version_order import is_older
 from splootd import __version__
 from splootd.errors import SplootError
 

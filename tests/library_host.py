@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -127,6 +128,10 @@ class LibraryHost:
                 return json.dumps(self.page(fields)).encode(), "application/json"
             case ["v1", "library", ("tags" | "folders") as name]:
                 return json.dumps({name: [{"id": "t1", "name": "work", "count": 3}]}).encode(), "application/json"
+            case ["v1", "library", "templates"]:
+                counts = Counter(name for change in self.changes.values() for name in change.get("templates", []))
+                templates = [{"name": name, "count": count} for name, count in counts.items()]
+                return json.dumps({"templates": templates}).encode(), "application/json"
             case ["v1", "library", picture, ("thumbnail" | "original")]:
                 found = asset(int(picture[1:]))
                 kind = "gif" if found["mime"] == "image/gif" else "png"

@@ -29,13 +29,17 @@ API_SORT = {
 
 @dataclass(frozen=True, slots=True)
 class AssetFilter:
-    """Selects assets; None and False mean no restriction. `after` and `before` are ISO 8601 times."""
+    """Selects assets; None and False mean no restriction. `after` and `before` are ISO 8601 times.
+
+    `duplicates_of` is the id of an asset, and selects its duplicate group.
+    """
 
     is_favorite: bool = False
     tag_id: str | None = None
     kind: str | None = None
     folder: str | None = None
     template: str | None = None
+    duplicates_of: str | None = None
     after: str | None = None
     before: str | None = None
     is_deleted: bool = False
@@ -43,7 +47,8 @@ class AssetFilter:
     @property
     def needs_extension(self) -> bool:
         """Whether a plain Sploot would ignore a part of this filter."""
-        return self.is_deleted or any((self.kind, self.folder, self.template, self.after, self.before))
+        restrictions = (self.kind, self.folder, self.template, self.duplicates_of, self.after, self.before)
+        return self.is_deleted or any(restrictions)
 
     @property
     def api_fields(self) -> dict[str, Any]:
@@ -53,6 +58,7 @@ class AssetFilter:
             "kind": self.kind,
             "folder": self.folder,
             "template": self.template,
+            "duplicatesOf": self.duplicates_of,
             "createdAfter": self.after,
             "createdBefore": self.before,
         }

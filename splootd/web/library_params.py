@@ -40,6 +40,7 @@ def parse_filter(query: Mapping[str, str]) -> AssetFilter:
         kind=kind,
         folder=_parse_short(query, "folder", FOLDER_CHARS_MAX),
         template=_parse_short(query, "template", TAG_CHARS_MAX),
+        duplicates_of=_parse_short(query, "group", ID_CHARS_MAX),
         after=_parse_short(query, "after", TIME_CHARS_MAX),
         before=_parse_short(query, "before", TIME_CHARS_MAX),
         is_deleted=query.get("trash") == "true",

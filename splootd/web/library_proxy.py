@@ -89,6 +89,7 @@ class LibraryProxy:
             ("/v1/library", self.list_assets, "GET"),
             ("/v1/library/tags", self.list_tags, "GET"),
             ("/v1/library/folders", self.list_folders, "GET"),
+            ("/v1/library/templates", self.list_templates, "GET"),
             ("/v1/library/{id}/similar", self.list_similar, "GET"),
             ("/v1/library/{id}/thumbnail", self.serve_thumbnail, "GET"),
             ("/v1/library/{id}/original", self.serve_original, "GET"),
@@ -140,6 +141,10 @@ class LibraryProxy:
     async def list_folders(self, http: Request) -> Response:
         folders = await self._client.list_folders()
         return json_response({"folders": [{"name": name, "count": count} for name, count in folders]})
+
+    async def list_templates(self, http: Request) -> Response:
+        templates = await self._client.list_templates()
+        return json_response({"templates": [{"name": each.name, "count": each.assets} for each in templates]})
 
     async def update_asset(self, http: Request) -> Response:
         favorite, tags = parse_changes(await read_body(http))

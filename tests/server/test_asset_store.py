@@ -210,7 +210,7 @@ async def test_a_shuffled_list_keeps_its_order_for_one_seed(stores: Stores) -> N
     assert await listed(stores, AssetQuery(AssetFilter(is_deleted=True))) == [ids[7]]
 
 
-async def test_a_list_counts_the_near_duplicates_of_each_asset(stores: Stores) -> None:
+async def test_a_list_counts_the_near_duplicates_of_each_asset_and_selects_a_group(stores: Stores) -> None:
     look = ImageAnalysis("", None, 40, 30, dhash=b"\1" * 32, colours=b"\1" * 12)
     one, two, gone = [await stores.complete(name, look) for name in ("one", "two", "gone")]
     other = await stores.complete("other", ANALYSIS)
@@ -218,6 +218,9 @@ async def test_a_list_counts_the_near_duplicates_of_each_asset(stores: Stores) -
     await stores.assets.delete(gone, now_ms=3000)
     page = await stores.assets.list(AssetQuery())
     assert page.near_duplicate_counts == {one: 1, two: 1, other: 0}
+    for of, found in ((one, [two, one]), (other, []), ("unknown", [])):
+        assert await listed(stores, AssetQuery(AssetFilter(duplicates_of=of))) == found
+    assert (await stores.assets.for_owner("ben").list(AssetQuery(AssetFilter(duplicates_of=one)))).total == 0
 
 
 async def test_a_job_is_claimed_once_and_completed(stores: Stores) -> None:

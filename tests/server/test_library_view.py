@@ -109,6 +109,7 @@ async def test_tags_are_renamed_and_deleted_and_duplicates_listed(library: LiveL
     [group] = (await client.get("/v1/library/duplicates")).json()["groups"]
     assert (sorted(row["id"] for row in group["assets"]), group["count"]) == (sorted([first, second]), 2)
     assert group["best"] in (first, second)
+    assert await rows(client, group=first) == [second, first]
 
 
 async def test_several_originals_come_in_one_zip_file_under_distinct_names(library: LiveLibrary) -> None:
@@ -170,4 +171,6 @@ async def test_a_template_is_named_on_a_picture_and_lists_those_that_show_it(lib
     answer = await client.put(f"/v1/library/{named}/template", json={"name": "Boromir"})
     assert answer.json()["asset"]["templates"] == ["Boromir"]
     assert await rows(client, template="boromir") == [named]
+    listed = (await client.get("/v1/library/templates")).json()
+    assert listed == {"templates": [{"name": "Boromir", "count": 1}]}
     assert (await client.put(f"/v1/library/{named}/template", json={})).status_code == 400

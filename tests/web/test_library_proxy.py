@@ -82,6 +82,7 @@ async def test_a_list_is_sorted_and_filtered(web_library: WebLibrary):
         ("?after=2020-01-01T00:00:00Z", [box, bath, keyboard]),
         ("?text=cat&kind=untagged", [keyboard]),
         ("?trash=true", []),
+        (f"?group={web_library.ids[box]}", [box]),
     ]:
         assert web_library.names(await web_library.assets(query)) == expected, query
     shuffled = [await web_library.assets(f"?sort=shuffle&seed={seed}") for seed in (5, 5)]
@@ -94,7 +95,15 @@ async def test_a_plain_sploot_says_what_it_cannot_do(web_library: WebLibrary):
     web_library.server.last_limits = LIMITS
     reply = await web_library.browser.get("/v1/library?sort=oldest&favorite=true")
     assert (reply.status, set(reply.json["features"].values())) == (200, {False})
-    for query in ("?sort=shuffle", "?kind=gif", "?text=cat&folder=a", "?trash=true", "/folders"):
+    for query in (
+        "?sort=shuffle",
+        "?kind=gif",
+        "?text=cat&folder=a",
+        "?trash=true",
+        "?group=a",
+        "/folders",
+        "/templates",
+    ):
         reply = await web_library.browser.get(f"/v1/library{query}")
         assert (reply.status, reply.json["code"]) == (404, "not_supported"), query
 
@@ -170,6 +179,8 @@ async def test_a_named_template_names_all_that_share_it_and_filters_the_list(web
     assert web_library.names(await web_library.assets("?template=Busy%20Cat")) == cats
     assert sorted(web_library.names(await web_library.assets("?text=cat&template=busy%20cat"))) == cats
     assert (await web_library.browser.get("/v1/library")).json["features"]["templates"] is True
+    reply = await web_library.browser.get("/v1/library/templates")
+    assert reply.json == {"templates": [{"name": "Busy Cat", "count": 2}]}
     for body in (b"{}", b"[]", b'{"name": " "}', b'{"name": "' + b"x" * 201 + b'"}'):
         reply = await web_library.browser.change("PUT", path, body)
         assert (reply.status, reply.json["code"]) == (400, "malformed"), body

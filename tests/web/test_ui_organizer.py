@@ -2,6 +2,7 @@
 
 import asyncio
 import queue
+import re
 import shutil
 import threading
 import zipfile
@@ -322,6 +323,38 @@ def test_a_share_link_is_made_listed_and_stopped(page: Page):
     save_pictures(page, "links")
     links.get_by_role("button", name="Stop sharing").click()
     expect(links).to_contain_text("No picture is shared.")
+
+
+def test_the_count_of_a_stack_shows_its_pictures_and_the_tile_opens_the_viewer(page: Page):
+    copies, stacks = page.locator(".tile[data-name*='meme-'], .tile[data-name*='copy']"), page.locator(".stack-count")
+    expect(stacks).to_have_text(["+1", "+1"])
+    stacks.first.dispatch_event("click")  # a finger has no overlay
+    expect(count(page)).to_have_text("2 memes")
+    expect(page.locator("#tiles-notice")).to_have_text("Pictures that look the same.")
+    expect(copies).to_have_count(2)
+    expect(stacks).to_have_count(0)
+    page.locator("#tile-0").click()
+    expect(page.locator(".viewer")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.locator("#show-all").click()
+    expect(count(page)).to_have_text(f"{PICTURES} memes")
+    page.locator(".tile[data-stack]").first.click()
+    expect(page.locator(".viewer")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    page.locator("#tiles").focus()
+    page.keyboard.press("g")
+    expect(count(page)).to_have_text("2 memes")
+    expect(page).to_have_url(re.compile(r"#library\?group="))
+    page.go_back()
+    expect(count(page)).to_have_text(f"{PICTURES} memes")
+    page.locator(".tile[data-stack]").first.hover()
+    check_accessibility(page)
+    save_pictures(page, "stack")
+    page.get_by_role("button", name="Show 1 more that look the same").click()
+    expect(count(page)).to_have_text("2 memes")
+    page.go_back()
+    expect(count(page)).to_have_text(f"{PICTURES} memes")
 
 
 def test_the_best_of_the_duplicates_is_kept(page: Page):

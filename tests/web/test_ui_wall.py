@@ -354,8 +354,11 @@ def test_a_template_is_named_in_the_viewer_and_leads_to_its_pictures(page: Page,
     expect(page.locator("#toast")).to_have_text("Template saved.")
     expect(page.locator(".details")).to_contain_text("Distracted boyfriend")
     page.get_by_role("button", name="More of this template").click()
-    expect(page.locator("#tiles-notice")).to_contain_text("Template: ")
+    expect(page.locator("#template")).to_have_value("Distracted boyfriend")
+    expect(page.locator("#template option:checked")).to_have_text("\u2068Distracted boyfriend\u2069 (1)")
     assert asked(host, "template") == "Distracted boyfriend"
+    page.locator("#template").select_option("")
+    expect(page).to_have_url(re.compile(r"#library$"))
     page.go_back()
     expect(page.locator("#viewer-title")).to_contain_text("picture-0.png")
 

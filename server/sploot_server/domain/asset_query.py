@@ -39,6 +39,7 @@ class AssetFilter:
     kind: AssetKind | None = None
     folder: str | None = None
     template: str | None = None  # its id or its case-folded name
+    duplicates_of: str | None = None  # id of an asset: its duplicate group, with itself
     created_from_ms: int | None = None
     created_before_ms: int | None = None  # exclusive
     is_deleted: bool = False

@@ -59,6 +59,12 @@ def filter_condition(asset_filter: AssetFilter, parameters: Parameters, *, owner
             "a.row IN (SELECT at.asset FROM asset_templates at JOIN templates t ON t.row = at.template "  # noqa: S608 - placeholders
             f"WHERE t.owner = {owner} AND (t.id = {template} OR t.folded_name = {template}))"
         )
+    if asset_filter.duplicates_of is not None:
+        conditions.append(
+            "a.row IN (SELECT h.asset FROM image_hashes h WHERE h.duplicate_group = "  # noqa: S608 - placeholders
+            "(SELECT k.duplicate_group FROM image_hashes k JOIN assets b ON b.row = k.asset "
+            f"WHERE b.id = {parameters.add(asset_filter.duplicates_of)} AND b.owner = {owner}))"
+        )
     if asset_filter.created_from_ms is not None:
         conditions.append(f"a.created_at >= {parameters.add(asset_filter.created_from_ms)}")
     if asset_filter.created_before_ms is not None:

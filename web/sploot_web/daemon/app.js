@@ -139,7 +139,7 @@ function showHelp() {
     ["Enter", "Show the details of a file, or a picture in full size"],
     ["r b f", "Retry the selected files, move them to the front, forget them"],
     ["c d o", "In the library: copy, download, open in a new tab"],
-    ["f s Delete", "In the library: favourite, similar, delete"],
+    ["f g s Delete", "In the library: favourite, the pictures of a stack, similar, delete"],
     ["p", "Pause or resume uploads"],
     ["Ctrl Shift M", "Show metrics"],
     ["Escape", "Close, or clear the selection"],

@@ -13,7 +13,7 @@ const OPEN = "i";
 /** @type {Record<string, keyof AssetFilter>} */
 const FIELDS = {
   q: "text", sort: "sort", seed: "seed", favorite: "favorite", kind: "kind", tag: "tag", folder: "folder",
-  template: "template", after: "after", before: "before", similar: "similar",
+  template: "template", group: "group", after: "after", before: "before", similar: "similar",
 };
 
 /**

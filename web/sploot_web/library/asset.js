@@ -39,11 +39,11 @@
  * @property {boolean} kinds `kind` may be gif, tall, no_text or untagged
  * @property {boolean} dates `after` and `before`, ISO 8601 times
  * @property {boolean} folders `folder`, and GET /v1/library/folders
- * @property {boolean} templates `template`, and PUT /v1/library/{id}/template
+ * @property {boolean} templates `template`, GET /v1/library/templates, and PUT /v1/library/{id}/template
  * @property {boolean} copied POST /v1/library/{id}/copied
  * @property {boolean} trash deleted pictures are listed by `trash` and can be restored
  * @property {boolean} tag_editing tags can be renamed and deleted
- * @property {boolean} duplicates GET /v1/library/duplicates
+ * @property {boolean} duplicates `group`, and GET /v1/library/duplicates
  * @property {boolean} share POST and DELETE /v1/library/{id}/share
  * @property {boolean} expiry a share link may end after `days`
  * @property {boolean} links GET /v1/library/links

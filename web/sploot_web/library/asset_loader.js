@@ -18,6 +18,7 @@ import { PAGE_ROWS, Pages } from "../ui/pages.js";
  * @property {string} tag id of a tag
  * @property {string} folder
  * @property {string} template
+ * @property {string} group id of a picture: those that look the same, and itself
  * @property {string} after ISO 8601
  * @property {string} before ISO 8601
  * @property {string} similar id of a picture: those that look or mean the same
@@ -25,8 +26,8 @@ import { PAGE_ROWS, Pages } from "../ui/pages.js";
 
 /** @type {AssetFilter} */
 export const NO_FILTER = {
-  text: "", sort: "", seed: "", favorite: false, kind: "", tag: "", folder: "", template: "", after: "", before: "",
-  similar: "",
+  text: "", sort: "", seed: "", favorite: false, kind: "", tag: "", folder: "", template: "", group: "", after: "",
+  before: "", similar: "",
 };
 
 export class AssetLoader {
@@ -114,9 +115,12 @@ export class AssetLoader {
    * @param {AbortSignal} signal
    * @returns {Promise<AssetPage>}
    */
-  #fetch(page, signal) {
-    const { similar } = this.filter;
+  async #fetch(page, signal) {
+    const { similar, group } = this.filter;
     if (similar) return get(`/v1/library/${encodeURIComponent(similar)}/similar`, { limit: PAGE_ROWS }, signal);
-    return get("/v1/library", { ...this.query, limit: PAGE_ROWS, offset: page * PAGE_ROWS }, signal);
+    /** @type {AssetPage} */
+    const reply = await get("/v1/library", { ...this.query, limit: PAGE_ROWS, offset: page * PAGE_ROWS }, signal);
+    // In the list of its group a picture stands for itself only.
+    return group ? { ...reply, assets: reply.assets.map((asset) => ({ ...asset, near_duplicate_count: 0 })) } : reply;
   }
 }

@@ -20,6 +20,7 @@ export class FilterBar {
     button(label, () => this.onChange({ kind: this.#filter.kind === kind ? "" : kind }), { "data-kind": kind }));
   #tag = this.#select("tag", "Tag", (tag) => ({ tag }));
   #folder = this.#select("library-folder", "Folder", (folder) => ({ folder }));
+  #template = this.#select("template", "Template", (template) => ({ template }));
   #date = this.#select("date", "Date", (range) => ({ after: range.split(" ")[0] ?? "", before: range.split(" ")[1] ?? "" }));
   #sort = this.#select("sort", "Order", (sort) => ({ sort, seed: sort === "shuffle" ? newSeed() : "" }));
   #count = element("span", { id: "tiles-count", class: "dim", role: "status" });
@@ -42,7 +43,7 @@ export class FilterBar {
     this.onClear = onClear;
     const chips = element(
       "div", { class: "chips", role: "group", "aria-label": "Show only" },
-      this.#favorites, ...this.#kinds, this.#tag, this.#folder, this.#date);
+      this.#favorites, ...this.#kinds, this.#tag, this.#folder, this.#template, this.#date);
     this.element = element(
       "div", { class: "bar" }, chips, element("span", { class: "space" }), this.#count, this.#sort);
     root.append(this.element, element("div", { class: "notice" }, this.#notice, this.#clear));
@@ -68,7 +69,8 @@ export class FilterBar {
     for (const kind of this.#kinds) setAttribute(kind, "aria-pressed", String(kind.dataset.kind === filter.kind));
     const range = filter.after || filter.before ? `${filter.after} ${filter.before}`.trim() : "";
     for (const [select, value] of /** @type {const} */ ([
-      [this.#tag, filter.tag], [this.#folder, filter.folder], [this.#sort, filter.sort], [this.#date, range],
+      [this.#tag, filter.tag], [this.#folder, filter.folder], [this.#template, filter.template],
+      [this.#sort, filter.sort], [this.#date, range],
     ])) {
       select.value = value;
       setAttribute(select, "data-chosen", value !== "");
@@ -93,8 +95,7 @@ export class FilterBar {
     const { kinds, dates } = this.#features;
     for (const kind of this.#kinds) kind.hidden = !kinds;
     this.#date.hidden = !dates;
-    this.#tag.hidden = this.#tag.options.length < 2;
-    this.#folder.hidden = this.#folder.options.length < 2;
+    for (const select of [this.#tag, this.#folder, this.#template]) select.hidden = select.options.length < 2;
     this.#sort.hidden = Boolean(this.#filter.text || this.#filter.similar);
   }
 
@@ -110,14 +111,16 @@ export class FilterBar {
     this.#clear.hidden = !notice || !isFiltered;
   }
 
-  /** Load the tags and the folders again. */
+  /** Load the tags, the folders and the templates again. */
   async loadChoices() {
-    const [tags, folders] = await Promise.all([
+    const [tags, folders, templates] = await Promise.all([
       get("/v1/library/tags").catch(() => null),
       this.#features.folders ? get("/v1/library/folders").catch(() => null) : null,
+      this.#features.templates ? get("/v1/library/templates").catch(() => null) : null,
     ]);
     fill(this.#tag, "All tags", tags?.tags ?? []);
     fill(this.#folder, "All folders", folders?.folders ?? []);
+    fill(this.#template, "All templates", templates?.templates ?? []);
     this.show(this.#filter);
   }
 }

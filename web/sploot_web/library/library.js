@@ -12,7 +12,6 @@ import { Viewer } from "./viewer.js";
 import { Wall } from "./wall.js";
 import { errorText, get, send } from "../ui/client.js";
 import { element, setAttribute, setText } from "../ui/dom.js";
-import { isolate } from "../ui/filename.js";
 import { formatNumber } from "../ui/format.js";
 import { withErrorToast } from "../ui/toast.js";
 
@@ -76,6 +75,7 @@ export class Library {
       onKey: (key, asset) => this.#onKey(key, asset),
       onCopy: (asset) => void this.#copy(asset),
       onFavorite: (asset) => void this.#toggleFavorite(asset),
+      onGroup: (asset) => this.#showGroup(asset),
     });
     stack.append(this.#message);
     new ScrollDate(this.wall.view, () => this.#dateInView);
@@ -248,9 +248,9 @@ export class Library {
 
   /** What the list is, if that is not what its filter says. */
   get #notice() {
-    const { text, similar, template } = this.loader.filter;
+    const { text, similar, group } = this.loader.filter;
     if (this.loader.isNearest) return `Nothing close to “${text}”. Nearest:`;
-    if (template) return `Template: ${isolate(template)}`;
+    if (group) return "Pictures that look the same.";
     return similar ? "Pictures that look or mean the same." : "";
   }
 
@@ -333,6 +333,11 @@ export class Library {
     this.#showOnly({ similar: asset.id });
   }
 
+  /** @param {Asset} asset */
+  #showGroup(asset) {
+    this.#showOnly({ group: asset.id });
+  }
+
   /**
    * Leave the list, and show another one. Back returns.
    * @param {Partial<AssetFilter>} filter
@@ -353,6 +358,7 @@ export class Library {
     else if (key === "c") void this.#copy(asset);
     else if (key === "f") void this.#toggleFavorite(asset);
     else if (key === "s" && this.#features.similar) this.#showSimilar(asset);
+    else if (key === "g" && asset.near_duplicate_count) this.#showGroup(asset);
     else return takeOut(key, asset);
     return true;
   }

@@ -8,7 +8,7 @@ import { iconButton } from "./icons.js";
 import { markedText, matchReason } from "./marked_text.js";
 import { createPicture, setPicture } from "./picture.js";
 import { download } from "./take_out.js";
-import { button, element, setAttribute } from "../ui/dom.js";
+import { button, element, setAttribute, setText } from "../ui/dom.js";
 import { isolate } from "../ui/filename.js";
 
 const MOVING_TYPES = ["image/gif", "image/apng"]; // always worth the load; a WebP rarely moves
@@ -23,6 +23,7 @@ export class TileOverlay {
   #reason = element("p", { class: "reason" });
   #tags = element("p", { class: "tile-tags" });
   #favorite;
+  #stack;
   #reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
   /**
@@ -31,12 +32,14 @@ export class TileOverlay {
    * @param {(tile: HTMLElement) => Asset | null} handlers.assetOf
    * @param {(asset: Asset) => void} handlers.onCopy
    * @param {(asset: Asset) => void} handlers.onFavorite
+   * @param {(asset: Asset) => void} handlers.onGroup
    */
   constructor(view, handlers) {
     this.view = view;
     this.assetOf = handlers.assetOf;
     const act = (/** @type {(asset: Asset) => void} */ action) => () => this.#shown && action(this.#shown.asset);
     this.#favorite = iconButton("star", "Favourite", act(handlers.onFavorite), { "aria-keyshortcuts": "f" });
+    this.#stack = button("", act(handlers.onGroup), { "aria-keyshortcuts": "g" });
     this.element = element(
       "div",
       { class: "tile-overlay", role: "group", "aria-label": "The picture", hidden: true },
@@ -45,7 +48,8 @@ export class TileOverlay {
         "div", { class: "tile-buttons" },
         button("Copy", act(handlers.onCopy), { "aria-keyshortcuts": "c" }),
         iconButton("download", "Download", act(download), { "aria-keyshortcuts": "d" }),
-        this.#favorite),
+        this.#favorite,
+        this.#stack),
       element("div", { class: "tile-words" }, this.#words, this.#tags, this.#reason),
     );
     view.after(this.element);
@@ -95,6 +99,9 @@ export class TileOverlay {
     this.#reason.textContent = matchReason(asset);
     this.#tags.textContent = asset.tags.map(({ name }) => isolate(name)).join(" · ");
     setAttribute(this.#favorite, "aria-pressed", String(asset.favorite));
+    this.#stack.hidden = !asset.near_duplicate_count;
+    setText(this.#stack, `+${asset.near_duplicate_count}`);
+    setAttribute(this.#stack, "aria-label", `Show ${asset.near_duplicate_count} more that look the same`);
     const isMoving = MOVING_TYPES.includes(asset.mime ?? "") && !this.#reducedMotion.matches;
     setPicture(this.#moving, isMoving ? originalUrl(asset) : null);
   }

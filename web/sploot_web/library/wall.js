@@ -2,7 +2,7 @@
 
 import { altText, thumbnailUrl } from "./asset.js";
 import { ComponentPool } from "../ui/component_pool.js";
-import { element, setAttribute } from "../ui/dom.js";
+import { element, setAttribute, setText } from "../ui/dom.js";
 import { isolate } from "../ui/filename.js";
 import { isTyping } from "../ui/keys.js";
 import { PAGE_ROWS } from "../ui/pages.js";
@@ -39,6 +39,7 @@ export class Wall {
    * @param {() => void} handlers.onViewChange
    * @param {(asset: Asset) => void} handlers.onCopy
    * @param {(asset: Asset) => void} handlers.onFavorite
+   * @param {(asset: Asset) => void} handlers.onGroup shows the pictures of a stack
    * @param {(index: number) => void} handlers.onOpen
    * @param {(asset: Asset) => boolean} handlers.isSelected
    * @param {(key: string, asset: Asset) => boolean} handlers.onKey returns true if the key is a shortcut
@@ -59,8 +60,7 @@ export class Wall {
     this.view.addEventListener("pointerdown", (event) => (this.#pressedId = this.#idAt(event)));
     this.view.addEventListener("click", (event) => this.#onClick(event));
     this.view.addEventListener("dragstart", (event) => this.#onDragStart(event));
-    const { onCopy, onFavorite } = handlers;
-    this.overlay = new TileOverlay(this.view, { assetOf: (tile) => this.pages.row(indexOf(tile)), onCopy, onFavorite });
+    this.overlay = new TileOverlay(this.view, { ...handlers, assetOf: (tile) => this.pages.row(indexOf(tile)) });
   }
 
   /** Indices of the first and the last picture to load: the pages in view and the next one. */
@@ -198,7 +198,7 @@ export class Wall {
     setAttribute(tile, "data-name", asset ? isolate(asset.name) : null);
     setAttribute(tile, "data-selected", asset !== null && this.handlers.isSelected(asset));
     setAttribute(tile, "data-badge", (asset && badgeOf(asset)) || null);
-    setAttribute(tile, "data-stack", Boolean(asset?.near_duplicate_count));
+    showStack(tile, asset?.near_duplicate_count ?? 0);
     setPicture(image, asset ? thumbnailUrl(asset, thumbnailPx(px)) : null);
   }
 
@@ -291,14 +291,29 @@ export class Wall {
     if (index === null || (pressedId !== undefined && pressedId !== this.#idAt(event))) return;
     this.#setCursor(index);
     this.refresh();
-    this.handlers.onOpen(this.cursor);
+    const isOnCount = event.target instanceof Element && event.target.matches(".stack-count");
+    if (isOnCount && this.current) this.handlers.onGroup(this.current);
+    else this.handlers.onOpen(this.cursor);
   }
 }
 
 /** @param {Asset} asset */
-function badgeOf({ favorite, mime, near_duplicate_count }) {
-  const duplicates = near_duplicate_count ? `+${near_duplicate_count}` : "";
-  return [favorite ? "★" : "", mime === "image/gif" ? "GIF" : "", duplicates].filter(Boolean).join("  ");
+function badgeOf({ favorite, mime }) {
+  return [favorite ? "★" : "", mime === "image/gif" ? "GIF" : ""].filter(Boolean).join("  ");
+}
+
+/**
+ * Draw a tile as a stack with the number of pictures below it, which a click shows. The overlay has the same as a
+ * button: an option of a listbox contains none.
+ * @param {HTMLElement} tile
+ * @param {number} count 0 for a single picture
+ */
+function showStack(tile, count) {
+  const shown = tile.querySelector(".stack-count");
+  setAttribute(tile, "data-stack", count > 0);
+  if (!count) shown?.remove();
+  else if (shown) setText(shown, `+${count}`);
+  else tile.append(element("span", { class: "stack-count", "aria-hidden": "true" }, `+${count}`));
 }
 
 /**

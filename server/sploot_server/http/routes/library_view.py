@@ -98,6 +98,7 @@ class LibraryViewRoutes:
             ("/v1/library/tags/{id}", self._curations.delete_tag, "DELETE"),
             ("/v1/library/duplicates", self.duplicates, "GET"),
             ("/v1/library/folders", self.folders, "GET"),
+            ("/v1/library/templates", self.templates, "GET"),
             ("/v1/library/links", self.links, "GET"),
             ("/v1/library/zip", self.zip, "GET"),
             ("/v1/library/changes", self.change_all, "POST"),
@@ -152,6 +153,10 @@ class LibraryViewRoutes:
     async def folders(self, request: Request) -> Response:
         found = await self._library_of(request).list_folders()
         return JSONResponse({"folders": [{"name": each.name, "count": each.asset_count} for each in found]})
+
+    async def templates(self, request: Request) -> Response:
+        found = await self._templates.find(request)
+        return JSONResponse({"templates": [{"name": each.template.name, "count": each.asset_count} for each in found]})
 
     async def change(self, request: Request) -> Response:
         body = await read_object(request)
@@ -306,6 +311,7 @@ def _parse_query(request: Request) -> AssetQuery:
             kind=None if kind is None else parse_choice(kind, AssetKind, "kind"),
             folder=query.get("folder"),
             template=query["template"].casefold() if "template" in query else None,
+            duplicates_of=query.get("group"),
             created_from_ms=parse_time_ms(query, "after"),
             created_before_ms=parse_time_ms(query, "before"),
             is_deleted=query.get("trash") == "true",

@@ -87,7 +87,7 @@ def parse_choice(value: Any, choices: type[Choice], name: str) -> Choice:
 
 def parse_filter(values: Mapping[str, Any]) -> AssetFilter:
     """Return the filter that a list and a search share. Raise InvalidInput."""
-    for name in ("tagId", "mime", "folder", "template"):
+    for name in ("tagId", "mime", "folder", "template", "duplicatesOf"):
         if not isinstance(values.get(name), str | None):
             raise InvalidInput(f"{name} must be a string")
     kind = values.get("kind")
@@ -97,6 +97,7 @@ def parse_filter(values: Mapping[str, Any]) -> AssetFilter:
         kind=None if kind is None else parse_choice(kind, AssetKind, "kind"),
         folder=values.get("folder"),
         template=None if values.get("template") is None else values["template"].casefold(),
+        duplicates_of=values.get("duplicatesOf"),
         created_from_ms=parse_time_ms(values, "createdAfter"),
         created_before_ms=parse_time_ms(values, "createdBefore"),
     )

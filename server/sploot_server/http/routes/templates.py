@@ -1,10 +1,12 @@
 """Routes of templates. They extend Sploot's API."""
 
+from collections.abc import Sequence
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from sploot_server.domain.entities import Template
+from sploot_server.domain.entities import Template, TemplateSummary
 from sploot_server.http import serializers
 from sploot_server.http.request_body import read_object, stream_body
 from sploot_server.http.routes.params import get_owner, parse_name, parse_strings
@@ -28,8 +30,12 @@ class TemplateRoutes:
         ]
 
     async def list(self, request: Request) -> Response:
-        templates = await self._templates.list(owner=get_owner(request))
+        templates = await self.find(request)
         return JSONResponse({"templates": [serializers.template_summary_to_json(each) for each in templates]})
+
+    async def find(self, request: Request) -> Sequence[TemplateSummary]:
+        """Return the templates of the user, by name."""
+        return await self._templates.list(owner=get_owner(request))
 
     async def learn(self, request: Request) -> Response:
         """Learn a template from the picture in the body."""

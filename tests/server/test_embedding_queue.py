@@ -22,6 +22,7 @@ class QueueHarness:
 
     def __init__(self, data: Path, database: Database, embedder: FakeEmbedder) -> None:
         self.now_ms = 1_000_000
+        self.database = database
         self.assets, self.jobs = SqliteAssets(database), SqliteJobs(database)
         self.blobs = FileBlobs(data)
         self.blobs.open()
@@ -87,6 +88,21 @@ async def test_a_persistent_error_fails_with_its_message(harness: QueueHarness, 
         harness.now_ms += 60_000
     assert await harness.state(asset_id) == ("failed", "The image could not be analyzed: out of memory")
     assert await harness.queue.run_once() == 0
+
+
+async def test_a_result_that_cannot_be_stored_fails_alone(harness: QueueHarness) -> None:
+    await harness.add("one fine frog")
+    await harness.queue.run_once()
+    damaged = "UPDATE image_hashes SET colours = x'00'"  # it is compared with the next image of the same words
+    await harness.database.execute(damaged, values=())
+    similar, other = await harness.add("One fine frog!"), await harness.add("walrus")
+    for _ in range(ATTEMPTS_MAX):
+        await harness.queue.run_once()
+        harness.now_ms += 60_000
+    state, error_message = await harness.state(similar)
+    assert state == "failed"
+    assert (error_message or "").startswith("What was read from the image could not be stored:")
+    assert await harness.state(other) == ("ready", None)
 
 
 async def test_only_the_image_that_crashes_the_worker_fails(harness: QueueHarness, embedder: FakeEmbedder) -> None:

@@ -21,6 +21,7 @@ ATTEMPTS_MAX = 3
 RETRY_DELAYS_MS = (2_000, 10_000)  # before the second and the third attempt
 BACKOFF_S = (1, 5, 20, 60)  # after the first, second, ... consecutive failure of the worker or a backend
 POLL_INTERVAL_S = 30.0  # in case a wake signal is lost
+FAULTS = (ArithmeticError, LookupError, TypeError, ValueError)  # of this program, unlike those of the database
 
 logger = structlog.get_logger()
 
@@ -141,9 +142,18 @@ class EmbeddingQueue:
             else:
                 if self._thumbnails is not None and analysis.thumbnail is not None:
                     await self._thumbnails.keep(job.asset_id, analysis.thumbnail)
-                await self._jobs.complete(job, analysis, self._embedder.model, now_ms=self._now_ms())
-                self._broker.publish_completion(job.asset_id)
+                await self._complete(job, analysis)
         return None
+
+    async def _complete(self, job: Job, analysis: ImageAnalysis) -> None:
+        """Store the result. A fault in comparing it with other images concerns this image only."""
+        try:
+            await self._jobs.complete(job, analysis, self._embedder.model, now_ms=self._now_ms())
+        except FAULTS as error:
+            logger.exception("result not stored", asset=job.asset_id)
+            await self._retry_or_fail(job, f"What was read from the image could not be stored: {error}")
+        else:
+            self._broker.publish_completion(job.asset_id)
 
     async def _analyze(self, job: Job) -> ImageAnalysis:
         """Analyze an image; for files that cannot be decoded, embed the words of the file name instead."""

@@ -6,7 +6,7 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from sploot_server.http.routes.probes import ProbeRoutes
 from sploot_server.http.routes.sessions import SessionRoutes
 from sploot_server.http.tus.handlers import TusRoutes
 from sploot_server.http.tus.upload_store import UploadStore
-from sploot_server.inference.clip_manifest import ModelUnusable
+from sploot_server.inference.model_manifest import ModelUnusable
 from sploot_server.inference.worker_pool import WorkerEmbedder
 from sploot_server.library.consistency_check import ConsistencyCheck
 from sploot_server.library.curation import Curation
@@ -93,7 +93,7 @@ async def create_app(
             await stack.enter_async_context(background_task(queue.run()))
         library = Library(config, stores.assets, stores.blobs, queue, stores.broker, thumbnails=thumbnails)
         model_change = None
-        if config.model is None and config.database is None:  # else the model comes from the command line
+        if not config.models and config.database is None:  # else the models come from the command line
             model_change = ModelChange(
                 models,
                 partial(open_embedder, config),
@@ -157,20 +157,20 @@ async def create_app(
         yield app
 
 
-def open_embedder(config: Config, model: Path | None) -> WorkerEmbedder:
-    """Return an embedder with the picture model in a folder, if any. Raise ModelUnusable."""
-    return WorkerEmbedder(threads=config.embedding_threads, idle_s=config.worker_idle_s, model=model)
+def open_embedder(config: Config, models: Sequence[Path]) -> WorkerEmbedder:
+    """Return an embedder with the models in some folders. Raise ModelUnusable."""
+    return WorkerEmbedder(threads=config.embedding_threads, idle_s=config.worker_idle_s, models=models)
 
 
 def open_configured_embedder(config: Config, models: InstalledModels) -> WorkerEmbedder:
-    """Return an embedder with the model of the command line, or with the installed one if that is still usable."""
-    if config.model is not None:
-        return open_embedder(config, config.model)
+    """Return an embedder with the models of the command line, or with the installed ones if those are still usable."""
+    if config.models:
+        return open_embedder(config, config.models)
     try:
         return open_embedder(config, models.in_use())
     except ModelUnusable as error:
-        structlog.get_logger().warning("the installed model is not used", error=str(error))
-        return open_embedder(config, None)
+        structlog.get_logger().warning("the installed models are not used", error=str(error))
+        return open_embedder(config, ())
 
 
 async def authentication_middleware(config: Config, stores: Stores, guesses: GuessGuard) -> list[Middleware]:

@@ -13,7 +13,8 @@ from sploot_server.config import Config, ConfigError
 from sploot_server.domain.byte_sizes import parse_bytes
 from sploot_server.domain.image_formats import readable_types
 from sploot_server.environment import add_data_option, read_environment
-from sploot_server.inference.clip_manifest import ModelUnusable, check_model
+from sploot_server.inference.model_folder import check_model
+from sploot_server.inference.model_manifest import ModelUnusable
 
 EX_TEMPFAIL, EX_CONFIG = 75, 78  # as in sysexits.h
 # Import names of the packages in `sploot[local]`. The text encoders are optional: without, words alone are matched.
@@ -208,7 +209,11 @@ def _add_embedding_options(parser: argparse._ActionsContainer) -> None:
         help="stop an embedding worker after this many idle seconds (%(default)s)",
     )
     parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="folder of a CLIP-class ONNX model for search by image content"
+        "--model",
+        type=_parse_folders,
+        default=(),
+        metavar="DIR[:DIR]",
+        help="folders of a picture model, a text encoder, or both",
     )
 
 
@@ -245,7 +250,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         mime_types=tuple(each.strip() for each in arguments.types.split(",") if each.strip()),
         embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
         worker_idle_s=arguments.worker_idle,
-        model=_resolve_model(arguments.model),
+        models=_check_models(arguments.model),
         lock_wait_s=arguments.lock_wait,
         accounts=arguments.accounts,
         allows_upload_by_path=arguments.allow_upload_by_path,
@@ -267,7 +272,7 @@ def _worker_config(arguments: argparse.Namespace) -> Config:
         blobs=arguments.blobs,
         embedding_threads=os.cpu_count() or 1 if arguments.threads is None else arguments.threads,
         worker_idle_s=arguments.worker_idle,
-        model=_resolve_model(arguments.model),
+        models=_check_models(arguments.model),
         heartbeat=arguments.heartbeat,
     )
 
@@ -279,11 +284,15 @@ def _parse_size(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _resolve_model(model: Path | None) -> Path | None:
-    """Return the absolute path. Raise ModelUnusable at start-up rather than at the first image."""
-    if model is not None:
-        check_model(model.absolute())
-    return model and model.absolute()
+def _parse_folders(text: str) -> tuple[Path, ...]:
+    return tuple(Path(each).absolute() for each in text.split(os.pathsep) if each)
+
+
+def _check_models(models: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return the models. Raise ModelUnusable at start-up rather than at the first image."""
+    for model in models:
+        check_model(model)
+    return models
 
 
 def _exit_with_error(code: int, message: str) -> NoReturn:

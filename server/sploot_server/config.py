@@ -48,7 +48,7 @@ class Config:
     mime_types: tuple[str, ...] = MIME_TYPES
     embedding_threads: int = 2
     worker_idle_s: float = 30.0
-    model: Path | None = None
+    models: tuple[Path, ...] = ()
     heartbeat: Path | None = None
     accounts: bool = False
     allows_upload_by_path: bool = False

@@ -57,7 +57,7 @@ async def open_worker(config: Config, embedder: Embedder | None = None) -> Async
         stores = await stack.enter_async_context(open_stores(config, owns_data=False))
         await stores.verify_blob_store()
         embedder = embedder or WorkerEmbedder(
-            threads=config.embedding_threads, idle_s=config.worker_idle_s, model=config.model
+            threads=config.embedding_threads, idle_s=config.worker_idle_s, models=config.models
         )
         stack.push_async_callback(embedder.close)
         queue = EmbeddingQueue(

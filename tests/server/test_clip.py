@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from sploot_server.inference.clip import ClipImageEncoder, ClipTextEncoder
-from sploot_server.inference.clip_manifest import ClipManifest, ModelUnusable, check_model
+from sploot_server.inference.clip_manifest import ClipManifest
+from sploot_server.inference.model_folder import check_model
+from sploot_server.inference.model_manifest import ModelUnusable
 from tiny_models import COLOURS, MANIFEST, save_model
 from toy_library import ServerProcess
 

@@ -11,21 +11,22 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from model_hub import COMMIT, Hub, run_hub
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from sploot_server.admin.socket import SOCKET_NAME, serve_admin_socket
 from sploot_server.app import create_app
 from sploot_server.config import Config
-from sploot_server.inference.clip_manifest import ModelUnusable
+from sploot_server.inference.model_manifest import ModelUnusable
 from sploot_server.models import archive
 from sploot_server.models.archive import unpack
 from sploot_server.models.download import download
 from sploot_server.models.installed_models import InstalledModels, read_model
 from sploot_server.models.model_source import HubRepository, ModelFile, model_name, parse_source
-from tiny_models import COLOURS, save_export, save_model
+from tiny_models import COLOURS, save_export, save_model, save_text_encoder
 from toy_library import COMMAND, ServerProcess
 
 GRAPH = "onnx/vision_model_quantized.onnx"
@@ -50,10 +51,10 @@ def run(*words: str, data: Path, hub: Hub | None = None) -> subprocess.Completed
     )
 
 
-def listed(data: Path) -> list[dict[str, str]]:
+def listed(data: Path) -> list[dict[str, Any]]:
     done = run("list", "--json", data=data)
     assert done.returncode == 0, done.stderr
-    rows: list[dict[str, str]] = json.loads(done.stdout)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
 
 
@@ -139,6 +140,29 @@ def test_a_repository_without_a_picture_model_is_refused_before_anything_is_fetc
     assert done.returncode == 1
     assert "it has no onnx/text_model.onnx" in done.stderr
     assert len(hub.requests) == 1
+
+
+def test_a_text_encoder_of_a_hub_is_fetched_in_8_bits_and_stands_beside_a_picture_model(
+    hub: Hub, data: Path, tmp_path: Path
+) -> None:
+    hub.folder = save_text_encoder(tmp_path / "encoder", ("elephant contract",))
+    graph = "onnx/model_quint8_avx2.onnx"
+    content = (hub.folder / graph).read_bytes()
+    checksum = hashlib.sha256(content).hexdigest()
+    assert f"SHA-256 {checksum}" in run("add", "hf:owner/name", data=data, hub=hub).stderr
+    hub.replaced[graph] = content[:-1] + bytes([content[-1] ^ 1])
+    assert "Nothing was installed." in run("add", "hf:owner/name", "--yes", data=data, hub=hub).stderr
+    hub.replaced.clear()
+    assert run("add", str(save_model(tmp_path / "colours")), "--yes", data=data).returncode == 0
+    done = run("add", "hf:owner/name", "--yes", data=data, hub=hub)
+    assert done.returncode == 0, done.stderr
+    assert "name, text encoder from hf:owner/name" in done.stderr
+    picture, text = listed(data)
+    assert (picture["name"], picture["kind"]) == ("colours", "picture model")
+    assert (text["name"], text["kind"], text["licence"], text["revision"]) == ("name", "text encoder", "mit", COMMIT)
+    assert text["sha256"]["model.onnx"] == checksum
+    assert f"  model.onnx\tSHA-256 {checksum}\n" in run("list", data=data).stdout
+    assert "it has colours and name." in run("remove", "other", data=data).stderr
 
 
 def zip_folder(folder: Path, target: Path) -> Path:
@@ -246,22 +270,45 @@ def model_of(client: httpx.Client, asset_id: str) -> str:
     return str(client.get(f"/api/assets/{asset_id}").json()["asset"]["embedding"]["modelName"])
 
 
-def wait_until_in_use(data: Path, name: str | None) -> None:
-    """Wait until the server has recorded that it uses a model, or none."""
+def wait_until_in_use(data: Path, *names: str) -> None:
+    """Wait until the server has recorded that it uses these models."""
     models = InstalledModels(data)
-    while (folder := models.in_use()) != models.wanted() or (folder and read_model(folder).name) != name:
+    while (folders := models.in_use()) != models.wanted() or sorted(read_model(each).name for each in folders) != [
+        *names
+    ]:
         time.sleep(0.1)
 
 
+def add_caption(client: httpx.Client, words: str) -> str:
+    content, picture = io.BytesIO(), Image.new("RGB", (600, 200), "white")
+    ImageDraw.Draw(picture).text((30, 60), words, "black", ImageFont.load_default(60))
+    picture.save(content, "PNG")
+    response = client.post("/api/upload", files={"file": ("b.png", content.getvalue())})
+    asset_id: str = response.json()["asset"]["id"]
+    wait_until_ready(client, asset_id)
+    return asset_id
+
+
+def meaning(client: httpx.Client, query: str, asset_id: str) -> float:
+    """Return how near the meaning of a picture's words is to a query."""
+    [found] = [
+        each for each in client.post("/api/search", json={"query": query}).json()["results"] if each["id"] == asset_id
+    ]
+    return float(found["why"]["meaning"])
+
+
 @pytest.mark.models
-@pytest.mark.timeout(400)  # it starts four low-priority workers
-def test_a_running_server_reads_its_library_with_a_new_model_and_without_it_again(hub: Hub, data: Path) -> None:
+@pytest.mark.timeout(400)  # it starts eight low-priority workers
+def test_a_running_server_reads_its_library_with_new_models_and_without_them_again(
+    hub: Hub, data: Path, tmp_path: Path
+) -> None:
     server = ServerProcess(data)
     try:
         with server.client() as client:
             client.timeout = httpx.Timeout(60)
             ids = add_pictures(client)
-            before = model_of(client, ids["red"])
+            captioned = add_caption(client, "read the contract")
+            before, far = model_of(client, captioned), meaning(client, "elephant", captioned)
             done = run("add", "hf:owner/name", "--yes", data=data, hub=hub)
             assert done.returncode == 0, done.stderr
             assert "Searches work meanwhile." in done.stderr
@@ -274,11 +321,22 @@ def test_a_running_server_reads_its_library_with_a_new_model_and_without_it_agai
                 results = client.post("/api/search", json={"query": name}).json()["results"]
                 assert results[0]["why"]["picture"] == 1.0
                 assert asset_id in [each["id"] for each in results if each["why"]["picture"] == 1.0]
-            assert run("remove", "name", data=data).returncode == 0
-            wait_until_in_use(data, None)
+            encoder = save_text_encoder(tmp_path / "encoder", ("elephant contract",))
+            assert run("add", str(encoder), "--yes", data=data).returncode == 0
+            wait_until_in_use(data, "encoder", "name")
+            assert [(row["kind"], row["state"]) for row in listed(data)] == [
+                ("text encoder", "in use"),
+                ("picture model", "in use"),
+            ]
+            wait_until_ready(client, captioned)
+            assert meaning(client, "elephant", captioned) > far + 0.3
+            for name in ("name", "encoder"):
+                assert run("remove", name, data=data).returncode == 0
+            wait_until_in_use(data)
             assert listed(data) == []
-            wait_until_ready(client, ids["red"])
-            assert model_of(client, ids["red"]) == before
+            wait_until_ready(client, captioned)
+            assert model_of(client, captioned) == before
+            assert meaning(client, "elephant", captioned) == pytest.approx(far)
     finally:
         server.stop()
     assert not list(data.rglob("*.onnx"))

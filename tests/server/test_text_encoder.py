@@ -14,7 +14,7 @@ from sploot_server.inference.installed_encoders import (
     USE_WEIGHT,
     find_minilm_folder,
     find_use_folder,
-    list_installed_encoders,
+    list_text_encoders,
 )
 from sploot_server.inference.minilm import MiniLM
 from sploot_server.inference.text_encoder import GENERIC_FILE, Passage, TextEncoder, embed_generic, prepare_text
@@ -188,7 +188,7 @@ def test_capitals_and_handles_do_not_change_the_vector(encoder: TextEncoder) -> 
 @pytest.mark.parametrize(("missing", "left"), [("find_minilm_folder", USE), ("find_use_folder", MINILM)])
 def test_either_model_works_without_the_other(monkeypatch: pytest.MonkeyPatch, missing: str, left: str) -> None:
     monkeypatch.setattr(installed_encoders, missing, lambda: None)
-    assert list_installed_encoders() == [left]
+    assert list_text_encoders() == [left]
     assert WorkerEmbedder(threads=1, idle_s=1).model.dim == len(TextEncoder().query("cat").vector) // 4 == DIMS[left]
 
 

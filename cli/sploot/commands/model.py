@@ -1,4 +1,4 @@
-"""`sploot model`: models with which the local library finds pictures without words.
+"""`sploot model`: models with which the local library finds what pictures show, or understands their words better.
 
 The library server fetches, tests and installs them: this command runs `sploot-server model` on the local library.
 """
@@ -27,7 +27,7 @@ def add_model(
     yes: Annotated[bool, Option("--yes", help="Fetch it without a question.")] = False,
     sha256: Annotated[str, Option(metavar="HEX", help="SHA-256 that an archive must have.")] = "",
 ) -> int:
-    """Add a picture model: a folder, an archive, a URL, or hf:OWNER/NAME[@REVISION]."""
+    """Add a picture model or a text encoder: a folder, an archive, a URL, or hf:OWNER/NAME[@REVISION]."""
     options = [*(["--yes"] if yes else []), *([f"--sha256={sha256}"] if sha256 else [])]
     return _change_models("add", *options, "--", source)
 
@@ -38,7 +38,7 @@ def list_models(*, as_json: JsonOption = False) -> int:
 
 
 def remove_model(name: Annotated[str, Argument(metavar="NAME")]) -> int:
-    """Read the library without a model again."""
+    """Remove a model and read the library without it."""
     return _change_models("remove", "--", name)
 
 

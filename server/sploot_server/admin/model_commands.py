@@ -9,14 +9,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sploot_server.admin.socket import SOCKET_NAME, send_command
 from sploot_server.domain.byte_sizes import format_bytes
 from sploot_server.environment import add_data_option, read_environment
-from sploot_server.inference.clip_manifest import ModelUnusable
+from sploot_server.inference.model_folder import kind_of_files
+from sploot_server.inference.model_manifest import ModelUnusable
 from sploot_server.models.fetch_model import describe_model, install_model
 from sploot_server.models.installed_models import InstalledModel, InstalledModels
 from sploot_server.models.model_source import SHA256, ModelSource
@@ -32,13 +33,13 @@ def add_model_parsers(commands: Any) -> None:
     """Add `model add`, `model list` and `model remove` to the commands of `sploot-server`."""
     actions = commands.add_parser("model", help="manage the models of the library")
     actions = actions.add_subparsers(required=True, metavar="ACTION")
-    add = _add_action(actions, "add", _add, "fetch a picture model and read the library with it")
+    add = _add_action(actions, "add", _add, "fetch a picture model or a text encoder and read the library with it")
     add.add_argument("source", metavar="SOURCE", help="a folder, an archive, a URL, or hf:OWNER/NAME[@REVISION]")
     add.add_argument("--yes", action="store_true", help="do not ask before fetching")
     add.add_argument("--sha256", type=_parse_sha256, metavar="HEX", help="SHA-256 that an archive must have")
     listing = _add_action(actions, "list", _list, "list the models and how far the library is read with them")
     listing.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
-    remove = _add_action(actions, "remove", _remove, "read the library without a model again")
+    remove = _add_action(actions, "remove", _remove, "remove a model and read the library without it")
     remove.add_argument("name", metavar="NAME")
 
 
@@ -95,6 +96,7 @@ def _list(arguments: argparse.Namespace, models: InstalledModels) -> int:
         licence = row["licence"] or "licence not stated"
         fields = (
             row["name"],
+            row["kind"],
             row["state"],
             format_bytes(row["sizeBytes"]),
             licence,
@@ -102,8 +104,10 @@ def _list(arguments: argparse.Namespace, models: InstalledModels) -> int:
             row["revision"][:12],
         )
         sys.stdout.write("\t".join(filter(None, fields)) + "\n")
+        for file, checksum in row["sha256"].items():
+            sys.stdout.write(f"  {file}\tSHA-256 {checksum}\n")
     if not rows:
-        _say("No models are installed. Pictures are found by their words.")
+        _say("No models are added. Pictures are found by their words and the meaning of these.")
     return 0
 
 
@@ -114,30 +118,34 @@ def _remove(arguments: argparse.Namespace, models: InstalledModels) -> int:
     return 0
 
 
-def _state(model: InstalledModel, wanted: Path | None, in_use: Path | None) -> str:
-    if model.folder == in_use:
-        return "in use" if model.folder == wanted else "in use until the library is read anew"
-    return "being read" if model.folder == wanted else "unused"
+def _state(model: InstalledModel, wanted: Sequence[Path], in_use: Sequence[Path]) -> str:
+    if model.folder in in_use:
+        return "in use" if model.folder in wanted else "in use until the library is read anew"
+    return "being read" if model.folder in wanted else "unused"
 
 
 def _to_json(model: InstalledModel, state: str) -> Mapping[str, Any]:
     return {
         "name": model.name,
+        "kind": model.kind,
         "state": state,
         "sizeBytes": model.size_bytes,
         "licence": model.licence,
         "origin": model.origin,
         "revision": model.revision,
+        "sha256": model.sha256,
     }
 
 
 def render_source(source: ModelSource) -> list[str]:
     """Return what the user should know before anything is fetched."""
     size = "unknown" if source.size_bytes is None else format_bytes(source.size_bytes)
-    lines = [f"{source.name}, from {source.origin}", f"  licence   {source.licence or 'not stated'}"]
+    names = [file.name for file in source.files]
+    kind = "" if len(names) == 1 else f"{kind_of_files(names)} "  # the content of an archive is not known yet
+    lines = [f"{source.name}, {kind}from {source.origin}", f"  licence   {source.licence or 'not stated'}"]
     lines += [f"  revision  {source.revision}"] if source.revision else []
     lines.append(f"  size      {size}")
-    width = max(len(file.name) for file in source.files)
+    width = max(map(len, names))
     for file in source.files:
         if file.sha256 is not None:
             checksum = f"SHA-256 {file.sha256}"

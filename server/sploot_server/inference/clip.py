@@ -4,7 +4,6 @@ Runs in worker processes only. `python -m sploot_server.inference.clip DIR` chec
 """
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sploot_server.inference.clip_manifest import ClipManifest, ModelUnusable
+from sploot_server.inference.clip_manifest import ClipManifest
+from sploot_server.inference.model_manifest import ModelUnusable
+from sploot_server.inference.onnx_model import (
+    input_dtype,
+    load_tokenizer,
+    open_session,
+    report_errors,
+    scale_to_length_1,
+)
 
 Floats = npt.NDArray[np.float32]
-
-NORM_MIN = 1e-6
 
 
 class ClipImageEncoder:
@@ -26,14 +31,14 @@ class ClipImageEncoder:
         """Load the graph. Raises ModelUnusable if it does not match the manifest."""
         self._manifest = ClipManifest.read(folder)
         image = self._manifest.image
-        self._session = _open_session(folder / "visual.onnx", [image.input], image.output)
+        self._session = open_session(folder / "visual.onnx", [image.input], image.output)
 
     def embed(self, image: Image.Image) -> bytes:
         """Return the vector of an upright image: little-endian float32, of length 1."""
         expected = self._manifest.image
         fitted = np.asarray(_resize_and_crop(image.convert("RGB"), expected.size), np.float32) / 255.0
         pixels = (fitted - np.asarray(expected.mean, np.float32)) / np.asarray(expected.std, np.float32)
-        batch = pixels.transpose(2, 0, 1)[np.newaxis].astype(_input_dtype(self._session, expected.input))
+        batch = pixels.transpose(2, 0, 1)[np.newaxis].astype(input_dtype(self._session, expected.input))
         return _to_vector(self._session.run([expected.output], {expected.input: batch}), self._manifest, "visual.onnx")
 
 
@@ -42,57 +47,23 @@ class ClipTextEncoder:
 
     def __init__(self, folder: Path) -> None:
         """Load the graph and the tokenizer. Raises ModelUnusable if either is unusable."""
-        try:
-            from tokenizers import Tokenizer  # noqa: PLC0415 - the extra `clip`
-        except ImportError as error:
-            raise ModelUnusable("Its tokenizer needs a package: run `pip install 'sploot[clip]'`.") from error
         self._manifest = ClipManifest.read(folder)
         text = self._manifest.text
         inputs = [text.input] if text.mask is None else [text.input, text.mask]
-        self._session = _open_session(folder / "textual.onnx", inputs, text.output)
-        try:
-            self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # it raises nothing narrower
-            raise ModelUnusable(f"tokenizer.json cannot be read: {error}.") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(text.context)
+        self._session = open_session(folder / "textual.onnx", inputs, text.output)
+        self._tokenizer = load_tokenizer(folder, text.context)
 
     def embed(self, query: str) -> bytes:
         """Return the vector of a query: little-endian float32, of length 1."""
         text = self._manifest.text
         ids = self._tokenizer.encode(query).ids
-        token_ids = np.full((1, text.context), text.pad, _input_dtype(self._session, text.input))
+        token_ids = np.full((1, text.context), text.pad, input_dtype(self._session, text.input))
         token_ids[0, : len(ids)] = ids
         inputs = {text.input: token_ids}
         if text.mask is not None:
             attention_mask = np.arange(text.context)[np.newaxis] < len(ids)
-            inputs[text.mask] = attention_mask.astype(_input_dtype(self._session, text.mask))
+            inputs[text.mask] = attention_mask.astype(input_dtype(self._session, text.mask))
         return _to_vector(self._session.run([text.output], inputs), self._manifest, "textual.onnx")
-
-
-def _open_session(graph: Path, inputs: list[str], output: str) -> Any:
-    from onnxruntime import InferenceSession  # noqa: PLC0415 - only if a model is configured
-
-    from sploot_server.inference.onnx_options import session_options  # noqa: PLC0415 - as above
-
-    try:
-        session = InferenceSession(str(graph), session_options(), providers=["CPUExecutionProvider"])
-    except Exception as error:  # it raises nothing narrower
-        raise ModelUnusable(f"{graph.name} cannot be opened: {error}.") from error
-    for kind, expected, present in (
-        ("input", inputs, session.get_inputs()),
-        ("output", [output], session.get_outputs()),
-    ):
-        names = [each.name for each in present]
-        if missing := [name for name in expected if name not in names]:
-            raise ModelUnusable(f"{graph.name} has no {kind} {', '.join(missing)}; it has {', '.join(names)}.")
-    return session
-
-
-def _input_dtype(session: Any, name: str) -> npt.DTypeLike:
-    """Return the number type of an input: it differs between exports."""
-    dtypes = {"tensor(float16)": "f2", "tensor(float)": "f4", "tensor(int32)": "i4"}
-    return dtypes.get(next(each.type for each in session.get_inputs() if each.name == name), "i8")
 
 
 def _resize_and_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -112,33 +83,22 @@ def _to_vector(outputs: list[Any], manifest: ClipManifest, graph: str) -> bytes:
     vector = np.asarray(outputs[0], np.float32).reshape(-1)
     if len(vector) != manifest.dim:
         raise ModelUnusable(f"{graph} returns {len(vector)} numbers, but the manifest declares {manifest.dim}.")
-    if not np.isfinite(vector).all():
-        raise ModelUnusable(f"{graph} returns numbers that are not finite.")
+    scaled = scale_to_length_1(vector, graph)
     length = float(np.linalg.norm(vector))
-    if manifest.normalise:
-        vector = vector / max(length, NORM_MIN)
-    elif abs(length - 1.0) > 0.01:
+    if not manifest.normalise and abs(length - 1.0) > 0.01:
         raise ModelUnusable(f"{graph} returns vectors of length {length:.2f}; set normalise to true.")
-    return vector.astype("<f4").tobytes()
+    return (scaled if manifest.normalise else vector).astype("<f4").tobytes()
 
 
 def main() -> None:
     """Check the model with a plain image and a short text; exit 1 with a sentence for each error."""
-    folder, errors = Path(sys.argv[1]), []
-    attempts: tuple[Callable[[], bytes], ...] = (
-        lambda: ClipImageEncoder(folder).embed(Image.new("RGB", (64, 64), (128, 100, 90))),
-        lambda: ClipTextEncoder(folder).embed("a picture"),
+    folder = Path(sys.argv[1])
+    report_errors(
+        [
+            lambda: ClipImageEncoder(folder).embed(Image.new("RGB", (64, 64), (128, 100, 90))),
+            lambda: ClipTextEncoder(folder).embed("a picture"),
+        ]
     )
-    for attempt in attempts:
-        try:
-            attempt()
-        except ModelUnusable as error:
-            errors.append(str(error))
-        except Exception as error:  # noqa: BLE001 - reports any error of the runtime
-            errors.append(f"The model does not run: {error}.")
-    if errors:
-        sys.stdout.write(" ".join(errors))
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -10,25 +10,21 @@ tokenizer.json   in the format of the library `tokenizers`
  "text": {"context": 77, "pad": 0, "input": "input_ids", "mask": null, "output": "embeds"}}
 """
 
-import hashlib
-import json
-import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from sploot_server.inference.model_manifest import (
+    CONTEXT_MAX,
+    DIM_MAX,
+    MANIFEST,
+    ManifestFields,
+    ModelUnusable,
+    compute_revision,
+    require_files,
+)
 
 FILES = ("visual.onnx", "textual.onnx", "tokenizer.json")
-MANIFEST_BYTES_MAX = 64 * 1024
 SIDE_PX_MAX = 4096
-CONTEXT_MAX = 4096
-DIM_MAX = 16_384
-CHECK_S_MAX = 120.0
-
-
-class ModelUnusable(Exception):
-    """The model in the folder is unusable; the message has a sentence for each error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +68,8 @@ class ClipManifest:
     @classmethod
     def read(cls, folder: Path) -> "ClipManifest":
         """Read and validate a manifest. Raises ModelUnusable. `check_model` also runs the graphs."""
-        missing = [name for name in ("manifest.json", *FILES) if not (folder / name).is_file()]
-        if missing:
-            raise ModelUnusable(f"{folder} has no {', no '.join(missing)}.")
-        fields = _ManifestFields(folder / "manifest.json")
+        require_files(folder, (MANIFEST, *FILES))
+        fields = ManifestFields(folder / MANIFEST)
         image, text = fields.section("image"), fields.section("text")
         manifest = cls(
             name=fields.text("name"),
@@ -96,7 +90,7 @@ class ClipManifest:
                 mask=None if text.is_null("mask") else text.text("mask"),
                 output=text.text("output"),
             ),
-            revision=_compute_revision(folder),
+            revision=compute_revision(folder, FILES),
         )
         errors = [*fields.errors, *image.errors, *text.errors]
         if not errors and manifest.cosine_range[0] >= manifest.cosine_range[1]:
@@ -104,88 +98,5 @@ class ClipManifest:
         if not errors and 0 in manifest.image.std:
             errors.append("image.std must not be 0.")
         if errors:
-            raise ModelUnusable(f"{folder / 'manifest.json'}: {' '.join(errors)}")
+            raise ModelUnusable(f"{folder / MANIFEST}: {' '.join(errors)}")
         return manifest
-
-
-def check_model(folder: Path) -> ClipManifest:
-    """Run the model in a process of its own, because it may crash. Raises ModelUnusable."""
-    manifest = ClipManifest.read(folder)
-    command = [sys.executable, "-P", "-m", "sploot_server.inference.clip", str(folder)]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CHECK_S_MAX)  # noqa: S603 - ourselves
-    except subprocess.TimeoutExpired as error:
-        raise ModelUnusable(f"The model in {folder} took longer than {CHECK_S_MAX:.0f} s for one image.") from error
-    if result.returncode != 0:
-        output = result.stdout.strip() or f"its check exited with {result.returncode}: {result.stderr.strip()[-300:]}"
-        raise ModelUnusable(f"The model in {folder} cannot be used: {output}")
-    return manifest
-
-
-class _ManifestFields:
-    """Reads the fields of one object of a manifest and collects their `errors`."""
-
-    def __init__(self, source: Path | Any, prefix: str = "") -> None:
-        self.errors: list[str] = []
-        self._prefix = prefix
-        self._values = self._parse(source) if isinstance(source, Path) else source
-        if not isinstance(self._values, dict):
-            self.errors.append(f"{prefix.rstrip('.') or 'The manifest'} must be an object.")
-            self._values = {}
-
-    def section(self, name: str) -> "_ManifestFields":
-        return _ManifestFields(self._values.get(name), f"{self._prefix}{name}.")
-
-    def is_null(self, name: str) -> bool:
-        return self._values.get(name) is None
-
-    def text(self, name: str) -> str:
-        value = self._values.get(name)
-        return value if isinstance(value, str) and value else self._report_error(name, "a name", "")
-
-    def boolean(self, name: str) -> bool:
-        value = self._values.get(name)
-        return value if isinstance(value, bool) else self._report_error(name, "true or false", False)
-
-    def integer(self, name: str, minimum: int, maximum: int) -> int:
-        value = self._values.get(name)
-        fits = type(value) is int and minimum <= value <= maximum
-        return (
-            int(value)
-            if fits
-            else int(self._report_error(name, f"a whole number from {minimum} to {maximum}", minimum))
-        )
-
-    def numbers(self, name: str, count: int, *, integer_max: int | None = None) -> Any:
-        """Return a tuple of `count` numbers; if `integer_max` is given, of integers from 1 to it."""
-        value = self._values.get(name)
-        fits = isinstance(value, list) and len(value) == count
-        if integer_max is None:
-            fits = fits and all(type(each) in (int, float) for each in value)
-            return tuple(map(float, value)) if fits else self._report_error(name, f"{count} numbers", (1.0,) * count)
-        fits = fits and all(type(each) is int and 1 <= each <= integer_max for each in value)
-        expected = f"{count} whole numbers from 1 to {integer_max}"
-        return tuple(value) if fits else self._report_error(name, expected, (1,) * count)
-
-    def _report_error(self, name: str, expected: str, default: Any) -> Any:
-        self.errors.append(f"{self._prefix}{name} must be {expected}.")
-        return default
-
-    def _parse(self, file: Path) -> Any:
-        if file.stat().st_size > MANIFEST_BYTES_MAX:
-            return None
-        try:
-            return json.loads(file.read_bytes())
-        except ValueError:
-            return None
-
-
-def _compute_revision(folder: Path) -> str:
-    """Return a fingerprint that changes with the files."""
-    # Size and modification time stand for the contents: hashing gigabytes at each start would be too slow.
-    fingerprint: Sequence[object] = [
-        (folder / "manifest.json").read_bytes(),
-        *((folder / name).stat().st_size for name in FILES),
-        *((folder / name).stat().st_mtime_ns for name in FILES),
-    ]
-    return hashlib.sha256(repr(fingerprint).encode()).hexdigest()[:12]

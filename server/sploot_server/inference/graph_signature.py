@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sploot_server.inference.clip_manifest import CHECK_S_MAX, ModelUnusable
+from sploot_server.inference.model_manifest import CHECK_S_MAX, ModelUnusable
 
 Signature = Mapping[str, Mapping[str, Sequence[Any]]]
 

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 MINILM, USE = "all-minilm-l6-v2", "use-multilingual-v3"
+ADDED = "added"  # the text encoder that a user added: see `text_manifest.py`
 DIMS: Mapping[str, int] = {MINILM: 384, USE: 512}
 USE_WEIGHT = 0.3  # if both are installed: MiniLM is better at English, USE alone knows other languages
 ENCODER_REVISION = 7  # to be increased when the same models produce different vectors for the same text
@@ -20,9 +21,10 @@ MINILM_PACKAGES = (  # packages that contain its weights, and the folder within 
 )
 
 
-def list_installed_encoders() -> Sequence[str]:
-    """Return the names of the installed models."""
-    return [name for name, folder in ((MINILM, find_minilm_folder()), (USE, find_use_folder())) if folder]
+def list_text_encoders(*, has_added: bool = False) -> Sequence[str]:
+    """Return the names of the models to be used, in the order of their parts in a vector; ADDED replaces MINILM."""
+    english = ADDED if has_added else MINILM if find_minilm_folder() else None
+    return [name for name in (english, USE if find_use_folder() else None) if name]
 
 
 def find_minilm_folder() -> Path | None:

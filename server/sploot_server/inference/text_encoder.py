@@ -1,8 +1,9 @@
 """Text embeddings by the installed models. Runs in worker processes only, so that the server stays small.
 
-The two small models complement each other. A vector is the concatenation of theirs, scaled so that the inner product of
-a query and a passage is the weighted mean of the cosines by the models that know the languages of both. The vector has
-length 1, unless only one of the two models knows the text: then that model counts for both.
+The two small models complement each other; one that a user added takes MiniLM's place. A vector is the concatenation of
+theirs, scaled so that the inner product of a query and a passage is the weighted mean of the cosines by the models that
+know the languages of both. The vector has length 1, unless only one of the two models knows the text: then that model
+counts for both.
 
 Some captions are near to every query, and some queries to every caption (hubness: Radovanovic et al. 2010). Generic
 queries measure both: see `Passage.hubness` and `Query.background`.
@@ -11,30 +12,33 @@ queries measure both: see `Passage.hubness` and `Query.background`.
 """
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from sploot_server.inference.generic_queries import GENERIC_QUERIES
 from sploot_server.inference.installed_encoders import (
+    ADDED,
     DIMS,
     MINILM,
     USE,
     USE_WEIGHT,
     find_minilm_folder,
     find_use_folder,
-    list_installed_encoders,
+    list_text_encoders,
 )
 from sploot_server.inference.minilm import MiniLM
+from sploot_server.inference.onnx_text_encoder import OnnxTextEncoder
 from sploot_server.inference.use_multilingual import MultilingualEncoder
 
 Floats = npt.NDArray[np.float32]
 
-MODEL_WEIGHTS = {USE: USE_WEIGHT, MINILM: 1 - USE_WEIGHT}
+MODEL_WEIGHTS = {USE: USE_WEIGHT, MINILM: 1 - USE_WEIGHT, ADDED: 1 - USE_WEIGHT}
 LINE_CHARS_MIN = 3  # letters and digits
 QUERY_BYTES_MAX = 192  # of UTF-8: some 35 English words. The time of a query grows with the letters that are read
 NEAREST_QUERIES = 5
@@ -69,17 +73,20 @@ class Query:
 class TextEncoder:
     """Embeds passages and queries with all installed models. Thread-safe."""
 
-    def __init__(self) -> None:
-        """Load the models. Raises ImportError if none is installed; OSError or ValueError if one fails to load."""
-        self._encoders = {name: _ENCODERS[name]() for name in list_installed_encoders()}
+    def __init__(self, added: Path | None = None) -> None:
+        """Load the models; `added` is the folder of one that takes MiniLM's place.
+
+        Raises ImportError if none is installed; OSError, ValueError or ModelUnusable if one fails to load.
+        """
+        self._encoders: Mapping[str, _Encoder] = {
+            name: _AddedEncoder(added) if added and name == ADDED else _ENCODERS[name]()
+            for name in list_text_encoders(has_added=added is not None)
+        }
         if not self._encoders:
             raise ImportError("no text encoder is installed")
         self._executor = ThreadPoolExecutor(len(self._encoders))
-        self._hub_encoder = USE if USE in self._encoders else MINILM  # the one that knows every text
-        generic = dict(
-            zip((MINILM, USE), np.split(np.load(GENERIC_FILE).astype(np.float32), [DIMS[MINILM]], axis=1), strict=True)
-        )
-        self._generic: Mapping[str, Floats] = {name: generic[name] for name in self._encoders}
+        self._hub_encoder = list(self._encoders)[-1]  # the one that knows every text
+        self._generic = {name: encoder.generic for name, encoder in self._encoders.items()}
 
     def passage(self, text: str) -> Passage | None:
         """Embed a text to be found; None if it contains nothing but fragments of words."""
@@ -91,7 +98,7 @@ class TextEncoder:
         assert vector is not None
         cosines = self._generic[self._hub_encoder] @ vector
         hubness = HUBNESS_WEIGHT * float(np.sort(cosines)[-NEAREST_QUERIES:].mean())
-        return Passage(_concatenate(vectors), hubness)
+        return Passage(self._concatenate(vectors), hubness)
 
     def query(self, text: str) -> Query:
         """Embed a search query."""
@@ -103,7 +110,26 @@ class TextEncoder:
         background = sum(
             weight * float((self._generic[name] @ vectors[name]).mean()) for name, weight in known.items()
         ) / sum(known.values())
-        return Query(_concatenate(vectors), background)
+        return Query(self._concatenate(vectors), background)
+
+    def _concatenate(self, vectors: Mapping[str, Floats | None]) -> bytes:
+        """Concatenate the models' vectors, with zeros for a model that does not know the text."""
+        weights = {name: MODEL_WEIGHTS[name] if len(vectors) > 1 else 1.0 for name in vectors}
+        known = sum(weights[name] for name, part in vectors.items() if part is not None)
+        scaled = [
+            np.zeros_like(self._generic[name][0]) if part is None else part * np.float32(weights[name] ** 0.5 / known)
+            for name, part in vectors.items()
+        ]
+        return np.concatenate(scaled).astype("<f4").tobytes()
+
+
+class _Encoder(Protocol):
+    """One of the models; `generic` has the vectors of the generic queries, a row each."""
+
+    generic: Floats
+
+    def embed(self, text: str) -> Floats | None:
+        """Return the vector of a text; None if the model does not know its language."""
 
 
 class _MiniLMEncoder:
@@ -113,10 +139,25 @@ class _MiniLMEncoder:
         folder = find_minilm_folder()
         assert folder is not None
         self._model = MiniLM(folder)
-        self._is_only_encoder = len(list_installed_encoders()) == 1
+        self._is_only_encoder = list_text_encoders() == [MINILM]
+        self.generic: Floats = _load_generic()[:, : DIMS[MINILM]]
 
     def embed(self, text: str) -> Floats | None:
         return self._model.embed(text) if self._is_only_encoder or self._model.is_english(text) else None
+
+
+class _AddedEncoder:
+    """A text encoder that a user added, for English, or for all languages if it knows several."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model = OnnxTextEncoder(folder)
+        minilm = find_minilm_folder()
+        knows_all = self._model.is_multilingual or list_text_encoders(has_added=True) == [ADDED]
+        self._english = MiniLM(minilm) if minilm and not knows_all else None
+        self.generic = self._model.generic
+
+    def embed(self, text: str) -> Floats | None:
+        return self._model.embed(text) if self._english is None or self._english.is_english(text) else None
 
 
 class _UseEncoder:
@@ -126,12 +167,18 @@ class _UseEncoder:
         folder = find_use_folder()
         assert folder is not None
         self._model = MultilingualEncoder(folder)
+        self.generic: Floats = _load_generic()[:, DIMS[MINILM] :]
 
     def embed(self, text: str) -> Floats | None:
         return self._model.embed(text)
 
 
-_ENCODERS: dict[str, type[_UseEncoder] | type[_MiniLMEncoder]] = {USE: _UseEncoder, MINILM: _MiniLMEncoder}
+_ENCODERS: Mapping[str, Callable[[], _Encoder]] = {MINILM: _MiniLMEncoder, USE: _UseEncoder}
+
+
+def _load_generic() -> Floats:
+    generic: Floats = np.load(GENERIC_FILE).astype(np.float32)
+    return generic
 
 
 def embed_generic(queries: Sequence[str]) -> Floats:
@@ -163,17 +210,6 @@ def _weight(letter: str) -> int:
 def cut_query(text: str) -> str:
     """Return the first QUERY_BYTES_MAX of a query, after the normalization that makes 18 letters of one ligature."""
     return unicodedata.normalize("NFKC", text).encode("utf-8", "replace")[:QUERY_BYTES_MAX].decode("utf-8", "ignore")
-
-
-def _concatenate(vectors: Mapping[str, Floats | None]) -> bytes:
-    """Concatenate the models' vectors, with zeros for a model that does not know the text."""
-    weights = {name: MODEL_WEIGHTS[name] if len(vectors) > 1 else 1.0 for name in vectors}
-    known = sum(weights[name] for name, part in vectors.items() if part is not None)
-    scaled = [
-        np.zeros(DIMS[name], np.float32) if part is None else part * np.float32(weights[name] ** 0.5 / known)
-        for name, part in vectors.items()
-    ]
-    return np.concatenate(scaled).astype("<f4").tobytes()
 
 
 if __name__ == "__main__":

@@ -21,11 +21,12 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from sploot_server.domain.embedding import ImageAnalysis, UnreadableImage
+from sploot_server.inference.model_folder import PICTURE_MODEL, TEXT_ENCODER, by_kind
 from sploot_server.inference.worker_memory import Turns, is_out_of_memory, limit_memory
 
 NICENESS = 10
@@ -38,7 +39,9 @@ def main() -> None:
     parser.add_argument("--images", action="store_true", help="analyze images instead of queries, at low priority")
     parser.add_argument("--thumbnails", action="store_true", help="render thumbnails instead")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--model", type=Path, help="folder of a CLIP model: see clip_manifest.py")
+    parser.add_argument(
+        "--model", type=Path, action="append", default=[], help="folder of a model: see model_folder.py"
+    )
     arguments = parser.parse_args()
     responses = _reserve_stdout()
     if arguments.images:
@@ -114,8 +117,10 @@ class RequestServer:
 class Encoders:
     """The models for images, or those for queries."""
 
-    def __init__(self, model: Path | None, *, images: bool) -> None:
-        self._text_encoder = _load_text_encoder()
+    def __init__(self, models: Sequence[Path], *, images: bool) -> None:
+        folders = by_kind(models)
+        self._text_encoder = _load_text_encoder(folders.get(TEXT_ENCODER))
+        model = folders.get(PICTURE_MODEL)
         self._image_analyzer = self._clip_text_encoder = None
         if images:
             from sploot_server.inference.image_analysis import ImageAnalyzer  # noqa: PLC0415 - a second and 200 MB that queries do not need
@@ -151,12 +156,12 @@ def _render_thumbnails(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _load_text_encoder() -> Any:
+def _load_text_encoder(added: Path | None) -> Any:
     """Return the text encoder; None if no model can be loaded: searches then match by words only."""
     try:
         from sploot_server.inference.text_encoder import TextEncoder  # noqa: PLC0415 - optional
 
-        return TextEncoder()
+        return TextEncoder(added)
     except (ImportError, OSError, ValueError) as error:
         sys.stderr.write(f"no text encoder: {error}\n")
         return None

@@ -22,7 +22,9 @@ from sploot_server.domain.embedding import (
     WorkerCrashed,
 )
 from sploot_server.inference.clip_manifest import ClipManifest
-from sploot_server.inference.installed_encoders import DIMS, ENCODER_REVISION, list_installed_encoders
+from sploot_server.inference.installed_encoders import ADDED, DIMS, ENCODER_REVISION, list_text_encoders
+from sploot_server.inference.model_folder import PICTURE_MODEL, TEXT_ENCODER, by_kind
+from sploot_server.inference.text_manifest import TextManifest
 
 RESPONSE_BYTES_MAX = 1024 * 1024
 START_S_MAX = 60.0
@@ -46,11 +48,11 @@ class WorkerEmbedder:
     do not run in the server process, which must survive a crash of native code.
     """
 
-    def __init__(self, *, threads: int, idle_s: float, model: Path | None = None) -> None:
-        """Read the manifest of the CLIP model in the folder `model`, if there is one. Raises ModelUnusable."""
+    def __init__(self, *, threads: int, idle_s: float, models: Sequence[Path] = ()) -> None:
+        """Use the models in the folders `models`, at most one of a kind. Raises ModelUnusable."""
         self.threads = threads
-        self.model = _embedding_model(None if model is None else ClipManifest.read(model))
-        model_arguments = [] if model is None else ["--model", str(model)]
+        self.model = _embedding_model(models)
+        model_arguments = [f"--model={folder}" for folder in models]
         self._image_worker = WorkerSupervisor(["--images", "--threads", str(threads), *model_arguments], idle_s)
         self._query_worker = WorkerSupervisor(["--threads", str(QUERY_THREADS), *model_arguments], idle_s)
 
@@ -97,14 +99,19 @@ class WorkerEmbedder:
         await asyncio.gather(self._image_worker.stop(), self._query_worker.stop())
 
 
-def _embedding_model(clip: ClipManifest | None) -> EmbeddingModel:
-    text_encoders = list_installed_encoders()
-    dim = sum(DIMS[each] for each in text_encoders)
-    name = "/".join([OCR_MODEL, *text_encoders, f"r{ENCODER_REVISION}"])
+def _embedding_model(models: Sequence[Path]) -> EmbeddingModel:
+    folders = by_kind(models)
+    added = TextManifest.read(folders[TEXT_ENCODER]) if TEXT_ENCODER in folders else None
+    clip = ClipManifest.read(folders[PICTURE_MODEL]) if PICTURE_MODEL in folders else None
+    names, dims = {each: each for each in DIMS}, dict(DIMS)
+    if added is not None:
+        names[ADDED], dims[ADDED] = f"{added.name}-{added.revision}", added.dim
+    text_encoders = list_text_encoders(has_added=added is not None)
+    dim = sum(dims[each] for each in text_encoders)
+    name = "/".join([OCR_MODEL, *(names[each] for each in text_encoders), f"r{ENCODER_REVISION}"])
     if clip is None:
         return EmbeddingModel(name, dim)
-    named = f"{name}/{clip.name}-{clip.revision}"
-    return EmbeddingModel(named, dim, clip.dim, clip.cosine_range)
+    return EmbeddingModel(f"{name}/{clip.name}-{clip.revision}", dim, clip.dim, clip.cosine_range)
 
 
 def _decode_base64(encoded: str | None) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Changes the model of a library while it is in use.
+"""Changes the models of a library while it is in use.
 
 Every picture is read with the new model into `StagedAnalyses`, in the background, while the old model serves searches
 and new files. Then the new model takes over: the embeddings of the old one become stale, and the queue completes them
@@ -8,7 +8,7 @@ the next start continues.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from sploot_server.domain.embedding import (
 )
 from sploot_server.domain.entities import BackendUnavailable
 from sploot_server.domain.image_formats import is_readable
-from sploot_server.inference.clip_manifest import ModelUnusable
+from sploot_server.inference.model_manifest import ModelUnusable
 from sploot_server.library.embedding_jobs import EmbeddingQueue
 from sploot_server.library.staged_analyses import StagedAnalyses
 from sploot_server.models.installed_models import InstalledModels
@@ -74,12 +74,12 @@ class ReplaceableEmbedder:
 
 
 class ModelChange:
-    """Reads the library anew when its wanted model is not the one in use. `progress` counts contents: done, total."""
+    """Reads the library anew when its wanted models are not those in use. `progress` counts contents: done, total."""
 
     def __init__(
         self,
         models: InstalledModels,
-        open_embedder: Callable[[Path | None], Embedder],
+        open_embedder: Callable[[Sequence[Path]], Embedder],
         embedder: ReplaceableEmbedder,
         *,
         queue: EmbeddingQueue,
@@ -99,7 +99,7 @@ class ModelChange:
         self.progress = (0, 0)
 
     def wake(self) -> None:
-        """Look again at which model is wanted."""
+        """Look again at which models are wanted."""
         self._changed.set()
 
     async def run(self) -> None:
@@ -117,8 +117,8 @@ class ModelChange:
                 continue
             await self._changed.wait()
 
-    async def _change(self, wanted: Path | None) -> None:
-        """Read the library with a model and let it take over; stop early if another one is wanted meanwhile."""
+    async def _change(self, wanted: Sequence[Path]) -> None:
+        """Read the library with other models and let them take over; stop early if others are wanted meanwhile."""
         embedder = self._open_embedder(wanted)
         try:
             await asyncio.to_thread(self._staged.prepare, embedder.model)
@@ -129,7 +129,7 @@ class ModelChange:
             raise
 
         async def take_over() -> None:
-            # Recorded first: after a crash the next start uses the new model, and the staged analyses with it.
+            # Recorded first: after a crash the next start uses the new models, and the staged analyses with it.
             self._models.mark_in_use(wanted)
             await self._embedder.replace(embedder)
 

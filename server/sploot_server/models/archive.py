@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from sploot_server.inference.clip_manifest import ModelUnusable
+from sploot_server.inference.model_manifest import ModelUnusable
 
 UNPACKED_BYTES_MAX = 8 * 1024**3
 MEMBERS_MAX = 1_000

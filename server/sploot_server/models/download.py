@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sploot_server import __version__
-from sploot_server.inference.clip_manifest import ModelUnusable
+from sploot_server.inference.model_manifest import ModelUnusable
 from sploot_server.models.model_source import ModelFile
 
 CHUNK_BYTES = 256 * 1024

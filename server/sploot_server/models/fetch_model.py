@@ -9,13 +9,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from sploot_server.inference.clip_manifest import ModelUnusable, check_model
+from sploot_server.inference.model_folder import check_model
+from sploot_server.inference.model_manifest import MANIFEST, ModelUnusable
 from sploot_server.models.archive import unpack
 from sploot_server.models.download import download, hash_file, open_url
 from sploot_server.models.export_manifest import write_manifest
 from sploot_server.models.hub import describe_repository
 from sploot_server.models.installed_models import SOURCE_FILE, InstalledModels
-from sploot_server.models.model_files import LICENCES, MANIFEST, choose_files
+from sploot_server.models.model_files import LICENCES, choose_files
 from sploot_server.models.model_source import HubRepository, ModelFile, ModelSource, model_name, parse_source
 
 OnProgress = Callable[[int, int | None], None]

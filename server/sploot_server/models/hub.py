@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from sploot_server.inference.clip_manifest import ModelUnusable
+from sploot_server.inference.model_manifest import ModelUnusable
 from sploot_server.models.download import open_url
 from sploot_server.models.model_source import SHA256, HubRepository, ModelFile, ModelSource, model_name
 
@@ -36,7 +36,6 @@ def describe_repository(repository: HubRepository) -> ModelSource:
         revision=commit,
         licence=_licence(reply),
         files=tuple(_describe_file(each, f"{endpoint}/{repository.name}/resolve/{commit}") for each in siblings),
-        language=_language(reply),
     )
 
 
@@ -62,12 +61,6 @@ def _licence(reply: Mapping[str, Any]) -> str:
         return str(named) if card["license"] == "other" and isinstance(named, str) else str(card["license"])
     tags: Sequence[Any] = reply.get("tags") or ()
     return next((tag.removeprefix("license:") for tag in map(str, tags) if tag.startswith("license:")), "")
-
-
-def _language(reply: Mapping[str, Any]) -> str:
-    card = reply.get("cardData")
-    language = card.get("language") if isinstance(card, dict) else None
-    return str(language[0] if isinstance(language, list) and len(language) == 1 else language or "")[:8]
 
 
 def _get_json(url: str) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sploot_server.inference.clip_manifest import ModelUnusable
+from sploot_server.inference.model_manifest import ModelUnusable
 
 HUB_PREFIX = "hf:"
 HUB_REPOSITORY = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?", re.ASCII)
@@ -34,17 +34,13 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A model as its source describes it; `revision` and `licence` are '' where it states none.
-
-    `language` is the language that a text encoder was made for, such as `en`, and '' for several or an unknown one.
-    """
+    """A model as its source describes it; `revision` and `licence` are '' where it states none."""
 
     name: str
     origin: str
     revision: str
     licence: str
     files: tuple[ModelFile, ...]
-    language: str = ""
 
     @property
     def size_bytes(self) -> int | None:

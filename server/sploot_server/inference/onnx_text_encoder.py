@@ -26,10 +26,10 @@ from sploot_server.inference.text_manifest import GRAPH, INPUTS, TextManifest
 Floats = npt.NDArray[np.float32]
 
 TRANSLATIONS = (  # of the same sentences; the words of one are not in the others
-    ("the food arrives at last", "my boss is angry again", "nobody listens to me", "he sleeps all day"),
-    ("endlich kommt das Essen", "mein Chef ist wieder wütend", "niemand hört mir zu", "er schläft den ganzen Tag"),
-    ("por fin llega la comida", "mi jefe está enfadado otra vez", "nadie me escucha", "duerme todo el día"),
-    ("le repas arrive enfin", "mon chef est encore en colère", "personne ne m'écoute", "il dort toute la journée"),
+    ("the food arrives at last", "my boss is angry again", "it rains in summer", "the cat sleeps"),
+    ("endlich kommt das Essen", "mein Chef ist wieder wütend", "im Sommer regnet es", "die Katze schläft"),
+    ("por fin llega la comida", "mi jefe está enfadado otra vez", "llueve en verano", "el gato duerme"),
+    ("le repas arrive enfin", "mon chef est encore en colère", "il pleut en été", "le chat dort"),
 )
 
 

@@ -17,6 +17,7 @@ from sploot_server.domain.entities import Asset, BackendUnavailable, NoThumbnail
 from sploot_server.domain.image_formats import is_readable
 from sploot_server.domain.image_sizes import WALL_PX
 from sploot_server.inference.worker_pool import WorkerSupervisor
+from sploot_server.library.cached_read import read_file
 from sploot_server.library.turns import OwnerTurns
 
 SHARED_PX = 2048  # the size that share links show
@@ -48,7 +49,7 @@ class Thumbnails:
         side_px = nearest_size(side_px)
         target = self._path_for(asset.id, side_px)
         with contextlib.suppress(FileNotFoundError):
-            return await asyncio.to_thread(target.read_bytes)  # one call in a thread: a wall asks for fifty of them
+            return await read_file(target)
         self._requested.setdefault(asset.id, set()).add(side_px)
         lock = self._locks.setdefault(asset.id, asyncio.Lock())
         try:
@@ -61,7 +62,7 @@ class Thumbnails:
             if not lock.locked():
                 self._locks.pop(asset.id, None)
                 self._requested.pop(asset.id, None)
-        return await asyncio.to_thread(target.read_bytes)
+        return await read_file(target)
 
     async def keep(self, asset_id: str, thumbnail: bytes) -> None:
         """Keep the thumbnail that the analysis of an image has made, of WALL_PX on its longer side."""

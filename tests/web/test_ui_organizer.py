@@ -6,7 +6,7 @@ import re
 import shutil
 import threading
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from browser import chromium, wait_for_pictures
 from control_fixtures import serve_control_api
+from firefox import ENTER, ESCAPE, RIGHT, firefox
 from packages_of_npm import npm_package
 from PIL import Image
 from pipeline_fixtures import JumpClock
@@ -24,6 +25,7 @@ from sploot_server.domain.near_duplicates import DHASH_SIDE, compute_dhash
 from toy_library import DIM, FakeEmbedder
 from web_library import library, upload_file
 
+from splootd.control.context import WebUi
 from splootd.credentials import Credentials
 from splootd.remote.client import SplootClient
 
@@ -47,8 +49,8 @@ class LookEmbedder(FakeEmbedder):
 
 
 @asynccontextmanager
-async def serve(folder: Path) -> AsyncIterator[str]:
-    """Serve the web UI with a library on a server of another host, as the daemon sees it; return a login URL."""
+async def serve(folder: Path) -> AsyncIterator[WebUi]:
+    """Serve the web UI with a library on a server of another host, as the daemon sees it."""
     socket = folder / "s"
     async with library(folder / "library", socket, LookEmbedder()):
         credentials = Credentials(folder / "t", JumpClock())
@@ -62,45 +64,45 @@ async def serve(folder: Path) -> AsyncIterator[str]:
             with Image.open(examples[0]) as picture:
                 picture.resize((picture.width // 2, picture.height // 2)).save(memes / COPY)
             await upload_file(server, memes / COPY)
-            yield await control_api.web_ui.create_login_url(reset=False)
+            yield control_api.web_ui
         await server.close()
 
 
 @pytest.fixture(scope="module")
-def login_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def new_login_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
     """Run the web UI and its library in a thread, because Playwright's sync API has an event loop in this one."""
-    folder, urls = tmp_path_factory.mktemp("organizer"), queue.SimpleQueue[str | Exception]()
+    folder, started = tmp_path_factory.mktemp("organizer"), queue.SimpleQueue[WebUi | Exception]()
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
 
     async def run() -> None:
-        async with serve(folder) as url:
-            urls.put(url)
+        async with serve(folder) as web_ui:
+            started.put(web_ui)
             await stop.wait()
 
     def run_in_thread() -> None:
         try:
             loop.run_until_complete(run())
         except Exception as error:  # noqa: BLE001 - raised by the fixture, in the thread of the test
-            urls.put(error)
+            started.put(error)
 
     thread = threading.Thread(target=run_in_thread)
     thread.start()
-    url = urls.get(timeout=100)
-    assert isinstance(url, str), url
-    yield url
+    web_ui = started.get(timeout=100)
+    assert not isinstance(web_ui, Exception), web_ui
+    yield lambda: asyncio.run_coroutine_threadsafe(web_ui.create_login_url(reset=False), loop).result(100)
     loop.call_soon_threadsafe(stop.set)
     thread.join()
     loop.close()
 
 
 @pytest.fixture(scope="module")
-def tab(login_url: str) -> Iterator[Page]:
+def tab(new_login_url: Callable[[], str]) -> Iterator[Page]:
     with chromium() as browser:
         context = browser.new_context(viewport={"width": 1100, "height": 800}, reduced_motion="reduce")
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         context.on("weberror", lambda error: pytest.fail(f"JavaScript error: {error.error}"))
         page = context.new_page()
-        page.goto(login_url)
+        page.goto(new_login_url())
         wait_for_pictures(page)
         yield page
 
@@ -374,3 +376,25 @@ def test_the_best_of_the_duplicates_is_kept(page: Page):
     page.locator("#tiles").focus()
     page.keyboard.press("Control+z")
     expect(count(page)).to_have_text(f"{PICTURES} memes")
+
+
+def test_firefox_searches_opens_and_closes_and_copies(new_login_url: Callable[[], str]):
+    with firefox() as tab:
+        tab.open(new_login_url())
+        tab.wait_for(f"document.getElementById('tiles-count').textContent === '{PICTURES} memes'")
+        tab.wait_for("document.querySelector('#tile-0[data-picture=loaded]')")
+        tab.press("/", *"words")
+        tab.wait_for("document.getElementById('tiles-count').textContent.endsWith('matches')")
+        tab.wait_for("location.hash === '#library?q=words'")
+        tab.press(ENTER, ENTER)
+        tab.wait_for("document.querySelector('.stage[data-picture=loaded]')")
+        tab.press(RIGHT)
+        tab.wait_for("location.hash.includes('&i=')")
+        tab.click(".viewer .primary")
+        tab.wait_for("document.getElementById('toast').textContent === 'Image copied.'")
+        tab.press(ESCAPE)
+        tab.wait_for("!document.querySelector('dialog') && location.hash === '#library?q=words'")
+        for view in ("2", "3", "1"):
+            tab.press(view)
+        tab.wait_for("document.getElementById('daemon-state').textContent === 'Running'")
+        assert tab.errors == []

@@ -29,12 +29,14 @@ class ConfigKey:
     """Type, allowed values and validation of one key.
 
     `check` returns False for an invalid value, or raises ValueError with a message; `allowed` describes valid values.
+    `choices` are the values of a key that has only a few.
     """
 
     kind: type
     allowed: str
     check: Callable[[Any], bool]
     description: str
+    choices: tuple[str, ...] = ()
 
 
 def _is_server(value: str) -> bool:
@@ -56,8 +58,9 @@ def _is_port(value: int) -> bool:
     return not value or 1024 <= value <= 65_535
 
 
-def _one_of(*choices: str) -> Callable[[str], bool]:
-    return lambda value: value in choices
+def _one_of(choices: tuple[str, ...], description: str) -> ConfigKey:
+    allowed = f"{', '.join(choices[:-1])} or {choices[-1]}"
+    return ConfigKey(str, allowed, lambda value: value in choices, description, choices)
 
 
 def _between(low: float, high: float) -> Callable[[float], bool]:
@@ -69,7 +72,7 @@ CONFIG_KEYS: Mapping[str, ConfigKey] = {
     "token_command": ConfigKey(
         str, "a command line", lambda _: True, "command that prints a token for the server, run for each new token"
     ),
-    "log_level": ConfigKey(str, ", ".join(LOG_LEVELS), _one_of(*LOG_LEVELS), "minimum level of the log"),
+    "log_level": _one_of(LOG_LEVELS, "minimum level of the log"),
     "connections": ConfigKey(
         int, "a whole number from 1 to 4", _between(1, 4), "connections to the server, one of them for control calls"
     ),
@@ -91,6 +94,7 @@ CONFIG_KEYS: Mapping[str, ConfigKey] = {
         " decode",
         _are_library_types,
         "file types that the local library accepts",
+        LIBRARY_TYPES,
     ),
     "embedding_timeout_s": ConfigKey(
         float,
@@ -105,18 +109,11 @@ CONFIG_KEYS: Mapping[str, ConfigKey] = {
         _is_bandwidth_limit,
         "upload rate limit for a remote server",
     ),
-    "send_file_names": ConfigKey(
-        str,
-        "yes or no",
-        _one_of("yes", "no"),
-        "send the name of each file and of its folder to a library server that keeps them",
+    "send_file_names": _one_of(
+        ("yes", "no"), "send the name of each file and of its folder to a library server that keeps them"
     ),
-    "on_metered_network": ConfigKey(
-        str, "pause or send", _one_of("pause", "send"), "pause or continue uploads on a metered network"
-    ),
-    "desktop_notifications": ConfigKey(
-        str, "auto, yes or no", _one_of("auto", "yes", "no"), "show desktop notifications for required actions"
-    ),
+    "on_metered_network": _one_of(("pause", "send"), "pause or continue uploads on a metered network"),
+    "desktop_notifications": _one_of(("auto", "yes", "no"), "show desktop notifications for required actions"),
     "metrics_port": ConfigKey(
         int, "0 for none, or 1024 to 65535", _is_port, "port of the Prometheus metrics on 127.0.0.1"
     ),

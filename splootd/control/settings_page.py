@@ -39,7 +39,7 @@ FOLDERS_MAX = 20  # in one completion
 def get_settings(context: Context, environ: Mapping[str, str]) -> protocol.Settings:
     """Return the editable settings as the running daemon has them."""
     values = ((key, str(context.config.get(key)), _overriding_variable(key, environ)) for key in EDITABLE_KEYS)
-    rows = tuple(protocol.Setting(key, value, CONFIG_KEYS[key].allowed, source) for key, value, source in values)
+    rows = tuple(protocol.Setting(key, value, CONFIG_KEYS[key].choices, source) for key, value, source in values)
     return protocol.Settings(rows, str(Path.home()), str(context.paths.browser_uploads.resolve()))
 
 

@@ -16,11 +16,14 @@ class GetSettings(Request):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key of the configuration file. `source` is the environment variable that overrides it, or None."""
+    """One key of the configuration file. `source` is the environment variable that overrides it, or None.
+
+    `choices` are the values of a key that has only a few; of `library_types`, each of those that it may contain.
+    """
 
     key: str
     value: str
-    allowed: str
+    choices: tuple[str, ...]
     source: str | None
 
 

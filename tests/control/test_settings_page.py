@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from control_fixtures import ControlApi, serve_control_api
 
-from splootd.config import Config, read_toml
+from splootd.config import LIBRARY_TYPES, Config, read_toml
 from splootd.control.remedies import can_retry
 from splootd.control.settings_page import EDITABLE_KEYS, FOLDERS_MAX, change_setting, find_folders
 from splootd.core.error_code import ErrorCode
@@ -40,6 +40,9 @@ async def test_a_changed_setting_is_written_and_restarts_the_daemon(control_api:
     assert not (await change(control_api, "connections", "4")).restart, "the running daemon has this value"
     reply = await control_api.request(GetSettings(), Settings)
     assert [setting.key for setting in reply.settings] == list(EDITABLE_KEYS)
+    choices = {setting.key: setting.choices for setting in reply.settings}
+    assert (choices["library_types"], choices["on_metered_network"]) == (LIBRARY_TYPES, ("pause", "send"))
+    assert choices["bandwidth_limit"] == ()
     assert {"connections": "4", "server": "local"}.items() <= {row.key: row.value for row in reply.settings}.items()
 
 

@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from scripted_sploot import run_scripted_sploot
 from temp_home import Home, home_in
 
+from splootd.config import LIBRARY_TYPES
+
 STARTED_TIMEOUT_S = 300  # for a local server, on a busy machine
 DARK = "rgb(20, 20, 25)"
 LIGHT = "rgb(247, 247, 249)"
@@ -110,6 +112,27 @@ def test_a_changed_setting_restarts_the_daemon_under_the_open_page(page: Page, h
     expect(page.locator("#toast")).to_contain_text("bandwidth_limit")
     expect(page.get_by_label("Upload limit")).to_have_value("")
     assert page.evaluate("() => window.isNotReloaded")
+
+
+def test_file_types_are_chosen_by_name(page: Page, home: Home):
+    types = page.get_by_role("group", name="File types")
+    every = types.get_by_label("All that this computer can show")
+    expect(types.get_by_role("checkbox")).to_have_count(1 + len(LIBRARY_TYPES))
+    expect(every).to_be_checked()
+    every.click()
+    expect(every).to_be_checked()
+    for name, value in (
+        ("GIF", "image/gif"),
+        ("AVIF", "image/gif,image/avif"),
+        ("All that this computer can show", ""),
+    ):
+        page.evaluate("() => { document.querySelector('#fields .field').isOld = true }")
+        types.get_by_label(name, exact=True).check()
+        types.get_by_label(name, exact=True).blur()
+        page.wait_for_function("() => !document.querySelector('#fields .field').isOld")  # the daemon has restarted
+        assert home.ok("config", "get", "library_types").strip() == value
+        checked = [each.get_attribute("value") for each in types.get_by_role("checkbox", checked=True).all()]
+        assert checked == value.split(",")
 
 
 def test_another_library_is_used_only_after_a_confirmation(page: Page, home: Home, sploot: str):

@@ -135,7 +135,7 @@
  * @typedef {object} Setting
  * @property {string} key
  * @property {string} value
- * @property {string} allowed
+ * @property {string[]} choices
  * @property {string | null} source
  *
  * @typedef {object} Settings

@@ -7,9 +7,11 @@ import { capitalize } from "../ui/format.js";
 import { showToast, withErrorToast } from "../ui/toast.js";
 
 /**
- * A field: a menu of `choices` by value, or a text with a `hint`.
- * @typedef {{key: string, label: string, choices?: Record<string, string>, hint?: string}} Field
+ * A field: a menu of `choices` by value, a text with a `hint`, or checkboxes that say `all` while none is chosen.
+ * @typedef {{key: string, label: string, choices?: Record<string, string>, all?: string, hint?: string}} Field
  */
+
+/** @typedef {import("./protocol.js").Setting} Setting */
 
 /** @type {Field[]} */
 export const FIELDS = [
@@ -28,7 +30,13 @@ export const FIELDS = [
   {
     key: "library_types",
     label: "File types",
-    hint: "Such as image/jpeg,image/png,image/heic; empty for all that the library on this computer can show",
+    choices: {
+      "image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WebP", "image/gif": "GIF", "image/avif": "AVIF",
+      "image/heic": "HEIC", "image/heif": "HEIF", "video/mp4": "MP4 video", "video/quicktime": "MOV video",
+      "video/webm": "WebM video",
+    },
+    all: "All that this computer can show",
+    hint: "What the library on this computer accepts",
   },
   {
     key: "desktop_notifications",
@@ -40,9 +48,17 @@ export const FIELDS = [
 /**
  * Create the form field of a setting.
  * @param {Field} field
- * @param {import("./protocol.js").Setting} setting
+ * @param {Setting} setting
  */
-export function createField({ key, label, choices, hint }, { value, source }) {
+export function createField(field, setting) {
+  return field.all ? createCheckboxes(field, setting) : createInput(field, setting);
+}
+
+/**
+ * @param {Field} field
+ * @param {Setting} setting
+ */
+function createInput({ key, label, choices, hint }, { value, source }) {
   const id = `setting-${key}`;
   const attributes = { id, disabled: source !== null, "aria-describedby": `${id}-hint` };
   const input = choices
@@ -54,9 +70,42 @@ export function createField({ key, label, choices, hint }, { value, source }) {
       if (!isSaved) input.value = value;
     });
   });
+  return element("div", { class: "field" }, element("label", { for: id }, label), input, createHint(id, hint, source));
+}
+
+/**
+ * Create checkboxes of the values that a list may contain, and one for the empty list.
+ * @param {Field} field
+ * @param {Setting} setting
+ */
+function createCheckboxes({ key, label, choices, all, hint }, { value, choices: values, source }) {
+  const id = `setting-${key}`;
+  const boxes = ["", ...values].map((each) =>
+    element("input", { type: "checkbox", value: each, disabled: source !== null }));
+  let saved = value;
+  const show = (/** @type {string} */ list) =>
+    boxes.forEach((box) => (box.checked = list.split(",").includes(box.value)));
+  const group = element("div", { class: "checks", role: "group", "aria-labelledby": `${id}-label`, "aria-describedby": `${id}-hint` },
+    ...boxes.map((box) => element("label", {}, box, box.value ? choices?.[box.value] ?? box.value : all ?? "")));
+  group.addEventListener("change", async ({ target }) => {
+    const isAll = target === boxes[0];
+    const list = isAll ? "" : boxes.filter((box) => box.checked && box.value).map((box) => box.value).join(",");
+    show(list);
+    if (list !== saved && (await changeSetting(key, list))) saved = list;
+    show(saved);
+  });
+  show(saved);
+  return element("div", { class: "field" }, element("span", { id: `${id}-label` }, label), group, createHint(id, hint, source));
+}
+
+/**
+ * @param {string} id of the field
+ * @param {string | undefined} hint
+ * @param {string | null} source the environment variable that overrides the setting
+ */
+function createHint(id, hint, source) {
   const note = source === null ? hint ?? "" : `Set by the environment variable ${source}`;
-  return element("div", { class: "field" }, element("label", { for: id }, label), input,
-    element("p", { id: `${id}-hint`, class: "dim" }, note));
+  return element("p", { id: `${id}-hint`, class: "dim" }, note);
 }
 
 /**

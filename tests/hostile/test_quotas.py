@@ -33,10 +33,10 @@ def upload(server: TeamServer, member: str, data: bytes) -> tuple[int, dict[str,
 
 
 def listed(server: TeamServer) -> dict[str, list[str]]:
-    """Return the fields of `user list` by name, without the date."""
+    """Return the fields of `user list` by name, without the date and without whether they are an admin."""
     header, *lines = [line.split("\t") for line in server.admin("user", "list").stdout.splitlines()]
-    assert header == ["NAME", "ADDED", "FILES", "BYTES"]
-    return {fields[0]: fields[2:] for fields in lines}
+    assert header == ["NAME", "ADDED", "FILES", "BYTES", "ADMIN"]
+    return {fields[0]: fields[2:-1] for fields in lines}
 
 
 def test_user_list_shows_the_files_and_bytes_of_each_member(server: TeamServer) -> None:

@@ -1,5 +1,6 @@
 """The library client against the responses of Sploot and of sploot-server."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from splootd.remote.asset_query import AssetFilter, Order, Sort
 from splootd.remote.asset_responses import Asset, ShareUrl, Tag, parse_asset, parse_assets, parse_page, parse_tags
 from splootd.remote.client import SplootClient
 from splootd.remote.library_client import LibraryClient
+from splootd.web.library_params import parse_share_end
 
 EMBEDDING = {"assetId": "c1", "modelName": "clip", "modelVersion": None, "dim": 512, "status": "pending", "error": None}
 SPLOOT_ASSET = {  # as in the response of Sploot to GET /api/assets
@@ -249,6 +251,28 @@ async def test_an_asset_is_shared_and_no_longer_shared_as_sploot_does_it(
     script_asset(sploot, {"shareUrl": "https://sploot.example/s/abc"}, {"message": "Asset no longer shared"})
     assert await library.share_asset("c1") == ShareUrl("https://sploot.example/s/abc", None)
     await library.unshare_asset("c1")
+
+
+@pytest.mark.parametrize("days", [7, None])
+async def test_the_end_of_a_link_is_passed_on_to_a_server_that_knows_it(
+    days: int | None, library: LibraryClient, sploot: ScriptedSploot
+):
+    end = parse_share_end(json.dumps({"days": days}).encode())
+    sploot.features = {"shareExpiry": "true"}
+    script_asset(sploot, {"shareUrl": "https://sploot.example/s/abc"})
+    await library.share_asset("c1", end)
+    assert sploot.requests[-1].json() == {"days": days}
+
+
+async def test_a_server_without_links_that_end_gets_no_endless_one_instead(library: LibraryClient):
+    with pytest.raises(RequestError, match="does not support links that end"):
+        await library.share_asset("c1", parse_share_end(b'{"days": 7}'))
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "1.5", "true", '"7"', "1e9"])
+def test_the_end_of_a_link_is_a_whole_number_of_days(days: str):
+    with pytest.raises(RequestError, match="whole number"):
+        parse_share_end(f'{{"days": {days}}}'.encode())
 
 
 @pytest.mark.parametrize("body", [{}, [], {"shareUrl": None}, {"shareUrl": "javascript:1"}, {"shareUrl": "http://a\n"}])

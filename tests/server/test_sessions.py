@@ -200,6 +200,8 @@ def test_an_admin_revokes_the_link_of_a_member_in_the_page(team: TeamServer) -> 
     url = anna.client.post(f"/v1/library/{upload(anna)}/share", json={}).json()["url"]
     assert ben.client.get("/v1/admin").status_code == 404
     assert "ben is an admin of the page." in team.admin("user", "admin", "ben").stderr
+    lines = team.admin("user", "list").stdout.splitlines()[1:]
+    assert {line.split("\t")[0]: line.split("\t")[-1] for line in lines}["ben"] == "yes"
     assert ben.client.get("/v1/sessions").json()["is_admin"] is True
     seen = ben.client.get("/v1/admin").json()
     assert {each["name"]: each["bytes"] > 0 for each in seen["members"]}["anna"]

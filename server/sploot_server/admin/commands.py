@@ -111,7 +111,7 @@ def _add_user_parsers(commands: Any) -> None:
     _add_command(users, "user sign-out", "end all sessions and invitations of a user").add_argument(
         "name", metavar="NAME"
     )
-    _add_command(users, "user list", "list users: name, date added, number of files, bytes and quota")
+    _add_command(users, "user list", "list users: name, date added, number of files, bytes and quota, admin or not")
     quota = _add_command(users, "user quota", "limit the bytes that a user may store")
     quota.add_argument("name", metavar="NAME")
     quota.add_argument("quota_bytes", type=_parse_quota, metavar="SIZE", help="such as 500MB or 20GB; none: no limit")

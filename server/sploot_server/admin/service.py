@@ -119,10 +119,10 @@ class AdminService:
         output("err", f"Signed {user.name} out of {count} browser{'' if count == 1 else 's'}. Tokens are still valid.")
 
     async def _list_users(self, command: Mapping[str, Any], output: Output) -> None:
-        output("out", "NAME\tADDED\tFILES\tBYTES")
+        output("out", "NAME\tADDED\tFILES\tBYTES\tADMIN")
         for usage in await self._accounts.list_usage():
             fields = [usage.user.name, _format_time(usage.user.created_at_ms), _format_file_count(usage.asset_count)]
-            output("out", "\t".join([*fields, _format_usage(usage)]))
+            output("out", "\t".join([*fields, _format_usage(usage), "yes" if usage.user.is_admin else "-"]))
 
     async def _set_quota(self, command: Mapping[str, Any], output: Output) -> None:
         user = await self._get_user(command)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 COMMAND_TIMEOUT_S = 120
+POLL_S = 0.2  # between two commands that wait for a state: without a pause, waiting tests take a processor each
 PNG = b"\x89PNG\r\n\x1a\n"  # the signature of a PNG file
 
 
@@ -78,7 +80,7 @@ class Home:
         self.ok("pause")
         self.ok("add", str(folder), "--once")
         while self.json("status")["items"]["total"] < count:
-            pass
+            time.sleep(POLL_S)
 
     def daemon_pid(self) -> int | None:
         """Return the process id in the lock file if that process is running."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from sploot.support_bundle import Redactor, _read_log_tail, _traceback_locations
 from store_fixtures import damage
-from temp_home import PNG, Home, home_in
+from temp_home import PNG, POLL_S, Home, home_in
 
 from splootd.control import doctor
 
@@ -89,7 +90,7 @@ def test_a_dead_mount_is_named_alike_in_status_doctor_and_add(home: Home, tmp_pa
     folder.rmdir()
     request.getfixturevalue("dead_mount")
     while "there has gone" not in (status := home.ok("status")):
-        pass
+        time.sleep(POLL_S)
     remedy = "what is mounted there has gone: unmount and mount it again"
     assert status.count(remedy) == 2  # at the folder and among the required actions
     found = run_doctor(home, "--no-self-test")["folder"]
@@ -130,7 +131,7 @@ def test_output_for_people_has_one_line_and_one_command_per_finding(home: Home):
 def test_hidden_damage_is_found_by_a_thorough_check_and_fixed_by_its_command(home: Home):
     home.queue_and_hold(MANY)
     while home.json("status")["delayed"]:  # the end of their settle time touches all rows, the damaged ones, too
-        pass
+        time.sleep(POLL_S)
     assert (
         run_doctor(home, "--no-self-test", "--thorough")["database"]["message"]
         == "the database passed its integrity check"

@@ -1,9 +1,10 @@
 """`sploot templates` with a library server that reads real pictures."""
 
+import time
 from pathlib import Path
 
 import pytest
-from temp_home import home_in
+from temp_home import POLL_S, home_in
 from template_scenes import draw_scene, make_variant
 from toy_library import ServerProcess
 
@@ -34,7 +35,7 @@ def test_templates_are_learned_from_a_folder_named_on_a_file_found_and_removed(t
         assert home.run("templates", "name", str(home.folder / "absent.jpg"), "Sad Table").returncode == 1
 
         while [row["assets"] for row in home.json("templates", "list")] != [0, 1, 2]:
-            pass
+            time.sleep(POLL_S)
         assert "Pointing Walrus (disapproval): shown by 1 picture\n" in home.ok("templates", "list")
         (hit,) = home.json("search", "disapproval")
         assert (hit["path"], hit["reason"]) == (str(walrus), "words: disapproval; template: Pointing Walrus")

@@ -17,7 +17,7 @@ import faulty_sploot
 import pytest
 from pipeline_fixtures import jpeg
 from sploot_journal import read_journal
-from temp_home import Home, home_in
+from temp_home import POLL_S, Home, home_in
 
 from splootd.control.remedies import REMEDIES
 from splootd.core.error_code import ErrorCode
@@ -76,6 +76,7 @@ class Case:
         while (row := self.row)["state"] not in states:
             is_over = row["state"] in ("ready", "failed", "skipped", "missing") or time.monotonic() > end
             assert not is_over, row
+            time.sleep(POLL_S)
         return row
 
     def follow(self, error_code: ErrorCode, mend: Callable[[], object] = lambda: None) -> None:
@@ -110,7 +111,7 @@ def unreachable(case: Case) -> None:
     case.server.kill()
     case.home.ok("add", str(case.file))
     while case.row["error_code"] != ErrorCode.UNREACHABLE:
-        pass
+        time.sleep(POLL_S)
     assert case.row["remedy"].endswith(": sploot doctor")
     assert case.home.run("doctor").returncode != 0
     case.server.start()
@@ -141,7 +142,7 @@ def library_full(case: Case) -> None:
     case.server.send_command("script", {"route": "upload", "faults": ["full"]})
     case.home.ok("add", str(case.file))
     while (row := case.row)["error_code"] != ErrorCode.LIBRARY_FULL:
-        pass
+        time.sleep(POLL_S)
     server = case.home.json("status")["server"]
     assert (server["state"], server["breaker"], row["attempts"]) == ("full", "closed", 0)
     assert "the quota of 20 MB is used up" in server["detail"]
@@ -166,7 +167,7 @@ def unauthenticated(case: Case) -> None:
     case.home.ok("daemon", "restart")
     case.home.ok("add", str(case.file))
     while not (actions := case.home.json("status")["actions_required"]):
-        pass
+        time.sleep(POLL_S)
     assert [each["command"] for each in actions] == [REMEDIES[ErrorCode.UNAUTHENTICATED].command]
     case.home.ok("login", "--token-stdin", stdin=b"a-good-token\n")
     case.wait_until("ready")
@@ -392,7 +393,7 @@ def test_a_content_that_a_failing_database_denies_is_not_taken_for_removed(
         home.ok("add", str(file), "--force")
         (item, _) = home.rows()
         while not home.json("why", str(item["id"]))["attempts"]:
-            pass
+            time.sleep(POLL_S)
         server.send_command("sploot", {"is_database_down": False})
         home.run("bump", str(item["id"]))
         home.ok("add", str(file), "--wait", "--timeout", "90")

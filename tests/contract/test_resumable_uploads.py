@@ -7,6 +7,7 @@ import json
 import os
 import random
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from file_reading import read
 from pipeline_fixtures import HEAD, JumpClock
 from store_fixtures import open_store
-from temp_home import Home, home_in
+from temp_home import POLL_S, Home, home_in
 from toy_library import ServerProcess
 from tus_peers import installed, tus_server
 from tus_wire import TusProxy
@@ -137,7 +138,7 @@ def sparse(path: Path, size: int) -> Path:
 def send(home: Home, file: Path) -> None:
     home.ok("add", str(file))
     while not all(row["asset_id"] for row in home.rows()):
-        pass
+        time.sleep(POLL_S)
 
 
 def memory_kb(pid: int, name: str) -> int:

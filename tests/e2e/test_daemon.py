@@ -5,12 +5,13 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import memes
 import pytest
-from temp_home import Home, home_in
+from temp_home import POLL_S, Home, home_in
 
 from splootd.system.local_server import NICENESS
 
@@ -115,7 +116,7 @@ def test_the_local_server_is_restarted_after_a_crash(home: Home):
     wait_for_exit(library)
     assert library_pid(home) != library
     while home.json("status")["server"]["state"] != "ok":
-        pass
+        time.sleep(POLL_S)
     assert "local server stopped" in home.log()
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import httpx
 import memes
 import pytest
 from store_fixtures import damage
-from temp_home import Home, home_in
+from temp_home import POLL_S, Home, home_in
 
 COUNT = 6
 MANY = 300  # more than fit on one database page
@@ -43,7 +44,7 @@ def in_the_library(home: Home) -> list[str]:
 def library(home: Home, method: str, path: str) -> httpx.Response:
     """Send a request to the local server, waiting for its start."""
     while home.json("status")["server"]["state"] != "ok":
-        pass
+        time.sleep(POLL_S)
     transport = httpx.HTTPTransport(uds=str(home.folder / "sploot" / "run" / "library.sock"))
     with httpx.Client(transport=transport, base_url="http://library") as client:
         return client.request(method, path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from temp_home import PNG, Home, home_in
+from temp_home import PNG, POLL_S, Home, home_in
 
 A, B = "http://127.0.0.1:9", "http://127.0.0.1:11"
 SLOW_S = 30.0  # the fault took 61 s
@@ -25,6 +25,7 @@ def wait_for_detail(home: Home) -> str:
     deadline = time.monotonic() + 60
     while not (detail := home.json("status")["server"]["detail"]):
         assert time.monotonic() < deadline
+        time.sleep(POLL_S)
     return str(detail)
 
 
@@ -50,6 +51,7 @@ def test_an_unusable_proxy_or_certificate_file_lets_the_daemon_queue_and_is_name
         deadline = time.monotonic() + 60
         while "Waiting until the file stops changing" in (why := home.ok("why", file)):
             assert time.monotonic() < deadline
+            time.sleep(POLL_S)
         assert cause in why
         assert cause in home.run("doctor", "--no-self-test").stdout
         if "proxy" in name.lower():

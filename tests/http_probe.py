@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,6 +76,21 @@ class Browser:
                 return b""
             finally:
                 writer.close()
+
+
+async def sends_at_once(listener: socket.socket) -> bool:
+    """Return whether asyncio sends small pieces to clients of this listener without waiting for acknowledgements."""
+    accepted = asyncio.get_running_loop().create_future()
+
+    def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        accepted.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0)
+
+    async with await asyncio.start_server(accept, sock=listener):
+        _, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+        is_at_once: bool = await asyncio.wait_for(accepted, LIMIT_S)
+        writer.close()
+    return is_at_once
 
 
 def parse_response(message: bytes) -> Reply:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from http_probe import sends_at_once
 from sploot_server import app as app_module
 from sploot_server.app import create_app, create_server
 from sploot_server.config import Config
@@ -174,6 +175,11 @@ async def test_a_connection_over_the_limit_gets_503_while_all_others_have_reques
                 writer.write(SLOW_REQUEST)
                 assert (await reader.readline()).startswith(b"HTTP/1.1 100 ")
             assert (await response_to(path, b"")).startswith(b"HTTP/1.1 503 ")
+
+
+async def test_a_response_of_several_pieces_is_sent_at_once(tmp_path: Path) -> None:
+    with open_listening_socket(Config(data=tmp_path, port=0)) as listener:
+        assert await sends_at_once(listener)
 
 
 async def test_one_address_cannot_use_all_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 import sploot_web
 from control_fixtures import ControlApi, serve_control_api
-from http_probe import LIMIT_S, Browser, parse_response
+from http_probe import LIMIT_S, Browser, parse_response, sends_at_once
 from pipeline_fixtures import JumpClock
 
 from splootd import protocol
@@ -491,6 +491,10 @@ async def test_the_body_of_a_rejected_request_is_not_read(browser: Browser):
     """The connection of a rejected upload is closed instead of drained."""
     head = f"PUT /v1/upload?name=a HTTP/1.1\r\nHost: 127.0.0.1:{browser.port}\r\nContent-Length: 100000000000\r\n\r\n"
     assert parse_response(await browser.raw(head.encode())).status == 401
+
+
+async def test_a_response_of_several_pieces_is_sent_at_once():
+    assert await sends_at_once(bind_port(0, is_fixed=False))
 
 
 def test_a_port_in_use_is_not_shared():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, ImageFile, UnidentifiedImageError, WebPImagePlugin  # noqa: F401 - register formats
 
 from sploot_server.domain.embedding import UnreadableImage
 from sploot_server.domain.image_formats import pillow_formats
@@ -41,7 +41,7 @@ TRANSPOSITIONS = {
 }
 ROTATED_ORIENTATIONS = (5, 6, 7, 8)
 
-Image.init()  # registers the formats
+Image.preinit()  # registers the other formats that are read; `init` would import fifty more
 ImageFile.LOAD_TRUNCATED_IMAGES = True  # a truncated image may still contain its whole caption
 # Pillow checks its own limit at each seek, before a larger frame of a GIF gets memory; it raises an error at twice the
 # limit, and warns before.

@@ -35,7 +35,7 @@ class MultilingualEncoder:
         """Load the model in the folder `resources` of the package. Raises OSError or ValueError."""
         self._weights = _load_weights(resources)
         pieces = self._weights["pieces"].tobytes().decode().split("\0")
-        self._pieces = {piece: number for number, piece in enumerate(pieces)}
+        self._pieces = dict(zip(pieces, range(len(pieces)), strict=True))
         self._longest = max(map(len, pieces))
         self._scores: list[float] = self._weights["piece_scores"].tolist()
         self._unknown_score = min(self._scores) - UNKNOWN_PENALTY

@@ -101,18 +101,38 @@ async def look(library: Library, member: int, rng: random.Random, words: Sequenc
     clients = [library.client(member) for _ in range(CONNECTIONS)]
     await asyncio.sleep(rng.uniform(0, PAUSE_S))
     while time.monotonic() < until:
-        began = time.monotonic()
         if rng.random() < 0.5:
-            page = json.loads(await clients[0].request("GET", f"/api/assets?limit={WALL_ASSETS}"))
-            library.took_s["list"].append(time.monotonic() - began)
-            paths = [f"/api/assets/{each['id']}/thumbnail?size={WALL_PX}" for each in page["assets"]]
-            await asyncio.gather(*(fetch_all(each, paths[number::CONNECTIONS]) for number, each in enumerate(clients)))
-            library.took_s["wall"].append(time.monotonic() - began)
+            await open_wall(library, clients)
         else:
-            query = json.dumps({"query": " ".join(rng.sample(words, 3)), "limit": 30}).encode()
-            await clients[0].request("POST", "/api/search", query)
-            library.took_s["search"].append(time.monotonic() - began)
+            await search(library, clients[0], rng, words)
         await asyncio.sleep(rng.expovariate(1 / PAUSE_S))
+
+
+async def open_wall(library: Library, clients: Sequence[Client]) -> None:
+    """Fetch a page of assets, then its thumbnails on all connections."""
+    began = time.monotonic()
+    page = json.loads(await clients[0].request("GET", f"/api/assets?limit={WALL_ASSETS}"))
+    library.took_s["list"].append(time.monotonic() - began)
+    paths = [f"/api/assets/{each['id']}/thumbnail?size={WALL_PX}" for each in page["assets"]]
+    await asyncio.gather(*(fetch_all(each, paths[number :: len(clients)]) for number, each in enumerate(clients)))
+    library.took_s["wall"].append(time.monotonic() - began)
+
+
+async def search(library: Library, client: Client, rng: random.Random, words: Sequence[str]) -> None:
+    """Search for three words."""
+    began = time.monotonic()
+    query = json.dumps({"query": " ".join(rng.sample(words, 3)), "limit": 30}).encode()
+    await client.request("POST", "/api/search", query)
+    library.took_s["search"].append(time.monotonic() - began)
+
+
+async def send_picture(library: Library, client: Client, data: bytes) -> str:
+    """Upload a picture and return its id."""
+    began = time.monotonic()
+    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n' + data + b"\r\n--x--\r\n"
+    reply = await client.request("POST", "/api/upload", form, "multipart/form-data; boundary=x")
+    library.took_s["upload"].append(time.monotonic() - began)
+    return str(json.loads(reply)["asset"]["id"])
 
 
 async def fetch_all(client: Client, paths: Sequence[str]) -> None:
@@ -124,18 +144,14 @@ async def upload(library: Library, member: int, pictures: Sequence[bytes], until
     """Send one picture after the other, each different from all others."""
     client, number = library.client(member), 0
     while time.monotonic() < until:
-        began = time.monotonic()
-        data = pictures[number % len(pictures)] + f"{member} {number}".encode()
-        form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n' + data + b"\r\n--x--\r\n"
-        await client.request("POST", "/api/upload", form, "multipart/form-data; boundary=x")
-        library.took_s["upload"].append(time.monotonic() - began)
+        await send_picture(library, client, pictures[number % len(pictures)] + f"{member} {number}".encode())
         number += 1
         await asyncio.sleep(UPLOAD_PAUSE_S)
 
 
 async def measure(library: Library, pictures: Sequence[bytes], seconds: float) -> None:
     """Let all members work. A search on each server first starts its worker and reads its vectors."""
-    words = sorted({word for caption in captions.corpus() for word in caption.text.split()})
+    words = corpus_words()
     for member in range(MEMBERS):
         await library.client(member).request("POST", "/api/search", b'{"query": "cat"}')
     until = time.monotonic() + seconds
@@ -143,6 +159,10 @@ async def measure(library: Library, pictures: Sequence[bytes], seconds: float) -
         *(upload(library, member, pictures, until) for member in range(UPLOADERS)),
         *(look(library, member, random.Random(member), words, until) for member in range(UPLOADERS, MEMBERS)),
     )
+
+
+def corpus_words() -> Sequence[str]:
+    return sorted({word for caption in captions.corpus() for word in caption.text.split()})
 
 
 async def add_members(config: Config) -> list[str]:

@@ -1,13 +1,13 @@
-"""A hundred and four odd pictures, drawn by Chromium and by the thumbnail code, look alike.
+"""A hundred and twelve odd pictures, drawn by Chromium and by the thumbnail code, look alike.
 
 Known differences, which the pictures here leave out: the orientation in the EXIF of a WebP is followed; a cut-off JPEG
-keeps its decoded rows; a cut-off interlaced PNG or GIF is dotted; gAMA without a profile is ignored; HDR is not
-tone-mapped.
+keeps its decoded rows; a cut-off interlaced PNG or GIF is dotted; HDR is not tone-mapped.
 """
 
 import base64
 import io
 import random
+import struct
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,12 @@ import numpy as np
 import odd_pictures
 from browser import chromium
 from odd_pictures import saved
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, PngImagePlugin
 from sploot_server.domain.image_sizes import fit_within
 from sploot_server.inference.image_decode import decode_image
 
 SEEDS = 8  # pictures of each kind
+GAMMAS = (100_000, 45_455, 60_000, 30_000)  # times 100,000
 DIFFERENCE_MAX = 2.0  # mean of all channels, of 255; premultiplied by alpha
 DRAW = """async encoded => {
   const image = new Image();
@@ -51,6 +52,12 @@ def on_larger_screen(gif: bytes) -> bytes:
     return gif[:6] + bytes([200, 0, 150, 0]) + gif[10:]
 
 
+def gamma_chunk(gamma: int) -> PngImagePlugin.PngInfo:
+    info = PngImagePlugin.PngInfo()
+    info.add(b"gAMA", struct.pack(">I", gamma))
+    return info
+
+
 def kinds(seed: int) -> Mapping[str, Callable[[], bytes]]:
     rng = random.Random(seed)
     image, grey, profile = drawn(rng), drawn(rng).convert("L"), odd_pictures.swapped_profile()
@@ -68,6 +75,7 @@ def kinds(seed: int) -> Mapping[str, Callable[[], bytes]]:
         "one bit": lambda: saved(image.convert("1"), "PNG"),
         "grey with transparency": lambda: saved(Image.merge("LA", (grey, image.getchannel("R"))), "PNG"),
         "PNG with a profile": lambda: saved(image, "PNG", icc_profile=profile),
+        "PNG with a gamma": lambda: saved(image, "PNG", pnginfo=gamma_chunk(GAMMAS[seed % len(GAMMAS)])),
         "cut-off PNG": lambda: (data := saved(image, "PNG"))[: len(data) * 2 // 3],
         "GIF on a larger screen": lambda: on_larger_screen(saved(image.convert("P"), "GIF", interlace=seed % 2)),
         "WebP with transparency": lambda: saved(Image.merge("RGBA", (*image.split(), grey)), "WEBP", quality=90),

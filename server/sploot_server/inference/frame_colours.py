@@ -1,5 +1,6 @@
 """Pixels of every mode as a browser shows them: eight bits per channel, true colour, sRGB, transparency as alpha."""
 
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
@@ -27,14 +28,19 @@ def to_true_colour(image: Image.Image) -> Image.Image:
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
-def to_srgb(frame: Image.Image, profile: bytes | None) -> Image.Image:
-    """Return a frame of `to_true_colour` as RGB or RGBA, converted from its ICC profile.
+def to_srgb(frame: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
+    """Return a frame of `to_true_colour` as RGB or RGBA, converted from the profile or the gamma in Pillow's `info`.
 
     A browser ignores a profile that is broken or does not fit the pixels; so does this function.
     """
     alpha = frame.getchannel("A") if frame.mode in ("LA", "RGBA") else None
     colours = frame.convert(frame.mode.rstrip("A")) if alpha is not None else frame
-    converted = _apply_profile(colours, profile) if profile else None
+    if profile := info.get("icc_profile"):
+        converted = _apply_profile(colours, profile)
+    elif "srgb" not in info and (gamma := info.get("gamma")):
+        converted = _apply_gamma(colours.convert("RGB"), gamma)
+    else:
+        converted = None
     if converted is None:
         return frame.convert("RGB" if alpha is None else "RGBA")
     if alpha is not None:
@@ -55,6 +61,19 @@ def _apply_profile(colours: Image.Image, profile: bytes) -> Image.Image | None:
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
     return converted
+
+
+def _apply_gamma(colours: Image.Image, gamma: float) -> Image.Image:
+    """Convert from a gamma of PNG (gAMA): light is sample ^ (1 / gamma)."""
+    light = [(level / 255) ** (1 / gamma) for level in range(256)]
+    table = [round(255 * _encode_srgb(each)) for each in light]
+    converted: Image.Image = colours.point(table * len(colours.getbands()))
+    return converted
+
+
+def _encode_srgb(light: float) -> float:
+    """Return the sRGB value, 0 to 1, of linear light (IEC 61966-2-1)."""
+    return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
 
 
 def _shrink_depth(image: Image.Image) -> Image.Image:

@@ -175,7 +175,7 @@ def _finish(frame: Image.Image, image: Image.Image, size: Size, orientation: int
     """Shrink a frame, convert it to sRGB and turn it upright."""
     if frame.size != size:
         frame = frame.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-    frame = to_srgb(frame, image.info.get("icc_profile"))
+    frame = to_srgb(frame, image.info)
     if orientation in TRANSPOSITIONS:
         frame = frame.transpose(TRANSPOSITIONS[orientation])
     frame.info.clear()

@@ -9,9 +9,9 @@ from splootd.control.context import Context
 from splootd.core.tags import TAGS_MAX, clean_tags
 from splootd.errors import RequestError
 from splootd.remote.asset_responses import Asset
+from splootd.remote.image_proxy import THUMBNAIL_PX
 
 TARGETS_MAX = 1_000
-SIZES_PX = (64, 1_024)
 
 
 async def edit_assets(context: Context, request: protocol.EditAssets) -> protocol.EditedAssets:
@@ -78,7 +78,7 @@ async def save_image(context: Context, request: protocol.SaveImage) -> protocol.
     if not request.file.startswith("/") or "\0" in request.file:
         raise RequestError("bad_path", f"{request.file[:200]!r} is not an absolute path")
     if request.size_px is not None and await context.library_client.has_feature("thumbnails"):
-        size_px = min(max(request.size_px, SIZES_PX[0]), SIZES_PX[1])
+        size_px = min(max(request.size_px, THUMBNAIL_PX[0]), THUMBNAIL_PX[1])
         image = await context.image_proxy.thumbnail(request.asset_id, size_px)
         await _write(request.file, image.pieces)
     else:

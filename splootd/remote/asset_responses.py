@@ -9,7 +9,7 @@ from splootd.errors import InvalidResponse
 from splootd.remote.responses import ID_CHARS_MAX, closest_in, parse_matched_words
 
 ASSETS_MAX = 1_000  # in one response
-TAGS_MAX = 10_000
+LISTED_TAGS_MAX = 10_000
 FOLDERS_MAX = 10_000
 TEXT_CHARS_MAX = 2_000
 EMBEDDING_STATES = frozenset({"pending", "processing", "ready", "failed"})
@@ -174,7 +174,9 @@ def parse_tags(value: Any) -> Sequence[tuple[Tag, int]]:
     found = value.get("tags") if isinstance(value, dict) else None
     if not isinstance(found, list):
         raise _invalid_field("tags")
-    return [(tag, _number(each.get("assetCount")) or 0) for each in found[:TAGS_MAX] if (tag := _parse_tag(each))]
+    return [
+        (tag, _number(each.get("assetCount")) or 0) for each in found[:LISTED_TAGS_MAX] if (tag := _parse_tag(each))
+    ]
 
 
 def parse_share_url(value: Any) -> ShareUrl:

@@ -28,6 +28,7 @@ from splootd.text import printable
 
 IMAGE_BYTES_MAX = 200_000_000
 IMAGE_TIMEOUT_S = 120.0  # for the whole image, including the time that the browser takes to read it
+THUMBNAIL_PX = (64, 1_024)  # the least and most of its longer side that a server renders
 CONCURRENT_IMAGES_MAX = 2  # leaves one connection to uploads
 HEADER_CHARS_MAX = {"etag": 200, "content-disposition": 4_000}
 READ_TIMEOUT_S = 20.0  # for another host

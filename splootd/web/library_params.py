@@ -6,13 +6,13 @@ from typing import Any
 
 from starlette.requests import Request
 
+from splootd.core.tags import TAGS_MAX
 from splootd.errors import RequestError
 from splootd.remote.asset_query import KINDS, AssetChange, AssetFilter, Order, Removal, Sort
 from splootd.remote.responses import ID_CHARS_MAX
 
 TEXT_CHARS_MAX = 500  # limit of a Sploot server
 TAG_CHARS_MAX = 200
-TAGS_MAX = 20
 SHARE_DAYS_MAX = 3_650
 CHANGES_MAX = 500  # assets in one request
 OFFSET_MAX = 10_000_000

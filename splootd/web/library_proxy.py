@@ -17,7 +17,7 @@ from splootd.control.endpoints import Endpoints, json_response, read_body
 from splootd.errors import RequestError
 from splootd.remote.asset_query import EXTENSION
 from splootd.remote.asset_responses import Asset, Page
-from splootd.remote.image_proxy import ImageProxy
+from splootd.remote.image_proxy import THUMBNAIL_PX, ImageProxy
 from splootd.remote.library_client import LibraryClient
 from splootd.store.read_queries import ReadQueries
 from splootd.system.file_manager import reveal
@@ -40,7 +40,6 @@ from splootd.web.library_zip import ZipResponse
 PAGE_MAX = 200
 SEARCH_MAX = 100
 GROUPS_MAX = 50
-THUMBNAIL_PX = (64, 1_024)
 FEATURES = {
     "similar": "similar",
     "thumbnails": "thumbnails",

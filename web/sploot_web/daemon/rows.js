@@ -16,7 +16,6 @@ import { stateLabel } from "../ui/states.js";
 import { describePlace, folderName } from "./places.js";
 import { remainingS } from "./transfer_rates.js";
 
-const THUMBNAIL_PX = 256;
 const REST_MS = 200; // without a new row: only then are thumbnails requested, and not for rows that fly past
 const HEIGHTS_MAX = 2000; // cached; beyond that the cache is cleared and rows are measured again when they are visible
 
@@ -181,7 +180,7 @@ function thumbnailOf(row) {
  * @param {RowItem} item
  */
 function urlOf({ asset_id: id, state }) {
-  return id === null || state === "uploading" ? null : thumbnailUrl({ id }, THUMBNAIL_PX);
+  return id === null || state === "uploading" ? null : thumbnailUrl({ id });
 }
 
 /** @param {import("./transfer_rates.js").Transfer} transfer */

@@ -52,6 +52,8 @@
 import { isolate } from "../ui/filename.js";
 import { stateLabel } from "../ui/states.js";
 
+/** The longer side of a thumbnail. */
+export const THUMBNAIL_PX = 256;
 const CAPTION_CHARS_MAX = 200;
 
 /** @param {Asset} asset */
@@ -63,7 +65,7 @@ export function originalUrl({ id }) {
  * @param {Pick<Asset, "id">} asset
  * @param {number} px
  */
-export function thumbnailUrl({ id }, px) {
+export function thumbnailUrl({ id }, px = THUMBNAIL_PX) {
   return `/v1/library/${encodeURIComponent(id)}/thumbnail?size=${px}`;
 }
 

@@ -5,8 +5,6 @@ import { createPicture, setPicture } from "./picture.js";
 import { button, element } from "../ui/dom.js";
 import { isolate } from "../ui/filename.js";
 
-const THUMBNAIL_PX = 256;
-
 /** @typedef {import("./asset.js").Asset} Asset */
 
 /**
@@ -38,6 +36,6 @@ export function createCard(asset, note, onChoose) {
     ? button("", onChoose, { class: "card-picture", "aria-pressed": "false" })
     : element("div", { class: "card-picture" });
   card.append(frame, ...lines);
-  setPicture(picture, thumbnailUrl(asset, THUMBNAIL_PX));
+  setPicture(picture, thumbnailUrl(asset));
   return card;
 }

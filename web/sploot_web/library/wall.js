@@ -1,6 +1,6 @@
 /** The wall: renders the visible pictures of the library in justified rows, and moves the cursor. */
 
-import { altText, thumbnailUrl } from "./asset.js";
+import { THUMBNAIL_PX, altText, thumbnailUrl } from "./asset.js";
 import { ComponentPool } from "../ui/component_pool.js";
 import { element, setAttribute, setText } from "../ui/dom.js";
 import { isolate } from "../ui/filename.js";
@@ -14,7 +14,7 @@ import { VirtualScroll } from "../ui/virtual_scroll.js";
 import { WallRows } from "./wall_rows.js";
 
 const OVERSCAN_PX = 240; // rendered beyond the view, above and below
-const THUMBNAIL_PX = [256, 512];
+const SIDES_PX = [THUMBNAIL_PX, 512];
 
 /** @typedef {import("./asset.js").Asset} Asset */
 /** @typedef {{id: string | null, x: number, y: number, width: number, px: number}} Place `y` from the top of the view, `px` the height */
@@ -322,7 +322,7 @@ function showStack(tile, count) {
  */
 function thumbnailPx(px) {
   const wanted = px * devicePixelRatio * 0.9;
-  return THUMBNAIL_PX.find((each) => each >= wanted) ?? Math.max(...THUMBNAIL_PX);
+  return SIDES_PX.find((each) => each >= wanted) ?? Math.max(...SIDES_PX);
 }
 
 /**

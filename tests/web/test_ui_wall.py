@@ -177,6 +177,17 @@ def test_a_search_answers_as_you_type_marks_the_words_and_says_why(page: Page):
     expect(page).to_have_url(re.compile(r"#library\?q=monday$"))
 
 
+def test_a_search_without_an_answer_is_overtaken_by_what_is_typed_next(page: Page, host: LibraryHost):
+    page.route("**/v1/library?*text=mo&*", lambda route: None)
+    page.locator("#search").press_sequentially("mo", delay=0)
+    page.locator("#search-slot[data-busy]").wait_for()
+    page.locator("#search").press_sequentially("nday", delay=0)
+    expect(page.locator("#tiles-count")).to_have_text("25 matches")
+    expect(page.locator("#search-slot")).not_to_have_attribute("data-busy", "")
+    assert asked(host, "text") == "monday"
+    page.unroute_all()
+
+
 def test_a_search_without_a_match_says_so_and_shows_the_nearest(page: Page):
     page.locator("#search").fill("xyzzy")
     expect(page.locator("#tiles-notice")).to_have_text("Nothing close to “xyzzy”. Nearest:")

@@ -1,10 +1,12 @@
-/** The search box of the library: searches while the user types. */
+/** The search box of the library: searches while the user types, with one request at a time. */
 
 import { element, setAttribute } from "../ui/dom.js";
 
-const DEBOUNCE_MS = 60;
+const OVERTAKE_MS = 150; // after that long, a search without an answer is overtaken by the next one
 
 export class SearchBox {
+  #isAsking = false;
+  #timer = 0; // of a text that waits for the answer to an earlier one
   input = element("input", {
     id: "search", type: "search", placeholder: "Words on the meme, or what they mean", maxlength: 200,
     autocomplete: "off", "aria-keyshortcuts": "/",
@@ -20,11 +22,10 @@ export class SearchBox {
     this.root = root;
     const label = element("label", { class: "visually-hidden", for: "search" }, "Search the library");
     root.append(label, this.input);
-    let debounceTimer = 0;
+    this.onSearch = handlers.onSearch;
     this.input.addEventListener("input", () => {
-      clearTimeout(debounceTimer);
-      this.isBusy = true; // from the key on
-      debounceTimer = window.setTimeout(() => handlers.onSearch(this.input.value.trim()), DEBOUNCE_MS);
+      if (!this.#isAsking) this.#ask();
+      else if (!this.#timer) this.#timer = window.setTimeout(() => this.#ask(), OVERTAKE_MS);
     });
     this.input.addEventListener("keydown", (event) => {
       if (event.key === "Enter" || event.key === "ArrowDown") {
@@ -34,8 +35,16 @@ export class SearchBox {
     });
   }
 
+  #ask() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.onSearch(this.input.value.trim());
+  }
+
   /** @param {boolean} isBusy an answer is on its way */
   set isBusy(isBusy) {
-    setAttribute(this.root, "data-busy", isBusy);
+    this.#isAsking = isBusy;
+    if (!isBusy && this.#timer) this.#ask();
+    else setAttribute(this.root, "data-busy", isBusy);
   }
 }

@@ -35,27 +35,33 @@ async def text_appears(app: TopApp, pilot: Any, words: str) -> None:
 
 
 async def test_everything_is_on_a_screen_of_80_by_24():
-    daemon = FakeDaemon([row(1, "ready"), row(2, "failed", error_message="the server takes at most 10 MB"), row(3)])
+    failed = row(2, "failed", error_message="the server takes at most 10 MB")
+    daemon = FakeDaemon([row(1, "embedding"), failed, row(3), row(4)])
     async with screen(daemon) as (app, pilot):
         moving = [{"path": "/memes/meme 3.png", "size": 2_000_000, "sent": 1_000_000}]
         daemon.send(DataUpdate(has_changed=False, transfers=moving))
         await text_appears(app, pilot, "50%")
+        await text_appears(app, pilot, "Processing    ")
         assert shown(app) == [
             "sploot   running   local server: ok",
-            "3 = 1 ready + 1 waiting + 1 failed",
+            "4 = 1 processing + 2 waiting + 1 failed",
             "nothing is being sent right now",
-            f"Uploading {'─' * 68} 1",
+            f"In progress {'─' * 42} 1 uploading  1 processing",
             "[######------]  50%   1.0 MB of 2.0 MB              /memes/meme 3.png",
+            "Processing                      1.0 kB              /memes/meme 1.png",
             "",
             "",
-            "",
-            f"Queue: all {'─' * 62} 1 of 3",
+            f"Queue: all {'─' * 62} 1 of 4",
+            " Waiting      4.0 kB  /memes/meme 4.png",
             " Waiting      3.0 kB  /memes/meme 3.png",
             " Failed       2.0 kB  /memes/meme 2.png   the server takes at most 10 MB",
-            " Ready        1.0 kB  /memes/meme 1.png",
-            *[""] * 11,
+            " Processing   1.0 kB  /memes/meme 1.png",
+            *[""] * 10,
             "? help  / search  s state  r retry  b bump  f forget  p pause  m metrics  q quit",
         ]
+        daemon.change(1, state="ready")
+        await text_appears(app, pilot, "4 = 1 ready + 2 waiting + 1 failed")
+        await until(app, pilot, lambda: not any("Processing" in line for line in shown(app)))
 
 
 async def test_file_names_cannot_send_escape_sequences():

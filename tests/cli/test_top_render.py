@@ -50,7 +50,7 @@ def test_the_header_fits_any_width(width: int):
 
 
 def test_the_pace_is_shown_only_while_there_is_one():
-    assert render.render_pace(4, BUSY) == "4  38.1 files/s"
+    assert render.render_pace(4, BUSY) == "4 uploading  990 processing  38.1 files/s"
     assert (render.render_pace(0, STATUS), render.render_pace(0, None)) == ("", "")
 
 
@@ -97,13 +97,22 @@ def test_a_long_path_keeps_its_name():
     assert render.truncate_path("/memes/a rather long name.png", 10) == "a rather …"
 
 
-def test_transfers_that_do_not_fit_are_counted():
+def test_files_in_progress_that_do_not_fit_are_counted():
     transfers = [Transfer(f"/m/{number}.png", 100, 50, 2_000_000.0) for number in range(6)]
-    shown = render.render_transfers(transfers, PLAIN, 80, 4)
+    shown = render.render_active(transfers, (), 6, PLAIN, width=80, height=4)
     assert shown[0] == "[######------]  50%     50 B of 100 B     2.0 MB/s  /m/0.png"
     assert shown[3:] == ["and 3 more"]
-    assert render.render_transfers([], PLAIN, 80, 4) == ["no uploads"]
-    assert "100%" in render.render_transfers([Transfer("/m", 0, 0, None)], PLAIN, 80, 4)[0]
+    assert render.render_active([], (), 0, PLAIN, width=80, height=4) == ["no files"]
+    assert "100%" in render.render_active([Transfer("/m", 0, 0, None)], (), 1, PLAIN, width=80, height=4)[0]
+    shown = render.render_active(
+        transfers[:1], [row(1, "embedding"), row(2, "embedding")], 990, PLAIN, width=80, height=4
+    )
+    assert shown[1:] == [
+        "Processing                      1.0 kB              /memes/meme 1.png",
+        "Processing                      2.0 kB              /memes/meme 2.png",
+        "and 987 more",
+    ]
+    assert render.render_active(transfers, (), 6, PLAIN, width=80, height=1) == ["6 files"]
 
 
 def test_the_metrics_fit_beside_the_queue_and_below_the_head():

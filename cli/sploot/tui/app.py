@@ -23,7 +23,7 @@ from sploot.tui import render as tui_render
 from sploot.tui.daemon_link import DaemonApi, DataUpdate, Offline, Online, Update
 from sploot.tui.dialogs import ConfirmDialog, HelpDialog
 from sploot.tui.list_window import ListWindow
-from sploot.tui.page_loader import ItemFilter, PageLoader
+from sploot.tui.page_loader import RELOAD_INTERVAL_S, ItemFilter, PageLoader
 from sploot.tui.rate_limit import RateLimit
 from sploot.tui.table import Table
 from sploot.tui.transfer_rates import Transfer, TransferRates
@@ -32,7 +32,8 @@ from splootd.errors import SplootError
 
 TICK_S = 1.0
 NOTICE_S = 6.0
-PARTS = ("head", "sending", "transfers", "title", "metrics", "foot")
+PARTS = ("head", "active-title", "active", "title", "metrics", "foot")
+PROCESSING_MAX = 8  # rows that are shown above the list
 STATE_FILTERS: tuple[str | None, ...] = (
     None,
     "pending",
@@ -63,7 +64,7 @@ class TopApp(App[None]):
     CSS_PATH = "top.tcss"
     # Textual declares these two without ClassVar, so they cannot have it here.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012 - see above
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]  # noqa: RUF012 - as above
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high"), (36, "-tall")]  # noqa: RUF012 - as above
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,ctrl+c", "quit"),
         Binding("question_mark,h", "help"),
@@ -90,15 +91,17 @@ class TopApp(App[None]):
         self._offline_message = ""
         self._transfer_rates = TransferRates()
         self._transfers: list[Transfer] = []
+        self._processing: tuple[protocol.ItemRow, ...] = ()
         self._window = ListWindow()
         self._table = Table(self._window)
         self._page_loader = PageLoader(daemon.request, self._window, self._table)
         self._metrics_refresh = RateLimit(self._refresh_metrics, TICK_S)
+        self._processing_refresh = RateLimit(self._refresh_processing, RELOAD_INTERVAL_S)
         self._notice, self._notice_at = "", 0.0
         self._parts = {name: Static(id=name) for name in PARTS}
 
     def compose(self) -> ComposeResult:
-        yield from (self._parts[name] for name in ("head", "sending", "transfers", "title"))
+        yield from (self._parts[name] for name in ("head", "active-title", "active", "title"))
         with Horizontal():
             yield self._table
             yield self._parts["metrics"]
@@ -107,7 +110,7 @@ class TopApp(App[None]):
 
     def on_mount(self) -> None:
         self._table.focus()
-        for each in (self._page_loader, self._metrics_refresh):
+        for each in (self._page_loader, self._metrics_refresh, self._processing_refresh):
             self.run_worker(each.run())
         self.set_interval(TICK_S, self._tick)
         # The default action of SIGTERM would leave the terminal in raw mode and on the alternate screen.
@@ -141,6 +144,8 @@ class TopApp(App[None]):
                     self._set_status(status)
                 if has_changed:
                     self._page_loader.mark_stale()
+                if has_changed or status is not None:
+                    self._processing_refresh.trigger()
                 if transfers is not None:
                     self._transfers = self._transfer_rates.update(transfers, time.monotonic())
         self._draw()
@@ -156,6 +161,15 @@ class TopApp(App[None]):
             status = await self._daemon.request(protocol.GetStatus(), protocol.Status)
             report = await self._daemon.request(protocol.GetReport(), protocol.Report)
             self._set_part("metrics", *tui_render.render_metrics(status, report, self._style))
+
+    async def _refresh_processing(self) -> None:
+        """Load the files that have been processed for the longest time."""
+        request = protocol.ListItems("embedding", after=0, limit=PROCESSING_MAX)
+        with contextlib.suppress(SplootError):  # the header shows the error
+            is_any = self._status is not None and self._status.items.get("embedding")
+            reply = await self._daemon.request(request, protocol.Items) if is_any else None
+            self._processing = reply.items[::-1] if reply else ()
+            self._draw()
 
     def _tick(self) -> None:
         """Run once a second. It sends no request unless the metrics are visible."""
@@ -173,9 +187,11 @@ class TopApp(App[None]):
         if self._status or self._offline_message:
             self._set_part("head", *head)
         pace = tui_render.render_pace(len(self._transfers), self._status)
-        self._set_part("sending", tui_render.render_rule("Uploading", pace, style, width))
-        height = max(1, self._parts["transfers"].size.height)
-        self._set_part("transfers", *tui_render.render_transfers(self._transfers, style, width, height))
+        self._set_part("active-title", tui_render.render_rule("In progress", pace, style, width))
+        height = max(1, self._parts["active"].size.height)
+        count = len(self._transfers) + (self._status.items.get("embedding", 0) if self._status else 0)
+        active = tui_render.render_active(self._transfers, self._processing, count, style, width=width, height=height)
+        self._set_part("active", *active)
         self._draw_title()
         self._draw_foot()
 

@@ -134,17 +134,26 @@ def _render_activity(status: Status, style: Style, width: int) -> str:
 
 
 def render_pace(transfer_count: int, status: Status | None) -> str:
-    """Render how many uploads run, and how many files are finished per second, if any are."""
+    """Render how many uploads run, how many files are processed, and how many are finished per second, if any are."""
+    processing = status.items.get("embedding", 0) if status else 0
     pace = f"{status.rates.items_per_s:.1f} files/s" if status and status.rates.items_per_s else ""
-    return "  ".join(part for part in (str(transfer_count or ""), pace) if part)
+    counts = (f"{transfer_count} uploading" * bool(transfer_count), f"{processing:,} processing" * bool(processing))
+    return "  ".join(part for part in (*counts, pace) if part)
 
 
-def render_transfers(transfers: Sequence[Transfer], style: Style, width: int, height: int) -> list[str]:
-    """Render one upload per line; the last line counts those that do not fit."""
-    shown = transfers if len(transfers) <= height else transfers[: height - 1]
-    lines = [_render_transfer(each, width) for each in shown] or [style.dim("no uploads")]
-    if len(shown) < len(transfers):
-        lines.append(style.dim(f"and {len(transfers) - len(shown)} more"))
+def render_active(
+    transfers: Sequence[Transfer], processing: Sequence[ItemRow], count: int, style: Style, *, width: int, height: int
+) -> list[str]:
+    """Render the files that are worked on, one per line: uploads first. The last line counts those that do not fit."""
+    lines = [
+        *(_render_transfer(each, width) for each in transfers),
+        *(_render_processing(each, width) for each in processing),
+    ]
+    if not lines:
+        return [style.dim("no files")]
+    if count > len(lines) or len(lines) > height:
+        lines = lines[: height - 1]
+        lines.append(style.dim(f"and {count - len(lines):,} more" if lines else format_count(count, "file")))
     return lines
 
 
@@ -155,6 +164,11 @@ def _render_transfer(transfer: Transfer, width: int) -> str:
     bar = f"[{'#' * filled}{'-' * (BAR_WIDTH - filled)}]"
     start = f"{bar} {fraction:4.0%}  {format_size(transfer.sent):>7} of {format_size(transfer.size):<7}  {speed:>9}  "
     return start + truncate_path(transfer.path, max(0, width - len(start)))
+
+
+def _render_processing(row: ItemRow, width: int) -> str:
+    start = f"{render.STATE_LABELS[row.state]:<{BAR_WIDTH + 2}}{'':18}{format_size(row.size):<7}{'':13}"
+    return start + truncate_path(row.path, max(0, width - len(start)))
 
 
 def render_rule(title: str, right: str, style: Style, width: int) -> str:

@@ -10,6 +10,7 @@ measures the start of a worker and the first search after a start.
 
 import argparse
 import contextlib
+import os
 import random
 import statistics
 import subprocess
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import captions
 import memes
 from side_by_side import show
+from sploot_server.inference.worker_pool import ENVIRONMENT
 from synthetic_assets import fill
 from toy_library import ServerProcess
 
@@ -147,6 +149,7 @@ def ready_s(*options: str) -> float:
         [sys.executable, "-m", "sploot_server.inference.worker_main", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env={**os.environ, **ENVIRONMENT},
     )
     assert worker.stdout is not None
     worker.stdout.readline()

@@ -180,8 +180,10 @@ def test_unpacked_weights_give_the_vectors_of_packed_ones(tmp_path: Path, monkey
     assert all((vector == vectors[0]).all() for vector in vectors)
 
 
-def test_capitals_and_handles_do_not_change_the_vector(encoder: TextEncoder) -> None:
-    assert prepare_text("Marta\n@martamakes\nTHE CAT\nSLEEPS\n.,") == "marta the cat sleeps"
+def test_capitals_handles_and_posters_names_do_not_change_the_vector(encoder: TextEncoder) -> None:
+    assert prepare_text("Tom Bell\n@tombell_\nTHE CAT\nSLEEPS\n.,") == "the cat sleeps"
+    assert prepare_text("THE CAT\nSLEEPS\n@tombell_") == "the cat sleeps"
+    assert prepare_text("THE CAT\n@tombell_") == "the cat"
     assert encoder.passage(CAPTION.upper()) == encoder.passage(CAPTION)
 
 

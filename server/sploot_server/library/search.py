@@ -1,13 +1,13 @@
 """Hybrid search: ranks images by their text, by the meaning of that text, and by what they show.
 
-    score = text_similarity + COVERAGE_WEIGHT * coverage^3 + PHRASE_WEIGHT * phrase + IMAGE_WEIGHT * image_similarity
+    score = text_similarity + COVERAGE_WEIGHT * coverage^4 + PHRASE_WEIGHT * phrase + IMAGE_WEIGHT * image_similarity
 
 `text_similarity` is the cosine of the query and the text, less what any query gets from this text and what this query
 gets from any text (`inference/text_encoder.py`). `phrase` is 1 if the text contains the query as it was typed.
 `image_similarity` is the cosine of the query and the image, scaled from 0 (unrelated) to 1 (matching), if a CLIP model
-is configured. `coverage` is the share of the query's words that occur in the text, typos tolerated; cubed, because one
-common word out of many is chance. Scores are fused, not ranks: rank fusion buries assets that share the meaning but no
-word.
+is configured. `coverage` is the share of the query's words that occur in the text, typos tolerated; to the fourth
+power, because one common word out of many is chance. Scores are fused, not ranks: rank fusion buries assets that share
+the meaning but no word.
 
 A result is *close* if a word of the query stands in it, or if its text or image is nearer than unrelated ones are:
 three paraphrases of four, and one of ten queries for what the library does not have. The others are merely the nearest.
@@ -27,6 +27,7 @@ from sploot_server.library.turns import OwnerTurns
 from sploot_server.storage.interfaces import AssetText, Candidate, PreparedSearch, SearchStore
 
 COVERAGE_WEIGHT = 0.5
+COVERAGE_POWER = 4
 PHRASE_WEIGHT = 0.2
 PHRASE_CHARS_MIN = 4
 IMAGE_WEIGHT = 0.5
@@ -116,10 +117,10 @@ class _ScoredCandidate:
     def score(self) -> float:
         """The score, from 0 to 1 except for what is farther from the query than unrelated texts are."""
         if self.text_similarity is self.image_similarity is None:
-            return self.coverage.ratio**3
+            return self.coverage.ratio**COVERAGE_POWER
         score = (
             (self.text_similarity or 0.0)
-            + COVERAGE_WEIGHT * self.coverage.ratio**3
+            + COVERAGE_WEIGHT * self.coverage.ratio**COVERAGE_POWER
             + PHRASE_WEIGHT * self.coverage.is_phrase
             + IMAGE_WEIGHT * (self.image_similarity or 0.0)
         )

@@ -44,9 +44,8 @@ export class FilterBar {
     const chips = element(
       "div", { class: "chips", role: "group", "aria-label": "Show only" },
       this.#favorites, ...this.#kinds, this.#tag, this.#folder, this.#template, this.#date);
-    this.element = element(
-      "div", { class: "bar" }, chips, element("span", { class: "space" }), this.#count, this.#sort);
-    root.append(this.element, element("div", { class: "notice" }, this.#notice, this.#clear));
+    this.end = element("div", { class: "bar-end" }, this.#count, this.#sort); // what the organizer adds follows
+    root.append(element("div", { class: "bar" }, chips, this.end), element("div", { class: "notice" }, this.#notice, this.#clear));
     this.#date.append(...dateOptions(new Date()));
     this.show(filter);
   }

@@ -80,7 +80,7 @@ export class Library {
     stack.append(this.#message);
     new ScrollDate(this.wall.view, () => this.#dateInView);
     addEventListener("popstate", () => this.isVisible && this.#onAddress());
-    this.organizer = new Organizer(this, { root, bar: this.bar.element });
+    this.organizer = new Organizer(this, { root, bar: this.bar.end });
   }
 
   /** Load the list again, without leaving the place in it. */

@@ -38,7 +38,7 @@ export class Organizer {
 
   /**
    * @param {import("./library.js").Library} library
-   * @param {{root: HTMLElement, bar: HTMLElement}} places `bar` is the bar over the wall
+   * @param {{root: HTMLElement, bar: HTMLElement}} places `bar` is the end of the bar over the wall
    */
   constructor(library, { root, bar }) {
     this.library = library;

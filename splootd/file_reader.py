@@ -266,6 +266,9 @@ def _detect_type(path: bytes, head: bytes, size: int, limits: Limits) -> FileTyp
     if kind is None:
         raise NotAnImage(f"{name} is not an image or video")
     if kind[0] not in limits.types:
+        if extra := limits.missing_decoder(kind[0]):
+            install = f"pip install 'sploot[{extra}]'"
+            raise Unsupported(f"{name} is {kind[0]}; its decoder is missing. Run: {install} && sploot daemon restart")
         supported = ", ".join(sorted(each.partition("/")[2] for each in limits.types))
         raise Unsupported(f"{name} is {kind[0]}; the server accepts {printable(supported)}")
     if size > limits.bytes_max:

@@ -56,7 +56,7 @@ REMEDIES: Mapping[ErrorCode, Remedy] = {
         " the picture in another format first)",
         can_retry=True,
     ),
-    ErrorCode.UNSUPPORTED: Remedy("Convert it to a format that the server accepts, then run"),
+    ErrorCode.UNSUPPORTED: Remedy("Convert it to a format that the server accepts, or install its decoder, then run"),
     ErrorCode.REMOVED: Remedy("To upload it again", "sploot add --force PATH", can_retry=True),
     ErrorCode.CANCELLED: Remedy("To queue it again", can_retry=True),
     ErrorCode.FILE_MISSING: Remedy("Put the file back, then run", "sploot add PATH"),

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+EXTRAS = ("heif", "video")  # of this package, each with a decoder
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -26,6 +28,12 @@ class Limits:
     def keeps_file_names(self) -> bool:
         """Whether the server stores the original name of a file. Any other server gets a short name of its hash."""
         return self.features.get("fileNames") == "true"
+
+    def missing_decoder(self, mime: str) -> str | None:
+        """Return the extra of this package that brings a decoder of `mime` to the local server, if that lacks it."""
+        decoders = self.features.get("missingDecoders")
+        extra = decoders.get(mime) if isinstance(decoders, dict) else None
+        return extra if extra in EXTRAS else None
 
     @property
     def check_batch_max(self) -> int:

@@ -125,8 +125,9 @@ class SplootClient:
         and alone.
         """
         limits = parse_limits(await self._get_json(self._control_pool, "GET", "/api/upload"))
-        if not self._is_local:  # a remote server cannot open local files and must not learn their paths
-            limits = replace(limits, features={**limits.features, "uploadByPath": 0})
+        # A remote server cannot open local files and must not learn their paths, and is not installed from here.
+        if not self._is_local:
+            limits = replace(limits, features={**limits.features, "uploadByPath": 0, "missingDecoders": {}})
         self.last_limits = limits
         return limits
 

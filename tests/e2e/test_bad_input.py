@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import memes
@@ -24,7 +25,7 @@ OUTCOMES = {  # found in a folder: the state and the error message
     "over_limit": ("failed", "the server accepts at most"),
     "heic": ("failed", "in a form that this version cannot read"),
     "avif": ("failed", "in a form that this version cannot read"),
-    "mp4": ("skipped", "video/mp4"),
+    "mp4": ("failed", "The video is damaged") if find_spec("av") else ("skipped", "pip install 'sploot[video]'"),
     "truncated": ("ready", None),
     "newline": ("ready", None),
     "non_utf8": ("ready", None),

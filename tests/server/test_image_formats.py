@@ -10,7 +10,7 @@ import pytest
 from sploot_server.app import create_app
 from sploot_server.config import Config
 from sploot_server.domain import image_formats
-from sploot_server.domain.image_formats import filename_words, is_readable, readable_types
+from sploot_server.domain.image_formats import filename_words, is_readable, missing_decoders, readable_types
 from toy_library import FakeEmbedder, ServerProcess
 
 HEIC = (Path(__file__).parent / "data" / "elephant.heic").read_bytes()  # an own image with the text PURPLE ELEPHANT
@@ -47,7 +47,10 @@ async def found(client: httpx.AsyncClient, query: str) -> list[str]:
     return [each["id"] for each in results]
 
 
-async def test_a_video_is_found_by_its_file_name(video_library: httpx.AsyncClient, embedder: FakeEmbedder) -> None:
+async def test_without_a_decoder_a_video_is_found_by_its_file_name(
+    video_library: httpx.AsyncClient, embedder: FakeEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_formats, "HAS_VIDEO", False)
     video = await add(video_library, "cat_falls-off.the_sofa.mp4", VIDEO)
     asset = await completed(video_library, video)
     assert (asset["embeddingStatus"], asset["mime"], asset["width"]) == ("ready", "video/mp4", None)
@@ -73,14 +76,33 @@ def test_a_server_accepts_by_default_what_it_can_decode(start: Callable[..., Ser
         assert client.get("/api/upload").json()["limits"]["allowedTypes"] == list(readable_types())
 
 
-def test_avif_and_heic_images_are_readable_if_their_decoder_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_formats, "HAS_AVIF", True)
-    monkeypatch.setattr(image_formats, "HAS_HEIF", True)
+def test_avif_heic_and_videos_are_readable_if_their_decoder_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HAS_AVIF", "HAS_HEIF", "HAS_VIDEO"):
+        monkeypatch.setattr(image_formats, name, True)
     with_decoders = readable_types()
-    assert {"image/avif", "image/heic", "image/heif"} <= set(with_decoders)
-    monkeypatch.setattr(image_formats, "HAS_AVIF", False)
-    monkeypatch.setattr(image_formats, "HAS_HEIF", False)
+    assert {"image/avif", "image/heic", "image/heif", "video/mp4", "video/webm"} <= set(with_decoders)
+    assert missing_decoders(with_decoders) == {}
+    for name in ("HAS_AVIF", "HAS_HEIF", "HAS_VIDEO"):
+        monkeypatch.setattr(image_formats, name, False)
     assert readable_types() == ("image/jpeg", "image/png", "image/webp", "image/gif")
+
+
+async def test_a_library_without_a_decoder_says_what_brings_it(
+    tmp_path: Path, embedder: FakeEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HAS_AVIF", "HAS_HEIF", "HAS_VIDEO"):
+        monkeypatch.setattr(image_formats, name, False)
+    (tmp_path / "library").mkdir()
+    config = Config(data=tmp_path / "library", mime_types=readable_types())
+    async with (
+        create_app(config, embedder) as app,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
+    ):
+        decoders = (await client.get("/api/upload")).json()["features"]["missingDecoders"]
+        assert decoders == {"image/heic": "heif", "image/heif": "heif", "video/mp4": "video", "video/webm": "video"}
+        refused = await client.post("/api/upload", files={"file": ("a.mp4", VIDEO)})
+        assert refused.json()["error"].endswith("MP4 needs `pip install 'sploot[video]'` on the server")
+    assert missing_decoders(("image/png",)) == {}  # a choice of the operator
 
 
 async def test_without_a_decoder_a_heic_image_is_found_by_its_file_name(
@@ -119,5 +141,5 @@ def test_a_file_name_consists_of_words_unless_it_is_generated(filename: str, wor
     assert filename_words(filename) == words
 
 
-def test_images_are_readable_and_videos_are_not() -> None:
-    assert [is_readable(each) for each in ("image/gif", "image/avif", "video/webm")] == [True, True, False]
+def test_images_are_readable_and_the_videos_of_cameras_are_not() -> None:
+    assert [is_readable(each) for each in ("image/gif", "image/avif", "video/quicktime")] == [True, True, False]

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import os
+import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,16 @@ async def test_a_file_that_the_server_would_not_accept_is_not_read(
 ) -> None:
     with pytest.raises(error, match=message):
         await read_all(*put(tmp_path / "a.jpg", content))
+
+
+async def test_the_refusal_of_a_type_names_the_command_that_brings_its_decoder(tmp_path: Path) -> None:
+    path, version = put(tmp_path / "a.mp4", b"\0\0\0\x18ftypisom\0\0\x02\0isommp42")
+    limits = replace(LIMITS, features={"missingDecoders": {"video/mp4": "video", "image/heic": "evil; rm"}})
+    command = "a.mp4 is video/mp4; its decoder is missing. Run: pip install 'sploot[video]' && sploot daemon restart"
+    with pytest.raises(Unsupported, match=re.escape(command)):
+        async with read(path, version, budget=MemoryBudget(1_000_000), limits=limits):
+            pass
+    assert limits.missing_decoder("image/heic") is None
 
 
 async def test_a_file_of_exactly_the_limit_is_accepted(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Decoding of untrusted images to upright sRGB frames. Runs in worker processes only, because decoders may crash.
+"""Decoding of untrusted pictures to upright sRGB frames. Runs in worker processes only, because decoders may crash.
 
 A frame looks as a browser shows it: `frame_colours.py` has the rules. Every frame's size is checked before its pixels
 exist. Errors after the first frame end the frames, not the image.
@@ -12,10 +12,12 @@ from typing import BinaryIO, NamedTuple, NoReturn
 from PIL import AvifImagePlugin, Image, ImageFile, UnidentifiedImageError, WebPImagePlugin  # noqa: F401 - register formats
 
 from sploot_server.domain.embedding import UnreadableImage
-from sploot_server.domain.image_formats import pillow_formats
+from sploot_server.domain.image_formats import VIDEO_TYPES, pillow_formats
 from sploot_server.domain.image_sizes import Size
+from sploot_server.domain.sniff import SNIFF_BYTES, sniff
 from sploot_server.inference import image_headers
 from sploot_server.inference.frame_colours import to_srgb, to_true_colour
+from sploot_server.inference.video_decode import decode_video
 from sploot_server.inference.worker_memory import is_out_of_memory
 
 PILLOW_FORMATS = pillow_formats()
@@ -58,11 +60,14 @@ class DecodedImage(NamedTuple):
 
 
 def decode_image(path: Path, fit: Callable[[int, int], Size], *, with_later_frames: bool = False) -> DecodedImage:
-    """Decode the first frame, and the middle and last ones of an animation, where the punch line tends to be.
+    """Decode the first frame, and the middle and last ones of an animation or video, where the punch line tends to be.
 
     `fit` returns the size to which a frame is shrunk, whichever way up. Raises UnreadableImage, MemoryError or OSError.
     """
     with path.open("rb") as file:
+        mime = sniff(file.read(SNIFF_BYTES)) or ""
+        if mime in VIDEO_TYPES:
+            return DecodedImage(*decode_video(path, mime, fit, with_later_frames=with_later_frames))
         try:
             return _decode(file, fit, with_later_frames=with_later_frames)
         except (MemoryError, UnreadableImage, Image.DecompressionBombError) as error:

@@ -27,6 +27,7 @@ from sploot_server.domain.entities import (
     new_id,
 )
 from sploot_server.domain.file_names import UNPRINTABLE, split_file_name
+from sploot_server.domain.image_formats import missing_decoders
 from sploot_server.domain.sniff import sniff
 from sploot_server.library.embedding_jobs import EmbeddingQueue
 from sploot_server.library.quotas import Quotas, check_disk_space
@@ -116,7 +117,14 @@ class Library:
         """Return the type of a file that starts with `head`. Raises InvalidInput if the type is not accepted."""
         mime = sniff(head)
         if mime is None or mime not in self._config.mime_types:
-            raise InvalidInput(f"File type not supported. Use {_join_alternatives(self._config.mime_types)}")
+            decoder = missing_decoders(self._config.mime_types).get(mime or "")
+            advice = (
+                f". {TYPE_NAMES[mime]} needs `pip install 'sploot[{decoder}]'` on the server"
+                if mime and decoder
+                else ""
+            )
+            alternatives = _join_alternatives(self._config.mime_types)
+            raise InvalidInput(f"File type not supported. Use {alternatives}{advice}")
         return mime
 
     async def add(self, upload: UploadSink, *, filename: str, tags: Sequence[str]) -> AddResult:

@@ -6,6 +6,7 @@ from starlette.routing import BaseRoute, Route
 
 from sploot_server.config import Config
 from sploot_server.domain.entities import InvalidInput
+from sploot_server.domain.image_formats import missing_decoders
 from sploot_server.http import serializers
 from sploot_server.http.multipart import UploadForm, parse_tags
 from sploot_server.http.request_body import read_object, stream_body
@@ -40,7 +41,7 @@ its field `originalName`, may be `folder/name.jpg`, and is kept and searched. `s
 `shareExpiry`: a share link may end after `days`.
 `assetQueries`: lists and searches know all of `AssetFilter` and `AssetSort`, rows have their `text`, and
 `/api/folders` and `/api/assets/{id}/copied` exist. `changes`, `trash`, `tagEditing`, `duplicates`: see `curation.py`.
-`templates`: `/api/templates` exists.
+`templates`: `/api/templates` exists. `missingDecoders`: the extra of this package that brings the decoder of a type.
 `checkBatch`, `bundle`: the limits of batch requests (`batch.py`). `resumable`: the protocol for large files
 (`tus/handlers.py`). `uploadByPath`: the number of paths allowed in one request (`local_import.py`).
 """
@@ -64,6 +65,8 @@ class UploadRoutes:
         limits = {"maxFileSize": self._config.upload_bytes_max, "allowedTypes": list(self._config.mime_types)}
         features = FEATURES | (TUS_FEATURES if self._config.supports_resumable_uploads else {})
         features |= UPLOAD_BY_PATH_FEATURES if self._config.allows_upload_by_path else {}
+        decoders = missing_decoders(self._config.mime_types)
+        features |= {"missingDecoders": decoders} if decoders else {}
         return JSONResponse({"status": "ready", "blobConfigured": True, "limits": limits, "features": features})
 
     async def upload(self, request: Request) -> Response:

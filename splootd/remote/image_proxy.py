@@ -1,7 +1,8 @@
-"""Fetch images for the browser, which must not receive the token.
+"""Fetch images and videos for the browser, which must not receive the token.
 
 Sploot keeps its images on another host, so this proxy fetches URLs that the server chooses (SSRF, CWE-918). It accepts
-only https URLs on public addresses, and only content that is an image by its first bytes.
+only https URLs on public addresses, and only content that is an image by its first bytes. The server itself may also
+send videos that browsers play.
 """
 
 import asyncio
@@ -30,10 +31,12 @@ IMAGE_BYTES_MAX = 200_000_000
 IMAGE_TIMEOUT_S = 120.0  # for the whole image, including the time that the browser takes to read it
 THUMBNAIL_PX = (64, 1_024)  # the least and most of its longer side that a server renders
 CONCURRENT_IMAGES_MAX = 2  # leaves one connection to uploads
-HEADER_CHARS_MAX = {"etag": 200, "content-disposition": 4_000}
+HEADER_CHARS_MAX = {"etag": 200, "content-disposition": 4_000, "content-range": 100}
 READ_TIMEOUT_S = 20.0  # for another host
 HTTPS_PORT = 443
+PART_BYTES_MAX = 4 * 1024 * 1024  # a player asks for the next part; a paused one keeps no connection
 _BLOCKED_TYPES = frozenset({"image/svg+xml"})  # can contain scripts
+_VIDEO_TYPES = frozenset({"video/mp4", "video/webm"})
 
 _URL_SAFE_CHARS = "/%:@!$&'()*+,;=?~-._"
 
@@ -53,6 +56,15 @@ class ProxiedImage:
     etag: str | None
     disposition: str | None  # a Content-Disposition that begins with `inline` and may name the file
     pieces: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """Some bytes of an image or video. `content_range` says which of how many, as in HTTP."""
+
+    mime: str
+    content_range: str
+    data: bytes
 
 
 async def resolve_host(host: str) -> Sequence[str]:
@@ -108,12 +120,43 @@ class ImageProxy:
     async def open_image(self, url: str) -> AsyncIterator[ProxiedImage]:
         """Open the original image at `url`, of at most IMAGE_BYTES_MAX, for at most IMAGE_TIMEOUT_S."""
         async with self._slots:
-            opening = self._stream_from_server(url) or self._stream_from_host(url)
+            opening = self._stream_from_server(url)
+            is_own = opening is not None
             with map_exceptions("the image host"):
-                async with asyncio.timeout(IMAGE_TIMEOUT_S), opening as head:
-                    yield await _build_image(head.status_code, head.headers, head.aiter_raw())
+                async with asyncio.timeout(IMAGE_TIMEOUT_S), opening or self._stream_from_host(url) as head:
+                    yield await _build_image(head.status_code, head.headers, head.aiter_raw(), with_videos=is_own)
 
-    def _stream_from_server(self, url: str) -> contextlib.AbstractAsyncContextManager[httpx.Response] | None:
+    async def read_part(self, url: str, start: int, stop: int | None) -> ImagePart | None:
+        """Read the bytes from `start` to `stop`, or to the end, at most PART_BYTES_MAX.
+
+        None if that is impossible. Only the server itself is asked for parts.
+        """
+        stop = min(stop or start + PART_BYTES_MAX, start + PART_BYTES_MAX)
+        async with self._slots, asyncio.timeout(IMAGE_TIMEOUT_S):
+            head = await self._read_range(url, 0, HEAD_BYTES)
+            if head is None:
+                return None
+            mime = _displayable_type(head[1], with_videos=True)
+            found = await self._read_range(url, start, stop)
+        return found and ImagePart(mime, *found)
+
+    async def _read_range(self, url: str, start: int, stop: int) -> tuple[str, bytes] | None:
+        """Return the Content-Range and the bytes; None if the server sends no part."""
+        opening = self._stream_from_server(url, {"range": f"bytes={start}-{stop - 1}"})
+        if opening is None:
+            return None
+        with map_exceptions("the server"):
+            async with opening as response:
+                content_range = _get_plain_header(response.headers, "content-range")
+                if response.status_code != HTTPStatus.PARTIAL_CONTENT or content_range is None:
+                    return None
+                return content_range, b"".join(
+                    [piece async for piece in _limit_bytes(response.aiter_raw(), stop - start)]
+                )
+
+    def _stream_from_server(
+        self, url: str, headers: Mapping[str, str] = {}
+    ) -> contextlib.AbstractAsyncContextManager[httpx.Response] | None:
         """Open an image stored on the server itself; None if `url` is on another host.
 
         Only host and port are compared: behind a TLS-terminating proxy the server may believe that it is reached by
@@ -128,7 +171,7 @@ class ImageProxy:
             return None
         path = quote(parts.path.removeprefix(self._base.path.rstrip("/")), safe=_URL_SAFE_CHARS)
         query = quote(parts.query, safe=_URL_SAFE_CHARS)
-        return self._client.stream(f"{path}?{query}" if query else path, {"accept": "image/*"})
+        return self._client.stream(f"{path}?{query}" if query else path, {"accept": "image/*", **headers})
 
     @contextlib.asynccontextmanager
     async def _stream_from_host(self, url: str) -> AsyncIterator[httpx.Response]:
@@ -163,7 +206,9 @@ class ImageProxy:
             yield response
 
 
-async def _build_image(status: int, headers: Mapping[str, str], pieces: AsyncIterator[bytes]) -> ProxiedImage:
+async def _build_image(
+    status: int, headers: Mapping[str, str], pieces: AsyncIterator[bytes], *, with_videos: bool = False
+) -> ProxiedImage:
     if status != HTTPStatus.OK:
         body = b"".join([piece async for piece in _limit_bytes(pieces, HEAD_BYTES * 64)])
         response = HttpResponse(status, headers, body)
@@ -186,13 +231,20 @@ async def _build_image(status: int, headers: Mapping[str, str], pieces: AsyncIte
         head += piece
         if len(head) >= HEAD_BYTES:
             break
-    kind = sniff(bytes(head[:HEAD_BYTES]))
-    if kind is None or not kind[0].startswith("image/") or kind[0] in _BLOCKED_TYPES:
-        raise _image_unavailable("its content is not an image")
+    mime = _displayable_type(bytes(head), with_videos=with_videos)
     etag, disposition = (_get_plain_header(headers, name) for name in ("etag", "content-disposition"))
     if disposition is not None and not disposition.startswith("inline;"):
         disposition = None
-    return ProxiedImage(kind[0], size, etag, disposition, _prepend(bytes(head), bounded))
+    return ProxiedImage(mime, size, etag, disposition, _prepend(bytes(head), bounded))
+
+
+def _displayable_type(head: bytes, *, with_videos: bool) -> str:
+    """Return the type of a content that starts with `head`. Raises RequestError if browsers cannot show it safely."""
+    kind = sniff(head[:HEAD_BYTES])
+    is_image = kind is not None and kind[0].startswith("image/") and kind[0] not in _BLOCKED_TYPES
+    if kind is None or not (is_image or (with_videos and kind[0] in _VIDEO_TYPES)):
+        raise _image_unavailable("its content is not an image")
+    return kind[0]
 
 
 def _get_plain_header(headers: Mapping[str, str], name: str) -> str | None:

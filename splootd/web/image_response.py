@@ -1,5 +1,6 @@
 """Responses with an image of the library, streamed from the server to the browser."""
 
+import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 
@@ -8,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from splootd.errors import SplootError
-from splootd.remote.image_proxy import ProxiedImage
+from splootd.remote.image_proxy import ImagePart, ProxiedImage
 
 IMAGE_HEADERS = {
     "cache-control": "private, max-age=86400",  # the image of an asset id never changes
@@ -17,11 +18,32 @@ IMAGE_HEADERS = {
 }
 
 
+# A browser plays a video in a document of its own, which cannot load the video in a sandbox.
+VIDEO_HEADERS = {**IMAGE_HEADERS, "content-security-policy": "default-src 'none'; media-src 'self'"}
+RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
+
+
+def parse_range(http: Request) -> tuple[int, int | None] | None:
+    """Return the start and the stop of the one range that is asked for, as players do; None for the whole."""
+    match = RANGE.fullmatch(http.headers.get("range", ""))
+    return match and (int(match[1]), int(match[2]) + 1 if match[2] else None)
+
+
+def part_response(part: ImagePart) -> Response:
+    """Return a sandboxed response with a part of an image or video."""
+    headers = {**_headers(part.mime), "accept-ranges": "bytes", "content-range": part.content_range}
+    return Response(part.data, status_code=206, headers=headers, media_type=part.mime)
+
+
 def image_response(image: ProxiedImage, http: Request, resources: AsyncExitStack) -> Response:
     """Return a sandboxed image response, or 304 when the browser has the image."""
     sent = {"etag": image.etag, "content-disposition": image.disposition}
-    headers = {**IMAGE_HEADERS, **{name: value for name, value in sent.items() if value}}
+    headers = {**_headers(image.mime), **{name: value for name, value in sent.items() if value}}
     return _ImageResponse(image, http, resources, headers)
+
+
+def _headers(mime: str) -> Mapping[str, str]:
+    return VIDEO_HEADERS if mime.startswith("video/") else IMAGE_HEADERS
 
 
 class _ImageResponse(Response):

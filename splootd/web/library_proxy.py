@@ -21,7 +21,7 @@ from splootd.remote.image_proxy import THUMBNAIL_PX, ImageProxy
 from splootd.remote.library_client import LibraryClient
 from splootd.store.read_queries import ReadQueries
 from splootd.system.file_manager import reveal
-from splootd.web.image_response import image_response
+from splootd.web.image_response import image_response, parse_range, part_response
 from splootd.web.library_params import (
     OFFSET_MAX,
     parse_asset_id,
@@ -240,6 +240,8 @@ class LibraryProxy:
 
     async def serve_original(self, http: Request) -> Response:
         url = await self._client.get_image_url(parse_asset_id(http))
+        if (wanted := parse_range(http)) and (part := await self._image_proxy.read_part(url, *wanted)):
+            return part_response(part)
         async with AsyncExitStack() as resources:
             image = await resources.enter_async_context(self._image_proxy.open_image(url))
             return image_response(image, http, resources.pop_all())

@@ -261,6 +261,21 @@ async def test_an_image_on_the_server_is_fetched_with_the_token(client: SplootCl
     assert (request.target, request.headers["authorization"]) == ("/api/assets/a/original?v=1", f"Bearer {TOKEN}")
 
 
+async def test_a_video_that_browsers_play_is_fetched(client: SplootClient, sploot: ScriptedSploot) -> None:
+    mp4 = b"\0\0\0\x18ftypisom\0\0\x02\0isommp42"
+    base = client._upload_pool.base_url
+    sploot.script("asset", reply_with(200, mp4, {"content-type": "text/html"}))
+    assert await fetch(ImageProxy(client, base), f"{base}/api/assets/a/original") == ("video/mp4", mp4)
+
+
+async def test_a_part_is_read_only_of_what_browsers_can_show(client: SplootClient, sploot: ScriptedSploot) -> None:
+    base = client._upload_pool.base_url
+    sploot.script("asset", reply_with(206, b"<html>", {"content-range": "bytes 0-5/6"}))
+    with pytest.raises(RequestError, match="not an image"):
+        await ImageProxy(client, base).read_part(f"{base}/api/assets/a/original", 3, None)
+    assert await ImageProxy(client, base).read_part("https://elsewhere.example/a.mp4", 3, None) is None
+
+
 async def test_the_scheme_is_ignored_for_a_server_behind_a_tls_proxy(
     client: SplootClient, sploot: ScriptedSploot
 ) -> None:

@@ -14,6 +14,7 @@ from web_library import LIMITS, NAMES, WebLibrary
 
 from splootd import protocol
 from splootd.credentials import Credentials
+from splootd.remote import image_proxy
 from splootd.remote.client import SplootClient
 from splootd.remote.responses import Match
 
@@ -243,6 +244,20 @@ async def test_an_image_is_served_with_headers_that_forbid_anything_else(web_lib
     assert (await web_library.get("dog in a bath", "/thumbnail?size=128")).headers["content-type"].startswith("image/")
     missing = await web_library.browser.get("/v1/library/nothing/original")
     assert (missing.status, missing.json["code"]) == (404, "not_found")
+
+
+async def test_a_part_of_an_original_is_served_as_players_ask_for_it(
+    web_library: WebLibrary, monkeypatch: pytest.MonkeyPatch
+):
+    content = picture("dog in a bath") + END
+    monkeypatch.setattr(image_proxy, "PART_BYTES_MAX", 8)
+    for wanted, start, stop in (("bytes=4-9", 4, 10), ("bytes=4-", 4, 12), ("bytes=0-", 0, 8)):
+        reply = await web_library.get("dog in a bath", "/original", Range=wanted)
+        assert (reply.status, reply.headers["content-type"], reply.body) == (206, "image/jpeg", content[start:stop])
+        assert reply.headers["content-range"] == f"bytes {start}-{stop - 1}/{len(content)}"
+        assert reply.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    for whole in ("bytes=-4", f"bytes={len(content)}-", "bytes=0-1,3-4"):
+        assert (await web_library.get("dog in a bath", "/original", Range=whole)).body == content
 
 
 async def test_a_head_request_returns_the_headers_of_the_image(web_library: WebLibrary):

@@ -61,6 +61,11 @@ export function originalUrl({ id }) {
   return `/v1/library/${encodeURIComponent(id)}/original`;
 }
 
+/** @param {Pick<Asset, "mime">} asset */
+export function isVideo({ mime }) {
+  return mime?.startsWith("video/") ?? false;
+}
+
 /**
  * @param {Pick<Asset, "id">} asset
  * @param {number} px

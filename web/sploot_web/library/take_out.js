@@ -1,12 +1,14 @@
 /** Gets a picture out of the library: copy, download, open and drag. */
 
-import { originalUrl } from "./asset.js";
+import { isVideo, originalUrl, thumbnailUrl } from "./asset.js";
 import { send } from "../ui/client.js";
 import { element } from "../ui/dom.js";
 import { isolate } from "../ui/filename.js";
 import { showToast, withErrorToast } from "../ui/toast.js";
 
 /** @typedef {import("./asset.js").Asset} Asset */
+
+const FRAME_PX = 1024; // of a video on the clipboard
 
 /** @type {Record<string, (asset: Asset) => void>} */
 const ACTIONS = { d: download, o: openOriginal };
@@ -28,12 +30,13 @@ export function takeOut(key, asset) {
  * @param {Asset} asset
  */
 export async function copyPicture(asset) {
-  const original = fetchOriginal(asset);
+  const original = fetchPicture(asset);
   // Safari allows clipboard.write only within the click or key: pass the promise instead of awaiting the PNG first.
   const item = new ClipboardItem({ "image/png": original.then(toPng) });
   if ((await withErrorToast(navigator.clipboard.write([item]))) === null) return false;
-  const isMoving = await isAnimated(await original);
-  showToast(isMoving ? "Copied the first frame; drag it to keep the animation." : "Image copied.");
+  if (isVideo(asset)) showToast("Copied the first frame; download the video to keep all of it.");
+  else if (await isAnimated(await original)) showToast("Copied the first frame; drag it to keep the animation.");
+  else showToast("Image copied.");
   return true;
 }
 
@@ -84,8 +87,8 @@ export async function showInFolder({ id }) {
 }
 
 /** @param {Asset} asset */
-async function fetchOriginal(asset) {
-  const response = await fetch(originalUrl(asset));
+async function fetchPicture(asset) {
+  const response = await fetch(isVideo(asset) ? thumbnailUrl(asset, FRAME_PX) : originalUrl(asset));
   if (!response.ok) throw new Error(`The original of ${isolate(asset.name)} cannot be loaded.`);
   return response.blob();
 }

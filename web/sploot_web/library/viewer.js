@@ -72,7 +72,8 @@ export class Viewer {
 
   /** @param {KeyboardEvent} event */
   #onKey(event) {
-    if (isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+    const isPlayer = event.target instanceof HTMLVideoElement; // which has keys of its own
+    if (isTyping(event.target) || isPlayer || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "ArrowLeft") this.handlers.onStep(-1);
     else if (event.key === "ArrowRight") this.handlers.onStep(1);
     else if (event.key === "c") this.handlers.onCopy(this.asset);

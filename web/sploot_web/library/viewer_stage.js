@@ -1,6 +1,6 @@
-/** The picture of the viewer in full size: arrows beside it, zoom, full screen, swipe. */
+/** The picture of the viewer in full size: arrows beside it, zoom, full screen, swipe. A video has a player instead. */
 
-import { altText, originalUrl } from "./asset.js";
+import { altText, isVideo, originalUrl, thumbnailUrl } from "./asset.js";
 import { iconButton } from "./icons.js";
 import { createPicture, setPicture } from "./picture.js";
 import { dragOriginal } from "./take_out.js";
@@ -11,12 +11,14 @@ const ZOOM_STEP = 1.5;
 const DOUBLE_CLICK_ZOOM = 2.5;
 const WHEEL_PX = 300; // of a wheel that zoom by the factor e
 const SWIPE_PX = 50;
+const POSTER_PX = 1024;
 
 /** @typedef {import("./asset.js").Asset} Asset */
 /** @typedef {{x: number, y: number}} Point */
 
 export class ViewerStage {
   #picture = createPicture({ id: "picture" });
+  #player = element("video", { id: "player", controls: true, loop: true, playsinline: true, preload: "metadata" });
   #zoom = NO_ZOOM;
   /** @type {Map<number, Point>} where the pressed pointers are, by pointer id */
   #pointers = new Map();
@@ -35,6 +37,7 @@ export class ViewerStage {
     this.element = element(
       "div", { class: "stage" },
       this.#picture,
+      this.#player,
       iconButton("previous", "Previous picture", () => handlers.onStep(-1), { class: "step" }),
       iconButton("next", "Next picture", () => handlers.onStep(1), { class: "step next" }),
       element("div", { class: "stage-tools" },
@@ -43,6 +46,7 @@ export class ViewerStage {
         iconButton("screen", "Full screen", () => void this.toggleFullScreen(), { "aria-keyshortcuts": "Shift+F" }),
         iconButton("close", "Close", handlers.onClose, { class: "close" })));
     this.#picture.addEventListener("dragstart", (event) => this.#asset && dragOriginal(event, this.#asset));
+    this.#player.addEventListener("error", () => setAttribute(this.element, "data-picture", "broken"));
     this.#picture.addEventListener("dblclick", (event) => this.#toggleZoom(event));
     this.element.addEventListener("wheel", (event) => this.#onWheel(event), { passive: false });
     this.element.addEventListener("pointerdown", (event) => this.#onPointerDown(event));
@@ -56,8 +60,23 @@ export class ViewerStage {
   show(asset) {
     if (asset.id !== this.#asset?.id) this.#setZoom(NO_ZOOM);
     this.#asset = asset;
-    setPicture(this.#picture, originalUrl(asset));
+    const isPlayed = isVideo(asset);
+    this.#picture.hidden = isPlayed;
+    this.#player.hidden = !isPlayed;
+    setPicture(this.#picture, isPlayed ? null : originalUrl(asset));
     setAttribute(this.#picture, "alt", altText(asset));
+    this.#setPlayer(isPlayed ? asset : null);
+  }
+
+  /** @param {Asset | null} asset null without a video */
+  #setPlayer(asset) {
+    const url = asset && originalUrl(asset);
+    if (asset) setAttribute(this.#player, "aria-label", altText(asset));
+    if (url === this.#player.getAttribute("src")) return;
+    setAttribute(this.#player, "poster", asset && thumbnailUrl(asset, POSTER_PX));
+    setAttribute(this.#player, "src", url);
+    this.#player.load(); // without a source it stops
+    if (url) setAttribute(this.element, "data-picture", "loaded");
   }
 
   /**
@@ -120,7 +139,7 @@ export class ViewerStage {
 
   /** @param {PointerEvent} event */
   #onPointerDown(event) {
-    if (event.target instanceof Element && event.target.closest("button")) return;
+    if (event.target instanceof Element && event.target.closest("button, video")) return;
     this.#pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     const isFinger = event.pointerType !== "mouse" && this.#pointers.size === 1 && this.#zoom.scale === 1;
     this.#swipeFrom = isFinger ? { x: event.clientX, y: event.clientY } : null;

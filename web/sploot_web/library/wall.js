@@ -1,6 +1,6 @@
 /** The wall: renders the visible pictures of the library in justified rows, and moves the cursor. */
 
-import { THUMBNAIL_PX, altText, thumbnailUrl } from "./asset.js";
+import { THUMBNAIL_PX, altText, isVideo, thumbnailUrl } from "./asset.js";
 import { ComponentPool } from "../ui/component_pool.js";
 import { element, setAttribute, setText } from "../ui/dom.js";
 import { isolate } from "../ui/filename.js";
@@ -298,8 +298,9 @@ export class Wall {
 }
 
 /** @param {Asset} asset */
-function badgeOf({ favorite, mime }) {
-  return [favorite ? "★" : "", mime === "image/gif" ? "GIF" : ""].filter(Boolean).join("  ");
+function badgeOf(asset) {
+  const kind = isVideo(asset) ? "VIDEO" : asset.mime === "image/gif" ? "GIF" : "";
+  return [asset.favorite ? "★" : "", kind].filter(Boolean).join("  ");
 }
 
 /**

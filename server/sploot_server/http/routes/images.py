@@ -21,6 +21,8 @@ IMAGE_HEADERS = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",  # no page of another website shows or measures them
 }
+# A browser plays a video in a document of its own, which cannot load the video in a sandbox.
+VIDEO_HEADERS = {**IMAGE_HEADERS, "content-security-policy": "default-src 'none'; media-src 'self'"}
 
 
 class ImageRoutes:
@@ -45,7 +47,8 @@ class ImageRoutes:
     async def original(self, request: Request) -> Response:
         library = self._library.for_owner(get_owner(request))
         asset = await library.get(request.path_params["id"])
-        return RangeResponse(asset, partial(library.read, asset), {**IMAGE_HEADERS, "etag": f'"{asset.checksum}"'})
+        headers = VIDEO_HEADERS if asset.mime.startswith("video/") else IMAGE_HEADERS
+        return RangeResponse(asset, partial(library.read, asset), {**headers, "etag": f'"{asset.checksum}"'})
 
 
 async def thumbnail_response(

@@ -62,6 +62,23 @@ def test_a_frame_larger_than_the_file_says_is_not_decoded(tmp_path: Path) -> Non
     assert "blue" not in main_channels(decode(clip))
 
 
+def test_a_video_of_a_phone_is_turned_as_browsers_turn_it(tmp_path: Path) -> None:
+    picture = plain("red")
+    picture.paste("blue", (48, 0, 96, 64))
+    clip = save_clip(tmp_path / "a.mp4", [picture])
+    upright, turned = (
+        b"".join(each.to_bytes(4, "big", signed=True) for each in matrix)
+        for matrix in ((1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), (0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30))
+    )
+    content = clip.read_bytes()
+    track = content.index(b"tkhd")
+    clip.write_bytes(content[:track] + content[track:].replace(upright, turned, 1))
+    decoded = decode(clip)
+    assert (decoded.width, decoded.height, decoded.frames[0].size) == (64, 96, (32, 48))
+    above, below = (decoded.frames[0].getpixel((16, y)) for y in (9, 39))
+    assert (above[0] > 200, below[2] > 200) == (True, True)
+
+
 def test_a_cut_video_shows_what_it_has(tmp_path: Path) -> None:
     clip = save_clip(tmp_path / "a.webm", [plain(colour) for colour in COLOURS for _ in range(9)], "libvpx")
     content = clip.read_bytes()
@@ -95,6 +112,12 @@ def test_a_video_that_cannot_be_read_is_refused_in_words(tmp_path: Path, spoil: 
             clip.write_bytes(b"\0\0\0\x18ftypisom\0\0\x02\0isommp42")
     with pytest.raises(UnreadableImage, match=sentence):
         decode(clip)
+
+
+def test_a_name_in_no_known_encoding_does_not_matter(tmp_path: Path) -> None:
+    clip = save_clip(tmp_path / "a.mp4", [plain("red")])
+    clip.write_bytes(clip.read_bytes().replace(b"VideoHandler", b"Vide\xff\xfeandler"))
+    assert main_channels(decode(clip)) == ["red"]
 
 
 @pytest.mark.models

@@ -35,26 +35,42 @@ FRAME_LIMIT = {"max_pixels": str(MEGAPIXELS_MAX * 1_000_000)}
 def decode_video(
     path: Path, mime: str, fit: Callable[[int, int], Size], *, with_later_frames: bool
 ) -> tuple[int, int, Sequence[Image.Image]]:
-    """Return the displayed size and the frames in RGB, shrunk by `fit`. Raises UnreadableImage or MemoryError."""
+    """Return the displayed size and the frames in RGB, shrunk by `fit`.
+
+    Raises UnreadableImage, MemoryError or OSError.
+    """
     import av  # noqa: PLC0415 - the extra `video`
 
     options = {**FRAME_LIMIT, "codec_whitelist": ",".join(CODECS)}
+    container_format = CONTAINERS[mime]
     try:
-        with path.open("rb") as file, av.open(file, "r", format=CONTAINERS[mime], options=options) as container:
-            stream = _choose_stream(container)
-            first = _reach(container, stream, 0.0)
-            if first is None:
-                raise UnreadableImage(NO_PICTURES)
-            frames = [first, *(_later_frames(container, stream, first) if with_later_frames else ())]
-            images = [_finish(frame, fit) for frame in frames]
-    except av.FFmpegError as error:
+        with (
+            path.open("rb") as file,
+            av.open(file, "r", format=container_format, options=options, metadata_errors="replace") as container,
+        ):
+            return _decode(container, fit, with_later_frames=with_later_frames)
+    except (UnreadableImage, MemoryError):
+        raise
+    except Exception as error:
         if is_out_of_memory(error):
             raise MemoryError from error
-        detail = str(error.strerror).rstrip(".")
+        if isinstance(error, OSError) and not isinstance(error, av.FFmpegError):
+            raise  # an I/O error
+        detail = str(getattr(error, "strerror", None) or error).rstrip(".")
         raise UnreadableImage(f"The video is damaged or in a form that this version cannot read ({detail}).") from error
+
+
+def _decode(
+    container: "InputContainer", fit: Callable[[int, int], Size], *, with_later_frames: bool
+) -> tuple[int, int, Sequence[Image.Image]]:
+    stream = _choose_stream(container)
+    first = _reach(container, stream, 0.0)
+    if first is None:
+        raise UnreadableImage(NO_PICTURES)
+    frames = [first, *(_later_frames(container, stream, first) if with_later_frames else ())]
     is_turned = first.rotation % 180 == 90
     width, height = (first.height, first.width) if is_turned else (first.width, first.height)
-    return width, height, images
+    return width, height, [_finish(frame, fit) for frame in frames]
 
 
 def _choose_stream(container: "InputContainer") -> "VideoStream":

@@ -9,7 +9,6 @@ import json
 import os
 
 from sploot.connection import ConnectionLostError, encode_message, encode_request
-from sploot.version_order import is_older
 from splootd import API, __version__
 from splootd.errors import RequestError, SplootError
 
@@ -121,6 +120,10 @@ class Client:
             return
         self._is_checked = True
         version, api = head.headers.get("sploot-version", "unknown"), head.headers.get("sploot-api", "")
+        if (version, api) == (__version__, API):
+            return
+        from sploot.version_order import is_older  # noqa: PLC0415 - rarely needed
+
         if is_older(version, __version__) and self._replace_older(version):
             raise ConnectionLostError
         hint = "to start the daemon of this version: sploot daemon restart"

@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ NO_LOG_FLUSH = 2  # drops everything in memory, including the journal
 IMAGE_BYTES = {"ext4": 64 << 20, "xfs": 320 << 20}  # sparse; xfs needs at least 300 MB
 MAKE = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
 PACKAGES = {"ext4": "e2fsprogs", "xfs": "xfsprogs"}
+RELEASE_S_MAX = 60.0
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
@@ -45,6 +47,13 @@ class PowerCuts:
     def restore_power(self) -> None:
         """Mount the file system again. No process may have an open file on it."""
         _run("umount", self.root)
+        # A program that another test has started in a mount namespace of its own may hold a copy of the mount; until it
+        # ends, mounting the image again would show the file system that is shut down.
+        deadline = time.monotonic() + RELEASE_S_MAX
+        while _run("losetup", "--associated", self._image):
+            if time.monotonic() > deadline:
+                raise MountError(f"{self._image} is still mounted elsewhere")
+            time.sleep(0.05)
         self.mount()
 
     def remove(self) -> None:
@@ -105,7 +114,9 @@ class MountError(Exception):
     """A file system could not be created, mounted or unmounted. Contains the output of the program."""
 
 
-def _run(*command: str | Path) -> None:
+def _run(*command: str | Path) -> str:
+    """Run a command and return its output. Raises MountError."""
     done = subprocess.run(command, env={"PATH": PATH}, capture_output=True, check=False)
     if done.returncode:
         raise MountError(done.stderr.decode().strip())
+    return done.stdout.decode()

@@ -93,6 +93,7 @@ def essential_png(file: BinaryIO) -> BinaryIO | None:
 
 def is_cut_off(file: BinaryIO) -> bool:
     """Return whether a JPEG, PNG or GIF lacks its end."""
+    file.seek(0)
     head = file.read(8)
     marker = next((marker for start, marker in END_MARKERS.items() if head.startswith(start)), b"")
     file.seek(max(file.seek(0, 2) - TAIL_BYTES, 0))

@@ -5,6 +5,7 @@ import signal
 import socket
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from temp_home import Home, home_in
 
 from splootd.web.browser_upload import PART_PREFIX
 
-POLLS_MAX = 400  # each poll is a request and takes a few milliseconds
+READY_S_MAX = 60.0
 
 
 @pytest.fixture
@@ -47,10 +48,9 @@ def only_upload(home: Home) -> Path:
 
 
 def until_ready(browser: httpx.Client, count: int) -> None:
-    for _ in range(POLLS_MAX):
-        if browser.get("/v1/status").json()["items"]["ready"] == count:
-            return
-    raise AssertionError(browser.get("/v1/items").json())
+    deadline = time.monotonic() + READY_S_MAX
+    while browser.get("/v1/status").json()["items"]["ready"] != count:
+        assert time.monotonic() < deadline, browser.get("/v1/items").json()
 
 
 def test_ui_prints_the_url_and_opens_a_browser(home: Home, tmp_path: Path):

@@ -141,9 +141,8 @@ def test_an_uploaded_file_is_sent_and_moved_to_the_sent_folder(
     until_ready(browser, 3)
     assert len(sploot[1].stored) == 3
     uploads = home.state / "browser-uploads"
-    for _ in range(POLLS_MAX):
-        if not [path for path in uploads.iterdir() if path.is_file()]:
-            break
+    deadline = time.monotonic() + READY_S_MAX
+    while [path for path in uploads.iterdir() if path.is_file()] and time.monotonic() < deadline:
         browser.get("/v1/status")
     assert sorted(path.read_bytes() for path in (uploads / ".sent").iterdir()) == sorted(
         path.read_bytes() for path in (tmp_path / "memes").iterdir()
@@ -161,9 +160,8 @@ def test_an_upload_interrupted_by_a_crash_leaves_no_file(home: Home, browser: ht
             + b"\x89PNG\r\n\x1a\n"
             + b"x" * 2_000_000
         )
-        for _ in range(POLLS_MAX):
-            if list((home.state / "browser-uploads").glob(f"{PART_PREFIX}*")):
-                break
+        deadline = time.monotonic() + READY_S_MAX
+        while not list((home.state / "browser-uploads").glob(f"{PART_PREFIX}*")) and time.monotonic() < deadline:
             browser.get("/v1/status")
         assert only_upload(home).name.startswith(PART_PREFIX)
         assert home.kill_daemon(signal.SIGKILL)

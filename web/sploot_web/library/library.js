@@ -308,8 +308,11 @@ export class Library {
     this.#viewer = null;
     this.wall.view.focus();
     if (!parseAddress(location.hash)?.openId) return;
-    if (history.state?.isPushed) history.back();
-    else this.#writeAddress("replace", null);
+    if (history.state?.isPushed) {
+      // Going back to an address with a fragment takes the focus from the wall.
+      addEventListener("hashchange", () => this.wall.view.focus(), { once: true });
+      history.back();
+    } else this.#writeAddress("replace", null);
   }
 
   /** @param {Asset} changed */

@@ -11,6 +11,7 @@ queries measure both: see `Passage.hubness` and `Query.background`.
     python -m sploot_server.inference.text_encoder    computes the vectors of the generic queries
 """
 
+import functools
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -177,7 +178,9 @@ class _UseEncoder:
 _ENCODERS: Mapping[str, Callable[[], _Encoder]] = {MINILM: _MiniLMEncoder, USE: _UseEncoder}
 
 
+@functools.cache
 def _load_generic() -> Floats:
+    """Return the vectors of the generic queries, a row each: MiniLM's, then USE's."""
     generic: Floats = np.load(GENERIC_FILE).astype(np.float32)
     return generic
 

@@ -17,10 +17,8 @@ from sploot_server.inference.model_manifest import (
     CONTEXT_MAX,
     DIM_MAX,
     MANIFEST,
-    ManifestFields,
     ModelUnusable,
-    compute_revision,
-    require_files,
+    open_manifest,
 )
 
 FILES = ("visual.onnx", "textual.onnx", "tokenizer.json")
@@ -68,8 +66,7 @@ class ClipManifest:
     @classmethod
     def read(cls, folder: Path) -> "ClipManifest":
         """Read and validate a manifest. Raises ModelUnusable. `check_model` also runs the graphs."""
-        require_files(folder, (MANIFEST, *FILES))
-        fields = ManifestFields(folder / MANIFEST)
+        fields, revision = open_manifest(folder, FILES)
         image, text = fields.section("image"), fields.section("text")
         manifest = cls(
             name=fields.text("name"),
@@ -90,7 +87,7 @@ class ClipManifest:
                 mask=None if text.is_null("mask") else text.text("mask"),
                 output=text.text("output"),
             ),
-            revision=compute_revision(folder, FILES),
+            revision=revision,
         )
         errors = [*fields.errors, *image.errors, *text.errors]
         if not errors and manifest.cosine_range[0] >= manifest.cosine_range[1]:

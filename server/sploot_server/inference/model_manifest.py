@@ -79,14 +79,15 @@ class ManifestFields:
             return None
 
 
-def require_files(folder: Path, names: Iterable[str]) -> None:
-    """Raise ModelUnusable if the folder lacks one of the files."""
-    missing = [name for name in names if not (folder / name).is_file()]
+def open_manifest(folder: Path, names: Sequence[str]) -> tuple[ManifestFields, str]:
+    """Return the manifest of a folder that has the files `names`, and a revision. Raises ModelUnusable."""
+    missing = [name for name in (MANIFEST, *names) if not (folder / name).is_file()]
     if missing:
         raise ModelUnusable(f"{folder} has no {', no '.join(missing)}.")
+    return ManifestFields(folder / MANIFEST), _compute_revision(folder, names)
 
 
-def compute_revision(folder: Path, names: Iterable[str]) -> str:
+def _compute_revision(folder: Path, names: Iterable[str]) -> str:
     """Return a fingerprint that changes with the manifest and the files."""
     # Size and modification time stand for the contents: hashing gigabytes at each start would be too slow.
     stats = [(folder / name).stat() for name in names]

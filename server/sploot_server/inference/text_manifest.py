@@ -14,10 +14,8 @@ from sploot_server.inference.model_manifest import (
     CONTEXT_MAX,
     DIM_MAX,
     MANIFEST,
-    ManifestFields,
     ModelUnusable,
-    compute_revision,
-    require_files,
+    open_manifest,
 )
 
 GRAPH = "model.onnx"
@@ -44,15 +42,14 @@ class TextManifest:
     @classmethod
     def read(cls, folder: Path) -> "TextManifest":
         """Read and validate a manifest. Raises ModelUnusable. `check_model` also runs the graph."""
-        require_files(folder, (MANIFEST, *FILES))
-        fields = ManifestFields(folder / MANIFEST)
+        fields, revision = open_manifest(folder, FILES)
         manifest = cls(
             name=fields.text("name"),
             dim=fields.integer("dim", 1, DIM_MAX),
             context=fields.integer("context", 1, CONTEXT_MAX),
             output=fields.text("output"),
             pooling=fields.choice("pooling", POOLINGS),
-            revision=compute_revision(folder, FILES),
+            revision=revision,
         )
         if fields.errors:
             raise ModelUnusable(f"{folder / MANIFEST}: {' '.join(fields.errors)}")

@@ -75,10 +75,11 @@ def _pooling(folder: Path) -> str:
 
 def _read_modules(folder: Path) -> Sequence[Mapping[str, Any]]:
     file = folder / "modules.json"
-    try:
-        modules = json.loads(file.read_bytes()) if file.exists() else []
-    except ValueError as error:
-        raise ModelUnusable(f"{file.name} is not JSON.") from error
+    if not file.exists():
+        return []
+    modules = _load_json(file)
+    if modules is None:
+        raise ModelUnusable(f"{file.name} is not JSON.")
     return [each for each in modules if isinstance(each, dict)] if isinstance(modules, list) else []
 
 
@@ -169,10 +170,15 @@ def _read_optional(file: Path) -> Mapping[str, Any]:
 
 
 def _read_json(file: Path) -> Mapping[str, Any]:
-    try:
-        value = json.loads(file.read_bytes()) if file.stat().st_size <= JSON_BYTES_MAX else None
-    except ValueError:
-        value = None
+    value = _load_json(file)
     if not isinstance(value, dict):
         raise ModelUnusable(f"{file.name} is not a JSON object.")
     return value
+
+
+def _load_json(file: Path) -> Any:
+    """Return what a file contains; None if it is not JSON, or larger than JSON_BYTES_MAX."""
+    try:
+        return json.loads(file.read_bytes()) if file.stat().st_size <= JSON_BYTES_MAX else None
+    except ValueError:
+        return None

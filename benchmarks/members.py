@@ -8,6 +8,7 @@ three servers and a worker do this on PostgreSQL, Redis and S3. The clients use 
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import random
@@ -161,6 +162,7 @@ async def measure(library: Library, pictures: Sequence[bytes], seconds: float) -
     )
 
 
+@functools.cache  # the clients use the same processors as the servers
 def corpus_words() -> Sequence[str]:
     return sorted({word for caption in captions.corpus() for word in caption.text.split()})
 

@@ -4,7 +4,8 @@ import math
 import random
 import re
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,21 @@ class SearchHarness:
             each.text.normalized
             for each in sorted(candidates, key=lambda each: -(each.text_similarity or each.image_similarity or 0))
         ]
+
+    @contextmanager
+    def traced(self) -> Iterator[list[str]]:
+        """Collect the statements that readers run in the block, with their values."""
+        statements: list[str] = []
+        readers = list(self.database._idle_connections.queue)
+        for connection in readers:
+            connection.set_trace_callback(statements.append)
+        yield statements
+        for connection in readers:
+            connection.set_trace_callback(None)
+
+    async def plan(self, statement: str) -> list[str]:
+        """Return the steps of SQLite's plan."""
+        return [row["detail"] for row in await self.database.fetch(f"EXPLAIN QUERY PLAN {statement}")]
 
 
 @pytest.fixture
@@ -147,46 +163,31 @@ async def test_vectors_of_another_model_are_not_compared(harness: SearchHarness)
 
 
 async def test_no_search_scans_a_whole_table(harness: SearchHarness) -> None:
-    statements: list[str] = []
     await harness.add("walrus sleeps")
-    readers = list(harness.database._idle_connections.queue)
-    for connection in readers:
-        connection.set_trace_callback(statements.append)
-    await harness.candidates(Vectors(vector("walrus"), None), trigrams(["walrus"]))
-    await harness.search.get_hits([1])
-    for connection in readers:
-        connection.set_trace_callback(None)
+    with harness.traced() as statements:
+        await harness.candidates(Vectors(vector("walrus"), None), trigrams(["walrus"]))
+        await harness.search.get_hits([1])
     own = [each for each in statements if each.startswith("SELECT")]  # not the internal statements of FTS5
     assert len(own) >= 5
     for statement in own:
-        plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        plan = await harness.plan(statement)
         scans = [step for step in plan if re.match(r"SCAN (a|b|d|e|h|k|x)\b(?!.*VIRTUAL)", step) or "(owner=?" in step]
         assert not scans, (statement, plan)
 
 
 async def test_a_filtered_search_reads_the_rows_of_its_owner_only(harness: SearchHarness) -> None:
-    statements: list[str] = []
-    readers = list(harness.database._idle_connections.queue)
-    for connection in readers:
-        connection.set_trace_callback(statements.append)
-    await harness.candidates(NO_VECTORS, asset_filter=AssetFilter("ben", favorite=True))
-    for connection in readers:
-        connection.set_trace_callback(None)
+    with harness.traced() as statements:
+        await harness.candidates(NO_VECTORS, asset_filter=AssetFilter("ben", favorite=True))
     [allowed] = [each for each in statements if each.startswith("SELECT a.row FROM assets a")]
-    plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {allowed}")]
+    plan = await harness.plan(allowed)
     assert [step for step in plan if step.startswith("SEARCH a ") and "(owner=?" in step], plan
 
 
 async def test_a_page_counts_near_duplicates_without_reading_the_whole_library(harness: SearchHarness) -> None:
-    statements: list[str] = []
-    readers = list(harness.database._idle_connections.queue)
-    for connection in readers:
-        connection.set_trace_callback(statements.append)
-    await SqliteAssets(harness.database).list(AssetQuery())
-    for connection in readers:
-        connection.set_trace_callback(None)
+    with harness.traced() as statements:
+        await SqliteAssets(harness.database).list(AssetQuery())
     [page] = [each for each in statements if "image_hashes" in each]
-    plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {page}")]
+    plan = await harness.plan(page)
     [by_group] = [step for step in plan if step.startswith("SEARCH k ")]
     assert "image_hashes_by_duplicate_group" in by_group
     assert not [step for step in plan if re.match(r"(SEARCH|SCAN) b\b(?!.*\(rowid=\?\))", step)], plan

@@ -6,7 +6,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -47,10 +47,16 @@ def only_upload(home: Home) -> Path:
     return file
 
 
-def until_ready(browser: httpx.Client, count: int) -> None:
+def until(browser: httpx.Client, is_reached: Callable[[], bool]) -> None:
+    """Wait until the daemon, which answers meanwhile, has reached a state."""
     deadline = time.monotonic() + READY_S_MAX
-    while browser.get("/v1/status").json()["items"]["ready"] != count:
+    while not is_reached():
         assert time.monotonic() < deadline, browser.get("/v1/items").json()
+        browser.get("/v1/status")
+
+
+def until_ready(browser: httpx.Client, count: int) -> None:
+    until(browser, lambda: browser.get("/v1/status").json()["items"]["ready"] == count)
 
 
 def test_ui_prints_the_url_and_opens_a_browser(home: Home, tmp_path: Path):
@@ -141,9 +147,7 @@ def test_an_uploaded_file_is_sent_and_moved_to_the_sent_folder(
     until_ready(browser, 3)
     assert len(sploot[1].stored) == 3
     uploads = home.state / "browser-uploads"
-    deadline = time.monotonic() + READY_S_MAX
-    while [path for path in uploads.iterdir() if path.is_file()] and time.monotonic() < deadline:
-        browser.get("/v1/status")
+    until(browser, lambda: not any(path.is_file() for path in uploads.iterdir()))
     assert sorted(path.read_bytes() for path in (uploads / ".sent").iterdir()) == sorted(
         path.read_bytes() for path in (tmp_path / "memes").iterdir()
     )
@@ -160,9 +164,7 @@ def test_an_upload_interrupted_by_a_crash_leaves_no_file(home: Home, browser: ht
             + b"\x89PNG\r\n\x1a\n"
             + b"x" * 2_000_000
         )
-        deadline = time.monotonic() + READY_S_MAX
-        while not list((home.state / "browser-uploads").glob(f"{PART_PREFIX}*")) and time.monotonic() < deadline:
-            browser.get("/v1/status")
+        until(browser, lambda: any((home.state / "browser-uploads").glob(f"{PART_PREFIX}*")))
         assert only_upload(home).name.startswith(PART_PREFIX)
         assert home.kill_daemon(signal.SIGKILL)
     home.ok("status")

@@ -168,8 +168,8 @@ def test_a_click_on_a_tile_opens_the_picture_that_was_pressed(small: Page):
 def test_a_late_reply_to_an_earlier_search_is_not_shown(page: Page):
     """The first request is still pending when the second one completes."""
     held = hold(page, "**/v1/library?text=slow*")
-    page.locator("#search").fill("slow")
-    page.wait_for_event("request", lambda request: "text=slow" in request.url)
+    with page.expect_request(lambda request: "text=slow" in request.url):  # it is sent with the first key
+        page.locator("#search").fill("slow")
     page.locator("#search").fill("password")
     expect(page.locator("#tiles-count")).to_contain_text("match")
     shown_first = page.locator("#tile-0").get_attribute("aria-label")
